@@ -12,5 +12,6 @@ class WeirError(Exception):
     reason: ClassVar[str] = "InternalError"
     """Reason of the condition that reports it, in CamelCase. Part of the API, never reworded."""
 
-    retry_after_seconds: ClassVar[float | None] = None
-    """When another try makes sense; ``None``: waiting alone does not help."""
+    retry_after_seconds: float | None = None
+    """When another try makes sense; ``None``: waiting alone does not help. An instance may know
+    better than its class (the API server's Retry-After)."""
