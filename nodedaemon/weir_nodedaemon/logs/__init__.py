@@ -1,6 +1,6 @@
 """Output of runs: archived on the host before the container goes, and read back from there."""
 
-from weir_nodedaemon.logs.filters import Extent, measure, select, skip_bytes, skip_lines, tail
+from weir_nodedaemon.logs.filters import Opener, closing, measure, select, skip_bytes, tail
 from weir_nodedaemon.logs.store import (
     DiskFullError,
     LogArchiveError,
@@ -11,14 +11,14 @@ from weir_nodedaemon.logs.store import (
 
 __all__ = [
     "DiskFullError",
-    "Extent",
     "LogArchiveError",
     "LogNotFoundError",
     "LogStore",
     "LogSummary",
+    "Opener",
+    "closing",
     "measure",
     "select",
     "skip_bytes",
-    "skip_lines",
     "tail",
 ]

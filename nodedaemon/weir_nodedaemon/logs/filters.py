@@ -1,18 +1,24 @@
 """Filters over output that comes in chunks; none of them holds more than one chunk."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from weir_nodedaemon.engines.port import LogChunk, Stream
+
+Opener = Callable[[], AsyncIterator[LogChunk]]
+
+_HEAD_BYTES = 1024
+_TAIL_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Extent:
     """How long some output is, streams together as they came."""
 
-    bytes: int
+    size_bytes: int
     lines: int  # an unfinished last line counts
+    head: bytes  # how it begins, to know it again
 
 
 @asynccontextmanager
@@ -37,14 +43,16 @@ async def select(chunks: AsyncIterator[LogChunk], stream: Stream | None) -> Asyn
 async def measure(chunks: AsyncIterator[LogChunk]) -> Extent:
     """Count bytes and lines to the end of ``chunks``."""
     size = newlines = 0
-    last = b"\n"
+    head, last = b"", b"\n"
     async with closing(chunks):
         async for chunk in chunks:
             if chunk.data:
                 size += len(chunk.data)
                 newlines += chunk.data.count(b"\n")
                 last = chunk.data[-1:]
-    return Extent(size, newlines + (last != b"\n"))
+                if len(head) < _HEAD_BYTES:
+                    head += chunk.data[: _HEAD_BYTES - len(head)]
+    return Extent(size, newlines + (last != b"\n"), head)
 
 
 async def skip_bytes(chunks: AsyncIterator[LogChunk], count: int) -> AsyncIterator[LogChunk]:
@@ -77,11 +85,48 @@ async def skip_lines(chunks: AsyncIterator[LogChunk], count: int) -> AsyncIterat
                 yield LogChunk(chunk.stream, data)
 
 
-def tail(chunks: AsyncIterator[LogChunk], extent: Extent, lines: int) -> AsyncIterator[LogChunk]:
-    """Yield the last ``lines`` lines of output that was measured before, and what came since.
+async def tail(open_snapshot: Opener, open_chunks: Opener, lines: int) -> AsyncIterator[LogChunk]:
+    """Yield the last ``lines`` lines of a snapshot, and what came since.
 
-    Two readings instead of a buffer: the last lines may be as long as the whole output.
+    Two readings instead of a buffer: the last lines may be as long as the whole output. When the
+    engine drops its oldest output between the two, the snapshot is measured anew; when that happens
+    every time, everything is yielded.
+
+    Args:
+        open_snapshot: opens the output up to now.
+        open_chunks: opens the same output, which may go on for as long as the run does.
+        lines: how many.
     """
-    if lines == 0:
-        return skip_bytes(chunks, extent.bytes)
-    return skip_lines(chunks, max(0, extent.lines - lines))
+    for _ in range(_TAIL_TRIES):
+        extent = await measure(open_snapshot())
+        async with closing(open_chunks()) as chunks:
+            first = await _take(chunks, len(extent.head))
+            if not b"".join(chunk.data for chunk in first).startswith(extent.head):
+                continue
+            whole = _chained(first, chunks)
+            if lines == 0:
+                rest = skip_bytes(whole, extent.size_bytes)
+            else:
+                rest = skip_lines(whole, max(0, extent.lines - lines))
+            async for chunk in rest:
+                yield chunk
+            return
+    async with closing(open_chunks()) as chunks:
+        async for chunk in chunks:
+            yield chunk
+
+
+async def _take(chunks: AsyncIterator[LogChunk], count: int) -> list[LogChunk]:
+    """Read until ``count`` bytes have come, or the end."""
+    taken: list[LogChunk] = []
+    while count > 0 and (chunk := await anext(chunks, None)) is not None:
+        taken.append(chunk)
+        count -= len(chunk.data)
+    return taken
+
+
+async def _chained(first: list[LogChunk], rest: AsyncIterator[LogChunk]) -> AsyncIterator[LogChunk]:
+    for chunk in first:
+        yield chunk
+    async for chunk in rest:
+        yield chunk

@@ -116,6 +116,11 @@ class LogStore:
             raise _translated(error) from error
         return stored[0] if stored else None
 
+    async def dropped_bytes(self, uid: str, run_id: int) -> int:
+        """Return how much of an archived run's oldest output was not kept; 0 if not archived."""
+        stored = await _in_thread(_read_summary, self._folder(uid, run_id))
+        return stored[2] if stored else 0
+
     async def read(self, uid: str, run_id: int) -> AsyncIterator[LogChunk]:
         """Yield the kept output of an archived run, block by block.
 
@@ -203,6 +208,7 @@ class _Writer:
             "stderrBytes": summary.stderr_bytes,
             "truncated": summary.truncated,
             "skipBytes": max(0, kept - self._limit_bytes),
+            "droppedBytes": max(0, came - self._limit_bytes),
         }
         (self._folder / _SUMMARY).write_text(json.dumps(stored))
         final.parent.mkdir(exist_ok=True)
@@ -236,12 +242,12 @@ class _Writer:
         self._segments.append((path, 0))
 
 
-def _read_summary(folder: Path) -> tuple[LogSummary, int] | None:
-    """Return the summary and how many bytes of the oldest segment to skip."""
+def _read_summary(folder: Path) -> tuple[LogSummary, int, int] | None:
+    """Return the summary, how many bytes of the oldest segment to skip, how many are lost."""
     try:
         stored = json.loads((folder / _SUMMARY).read_text())
         summary = LogSummary(stored["stdoutBytes"], stored["stderrBytes"], stored["truncated"])
-        return summary, stored["skipBytes"]
+        return summary, stored["skipBytes"], stored["droppedBytes"]
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 

@@ -16,7 +16,6 @@ from weir_nodedaemon.logs import (
     LogNotFoundError,
     LogStore,
     LogSummary,
-    measure,
     select,
     tail,
 )
@@ -62,6 +61,7 @@ async def test_the_newest_bytes_round_trip_with_their_streams_and_order(
         truncated=len(came) > limit,
     )
     assert store.summary(UID, 1) == summary
+    assert await store.dropped_bytes(UID, 1) == max(0, len(came) - limit)
 
 
 @settings(max_examples=200, deadline=None)
@@ -74,8 +74,13 @@ async def test_the_newest_bytes_round_trip_with_their_streams_and_order(
 async def test_tail_is_what_splitting_all_of_it_gives_and_all_that_came_later(
     chunks: list[LogChunk], stream: Stream | None, lines: int, later: list[LogChunk]
 ) -> None:
-    before = await measure(select(coming(chunks), stream))
-    got = await collected(tail(select(coming(chunks + later), stream), before, lines))
+    got = await collected(
+        tail(
+            lambda: select(coming(chunks), stream),
+            lambda: select(coming(chunks + later), stream),
+            lines,
+        )
+    )
     data, more = (
         b"".join(c.data for c in some if stream in (None, c.stream)) for some in (chunks, later)
     )
@@ -85,6 +90,26 @@ async def test_tail_is_what_splitting_all_of_it_gives_and_all_that_came_later(
 def naive_tail(data: bytes, lines: int) -> list[bytes]:
     whole = re.findall(rb"[^\n]*\n|[^\n]+\Z", data)
     return whole[max(0, len(whole) - lines) :]
+
+
+async def test_tail_measures_again_when_the_oldest_output_was_dropped_meanwhile() -> None:
+    output = [LogChunk(Stream.STDOUT, b"line %d\n" % number) for number in range(1000)]
+    snapshots = [output[:500], output[300:600]]
+
+    def next_snapshot() -> AsyncIterator[LogChunk]:
+        return coming(snapshots.pop(0))
+
+    got = await collected(tail(next_snapshot, lambda: coming(output[300:700]), 10))
+    assert got == output[590:700]
+
+
+async def test_tail_gives_everything_rather_than_too_little_when_all_keeps_changing() -> None:
+    output = [LogChunk(Stream.STDOUT, b"line %d\n" % number) for number in range(1000)]
+    starts = iter(range(100))
+    got = await collected(
+        tail(lambda: coming(output[next(starts) :]), lambda: coming(output[next(starts) :]), 10)
+    )
+    assert got == output[6:]
 
 
 async def test_archiving_twice_keeps_the_first_and_closes_the_second(tmp_path: Path) -> None:
