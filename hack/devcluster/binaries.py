@@ -69,9 +69,7 @@ def find_all() -> dict[str, Path]:
     Raises:
         DevClusterError: a build was not possible; names what is missing.
     """
-    return {
-        program: _find(source, program) for source in SOURCES for program in source.packages
-    }
+    return {program: _find(source, program) for source in SOURCES for program in source.packages}
 
 
 def _find(source: Source, program: str) -> Path:

@@ -143,9 +143,7 @@ def _apiserver(state: State, ports: Ports, pki: Pki, binary: Path) -> Program:
     )
 
 
-def _controller_manager(
-    state: State, ports: Ports, pki: Pki, binary: Path, server: str
-) -> Program:
+def _controller_manager(state: State, ports: Ports, pki: Pki, binary: Path, server: str) -> Program:
     kubeconfig = state.pki / "controller-manager.kubeconfig"
     write_file(
         kubeconfig, kubeconfig_text(server, pki.ca, client_certificate(pki.controller_manager))

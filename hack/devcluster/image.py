@@ -1,7 +1,6 @@
 """The image that demo and tests use, made here: no registry can be assumed."""
 
 import io
-import os
 import shutil
 import subprocess
 import tarfile

@@ -125,8 +125,6 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> str:
     return (
         key.public_key()
-        .public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode()
     )

@@ -1,0 +1,84 @@
+"""Weir's own processes: what is to run for the operator and for each host's daemon."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from devcluster.hosts import Share
+from devcluster.identities import NODE_DAEMON, OPERATOR, Identities
+from devcluster.state import CHECKOUT, Ports
+from devcluster.supervise import Program
+
+OPERATOR_PROGRAM = "weir-operator"
+_SOURCES = ("crds", "operator", "nodedaemon", "api")
+
+
+@dataclass(frozen=True)
+class Component:
+    """A program of ours and where its readiness is asked, by plain HTTP."""
+
+    program: Program
+    health: str
+
+
+def operator(identities: Identities, ports: Ports, log_level: str = "info") -> Component:
+    """Describe the operator."""
+    listen = f"127.0.0.1:{ports.get(OPERATOR_PROGRAM)}"
+    argv = (
+        *_python("weir_operator"),
+        f"--kubeconfig={identities.kubeconfig_for(OPERATOR)}",
+        f"--listen={listen}",
+        f"--log-level={log_level}",
+    )
+    return Component(Program(OPERATOR_PROGRAM, argv, _env()), listen)
+
+
+def node_daemon(
+    host: str,
+    share: Share,
+    docker_host: str,
+    folder: Path,
+    identities: Identities,
+    ports: Ports,
+    log_level: str = "info",
+) -> Component:
+    """Describe the daemon of one host, whose state is kept in ``folder``."""
+    name = daemon_program(host)
+    metrics = f"127.0.0.1:{ports.get(f'{name}-metrics')}"
+    argv = [
+        *_python("weir_nodedaemon"),
+        f"--host-name={host}",
+        f"--state-dir={folder}",
+        f"--kubeconfig={identities.kubeconfig_for(NODE_DAEMON, host)}",
+        f"--docker-host={docker_host}",
+        f"--listen=127.0.0.1:{ports.get(name)}",
+        "--advertise-address=127.0.0.1",
+        f"--metrics-listen={metrics}",
+        f"--log-level={log_level}",
+    ]
+    if share.cpus is not None:
+        argv.append(f"--cpus={share.cpu_list}")
+    if share.memory_mib is not None:
+        argv.append(f"--memory={share.memory_mib}Mi")
+    return Component(Program(name, tuple(argv), _env(), stop_grace_seconds=20), metrics)
+
+
+def daemon_program(host: str) -> str:
+    """Return the name under which a host's daemon is supervised."""
+    return f"weir-nodedaemon-{host}"
+
+
+def kubectl_plugin() -> tuple[str, ...]:
+    """Return the command line of ``kubectl weir``."""
+    return _python("weir_cli")
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", module)
+
+
+def _env() -> dict[str, str]:
+    return {
+        "PYTHONPATH": ":".join(str(CHECKOUT / source) for source in _SOURCES),
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,42 @@
+"""How the machine's cores and memory are shared by the hosts of an instance."""
+
+import os
+from dataclasses import dataclass
+
+_MIB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one host may use; None: all of the machine."""
+
+    cpus: tuple[int, ...] | None
+    memory_mib: int | None
+
+    @property
+    def cpu_list(self) -> str:
+        """The cores as the daemon's flag takes them."""
+        return ",".join(map(str, self.cpus or ()))
+
+
+def shares(cores: list[int], memory_mib: int, hosts: int) -> list[Share]:
+    """Return each host's share: neighbouring cores, as evenly as it goes, and equal memory.
+
+    With fewer cores than hosts each host has one, which it shares with others.
+    """
+    if hosts == 1:
+        return [Share(None, None)]
+    memory = memory_mib // hosts
+    if len(cores) < hosts:
+        return [Share((cores[index % len(cores)],), memory) for index in range(hosts)]
+    bounds = [index * len(cores) // hosts for index in range(hosts + 1)]
+    return [
+        Share(tuple(cores[first:last]), memory)
+        for first, last in zip(bounds, bounds[1:], strict=False)
+    ]
+
+
+def machine_shares(hosts: int) -> list[Share]:
+    """Return the shares of this machine."""
+    memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
+    return shares(sorted(os.sched_getaffinity(0)), memory_mib, hosts)

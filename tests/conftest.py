@@ -1,0 +1,65 @@
+"""The real things that tests run against, each started once, when the first test asks for it.
+
+A missing engine fails the test that needs it; nothing is skipped.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devcluster import dockerd, image
+from devcluster.state import State, locked
+from support.cluster import Cluster
+from support.process import ProcessRunner
+
+
+@pytest.fixture(scope="session")
+def state() -> Iterator[State]:
+    """A state directory of this test run: short, because unix sockets are made in it."""
+    folder = State(Path(tempfile.mkdtemp(prefix="weir-test-", dir="/tmp")))
+    with locked(folder):
+        yield folder
+        shutil.rmtree(folder.root)
+
+
+@pytest.fixture(scope="session")
+def runner(state: State) -> Iterator[ProcessRunner]:
+    """Runs processes for the whole session; stops what is left of them at its end."""
+    processes = ProcessRunner(state)
+    yield processes
+    processes.stop_all()
+
+
+@pytest.fixture(scope="session")
+def cluster(state: State, runner: ProcessRunner) -> Cluster:
+    """A real API server with CRDs, roles and admission policies in force."""
+    started = Cluster(state, runner)
+    started.start()
+    return started
+
+
+@pytest.fixture(scope="session")
+def docker_host(state: State) -> Iterator[str]:
+    """URL of a real Docker daemon: the one that answers, else one of this run's own."""
+    processes = ProcessRunner(state)
+    docker = dockerd.find_or_start(state, processes)
+    yield docker.host
+    processes.stop_all()
+    dockerd.clean_up(state)
+
+
+@pytest.fixture(scope="session")
+def busybox_image(docker_host: str) -> str:
+    """Name of an image with busybox, there without any registry."""
+    return image.ensure_busybox(docker_host)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A fresh namespace."""
+    name = cluster.create_namespace()
+    yield name
+    cluster.delete_namespace(name)
