@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -153,6 +153,7 @@ class Api:
         *,
         timeout_seconds: float | None = None,
         idle_seconds: float = _IDLE_SECONDS,
+        on_open: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Event, None]:
         """Yield what happens after ``resource_version`` until the server ends the watch.
 
@@ -164,6 +165,7 @@ class Api:
             label_selector: as for ``list``.
             timeout_seconds: when the server ends it; None: about 290.
             idle_seconds: when to give up a watch on which not even bookmarks come.
+            on_open: called once, when the server has accepted the watch.
 
         Raises:
             GoneError: ``resource_version`` is too old; list again.
@@ -178,7 +180,7 @@ class Api:
             "timeoutSeconds": str(max(int(timeout_seconds), 1)),
         }
         request = Request("watch", kind.kind, "GET", kind.path(namespace), query)
-        async with aclosing(self._transport.lines(request, idle_seconds)) as lines:
+        async with aclosing(self._transport.lines(request, idle_seconds, on_open)) as lines:
             async for line in lines:
                 try:
                     event = json.loads(line)

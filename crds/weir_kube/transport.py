@@ -7,7 +7,7 @@ import json
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -91,7 +91,12 @@ class Transport:
             logger.debug("%s %s: %s; retried in %.1f s", request.verb, request.kind, error, wait)
             await asyncio.sleep(wait)
 
-    async def lines(self, request: Request, idle_seconds: float) -> AsyncGenerator[bytes, None]:
+    async def lines(
+        self,
+        request: Request,
+        idle_seconds: float,
+        on_open: Callable[[], None] | None = None,
+    ) -> AsyncGenerator[bytes, None]:
         """Send a request and yield the lines of its answer, however long, as they come.
 
         Raises:
@@ -106,6 +111,8 @@ class Transport:
         async with self._exchange(self._watches, request, timeout) as response:
             if response.status >= 300:
                 raise _error(response, await response.read())
+            if on_open is not None:
+                on_open()
             pending: list[bytes] = []
             async for chunk in response.content.iter_any():
                 first, *rest = chunk.split(b"\n")

@@ -1,0 +1,206 @@
+"""Keep a Store like the API server: list, then watch, and never forget because of an error."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+from weir_crds.kinds import Kind
+from weir_kube.api import Api
+from weir_kube.backoff import exponential
+from weir_kube.errors import ApiError, GoneError
+from weir_kube.metrics import REFLECTOR_FAILURES, REFLECTOR_LISTS, REFLECTOR_OBJECTS
+from weir_kube.store import Key, Object, Store
+
+logger = logging.getLogger(__name__)
+
+# Short, so that the cache is right again within two seconds of the API server's return.
+_BASE_BACKOFF = 0.1
+_MAX_BACKOFF = 1.0
+_SHORT_WATCH_SECONDS = 1.0
+_LOG_EVERY_SECONDS = 30.0
+
+
+class Reflector:
+    """Lists a kind, then watches it, for ever; what it has seen is in ``store``."""
+
+    def __init__(
+        self,
+        api: Api,
+        kind: Kind,
+        *,
+        store: Store | None = None,
+        namespace: str | None = None,
+        field_selector: str | None = None,
+        label_selector: str | None = None,
+        on_change: Callable[[Key], None] | None = None,
+        on_sync: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare; ``run`` does it.
+
+        Args:
+            api: where from.
+            kind: what.
+            store: where to; by default a new one that holds only what ``field_selector`` selects.
+            namespace: None: all of them.
+            field_selector: such as ``status.nodeName=n1``.
+            label_selector: such as ``weir.dev/host=n1``.
+            on_change: called with the key of what was added, changed or is gone, after the store
+                has it. It only enqueues.
+            on_sync: called after each full list, after its ``on_change`` calls.
+        """
+        self.kind = kind
+        self.store = store if store is not None else Store(accepts=selection(field_selector))
+        self._api = api
+        self._namespace = namespace
+        self._field_selector = field_selector
+        self._label_selector = label_selector
+        self._on_change = on_change
+        self._on_sync = on_sync
+        self._resume: str | None = None  # the version that the watch has reached
+        self._synced = asyncio.Event()
+        self._opened_at: float | None = None
+        self._opened_for_seconds = 0.0
+        self._contact = self._logged = time.monotonic()
+        self._failures = 0
+        self._objects = REFLECTOR_OBJECTS.labels(kind.kind)
+
+    @property
+    def contact_age_seconds(self) -> float:
+        """Seconds since the API server last told us anything; up to about 70 is usual."""
+        return time.monotonic() - self._contact
+
+    @property
+    def is_watching(self) -> bool:
+        """Tell whether a watch is open, so that the store follows the API server."""
+        return self._opened_at is not None
+
+    async def synced(self) -> None:
+        """Wait until the first full list is in the store."""
+        await self._synced.wait()
+
+    async def run(self) -> NoReturn:
+        """List and watch until cancelled."""
+        cause = "start"
+        while True:
+            wait = 0.0
+            try:
+                if self._resume is None:
+                    self._resume = await self._list(cause)
+                await self._watch(self._resume)
+                if self._opened_for_seconds < _SHORT_WATCH_SECONDS:
+                    self._failures += 1  # the server hangs up on us: do not spin
+                    wait = self._backoff()
+            except GoneError:
+                logger.info("kind=%s: the watch is too far behind, listing again", self.kind.kind)
+                self._resume, cause = None, "expired"
+                wait = self._failed(GoneError.reason, None)
+            except ApiError as exc:
+                wait = max(self._failed(exc.reason, exc), exc.retry_after_seconds or 0.0)
+            except Exception:
+                logger.exception("kind=%s: list or watch failed", self.kind.kind)
+                wait = self._failed("InternalError", None)
+            await asyncio.sleep(wait)
+
+    async def _list(self, cause: str) -> str:
+        listed = await self._api.list(
+            self.kind, self._namespace, self._field_selector, self._label_selector
+        )
+        REFLECTOR_LISTS.labels(self.kind.kind, cause).inc()
+        changed = self.store.replace(listed.items, listed.resource_version)
+        self._heard()
+        self._objects.set(len(self.store))
+        for key in changed:
+            self._changed(key)
+        self._synced.set()
+        if self._on_sync is not None:
+            self._on_sync()
+        return listed.resource_version
+
+    async def _watch(self, resource_version: str) -> None:
+        self._opened_for_seconds = 0.0
+        events = self._api.watch(
+            self.kind,
+            resource_version,
+            self._namespace,
+            self._field_selector,
+            self._label_selector,
+            on_open=self._opened,
+        )
+        try:
+            async with aclosing(events):
+                async for event_type, obj in events:
+                    self._heard()
+                    self._failures = 0
+                    version = obj["metadata"]["resourceVersion"]
+                    key = None
+                    if event_type != "BOOKMARK":
+                        key = self.store.apply(event_type, obj)
+                    self.store.advance(version)
+                    self._resume = version
+                    if key is not None:
+                        self._objects.set(len(self.store))
+                        self._changed(key)
+        finally:
+            if self._opened_at is not None:
+                self._opened_for_seconds = time.monotonic() - self._opened_at
+                self._opened_at = None
+            if self._opened_for_seconds >= _SHORT_WATCH_SECONDS:
+                self._failures = 0
+
+    def _opened(self) -> None:
+        if self._failures > 1:
+            logger.info("kind=%s: watching again", self.kind.kind)
+        self._heard()
+        self._opened_at = self._contact
+
+    def _heard(self) -> None:
+        self._contact = time.monotonic()
+
+    def _changed(self, key: Key) -> None:
+        if self._on_change is None:
+            return
+        try:
+            self._on_change(key)
+        except Exception:
+            logger.exception("kind=%s key=%s: on_change failed", self.kind.kind, key)
+
+    def _failed(self, reason: str, exc: ApiError | None) -> float:
+        self._failures += 1
+        REFLECTOR_FAILURES.labels(self.kind.kind, reason).inc()
+        now = time.monotonic()
+        if exc is not None and (self._failures == 1 or now - self._logged > _LOG_EVERY_SECONDS):
+            self._logged = now
+            logger.warning("kind=%s: %s: %s; trying again", self.kind.kind, reason, exc)
+        return self._backoff()
+
+    def _backoff(self) -> float:
+        return exponential(self._failures, _BASE_BACKOFF, _MAX_BACKOFF)
+
+
+def selection(field_selector: str | None) -> Callable[[Object], bool] | None:
+    """Return whether an object is in a field selector's selection, as a function of the object.
+
+    Only ``=``, ``==`` and ``!=`` exist, joined by commas; a field that is not there is empty.
+    """
+    if not field_selector:
+        return None
+    terms: list[tuple[list[str], str, bool]] = []
+    for term in field_selector.split(","):
+        path, operator, value = term.partition("!=")
+        if not operator:
+            path, _, value = term.partition("=")
+        terms.append((path.split("."), value.removeprefix("="), not operator))
+
+    def accepts(obj: Object) -> bool:
+        return all((_field(obj, path) == value) is wanted for path, value, wanted in terms)
+
+    return accepts
+
+
+def _field(obj: Any, path: list[str]) -> str:
+    for name in path:
+        obj = obj.get(name) if isinstance(obj, dict) else None
+    return "" if obj is None else str(obj)
