@@ -13,6 +13,9 @@ from weir_crds.times import now_rfc3339
 
 Condition = dict[str, Any]
 
+MAX_MESSAGE = 4096
+"""The longest message that the API accepts; ``set_condition`` cuts longer ones."""
+
 TRUE = "True"
 FALSE = "False"
 UNKNOWN = "Unknown"
@@ -58,8 +61,9 @@ class Reason(StrEnum):
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     CREATE_FAILED = "CreateFailed"  # Succeeded=False too
     STOPPED = "Stopped"  # the daemon acknowledges an unbind
-    # Task Paused
-    AS_DESIRED = "AsDesired"
+    # Task Paused, True and False
+    PAUSED = "Paused"
+    RESUMED = "Resumed"
     # Task Succeeded, True
     COMPLETED = "Completed"
     # Task Succeeded, False
@@ -123,7 +127,7 @@ def set_condition(
         "type": str(type),
         "status": str(status),
         "reason": str(reason),
-        "message": message,
+        "message": message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE - 1]}…",
         "lastTransitionTime": now_rfc3339(now),
     }
     if observed_generation is not None:

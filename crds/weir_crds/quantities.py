@@ -1,7 +1,7 @@
 """Kubernetes quantities (``4``, ``500m``, ``8Gi``) as whole millicores and bytes.
 
-The grammar is that of ``k8s.io/apimachinery/pkg/api/resource``, less its oddities (``+``, ``1.`` and
-exponents of three digits): the CRDs' pattern refuses the same strings.
+The grammar is that of ``k8s.io/apimachinery/pkg/api/resource``, less its oddities (``+``, ``1.``,
+exponents of three digits): the CRDs' rules refuse the same strings.
 """
 
 import math
@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from weir_crds.errors import WeirError
 
-PATTERN = r"^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE])?$"
+PATTERN = "^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE])?$"
 """What a quantity looks like; ``schema.py`` puts it into the CRDs."""
 
 _REGEX = re.compile(
@@ -24,7 +24,7 @@ _SMALL = {letter: Fraction(1, 1000**power) for power, letter in enumerate("mun",
 _FACTOR: dict[str, int | Fraction] = {**_BINARY, **_DECIMAL, **_SMALL}
 _NANO = 10**9  # Kubernetes knows nothing finer: it rounds up to it
 _LIMIT = 10**18
-_MAX_LENGTH = 32
+MAX_LENGTH = 32
 
 
 class InvalidQuantityError(WeirError):
@@ -42,10 +42,10 @@ def parse_quantity(quantity: int | str) -> Fraction:
     if isinstance(quantity, int):
         value = Fraction(quantity)
     else:
-        match = _REGEX.fullmatch(quantity) if len(quantity) <= _MAX_LENGTH else None
+        match = _REGEX.fullmatch(quantity) if len(quantity) <= MAX_LENGTH else None
         if match is None:
             raise InvalidQuantityError(
-                f"{quantity[: 2 * _MAX_LENGTH]!r} is no quantity (such as 4, 500m, 8Gi)"
+                f"{quantity[: 2 * MAX_LENGTH]!r} is no quantity (such as 4, 500m, 8Gi)"
             )
         value = Fraction(match["number"])
         if match["exponent"]:

@@ -1,0 +1,235 @@
+"""What the models say beside their types: the markers that ``hack/generate_crds.py`` reads.
+
+A rule stands here once, in both its forms: the CEL expression that the API server enforces and the
+Python check that a model makes. A test holds them together with made-up objects.
+"""
+
+import datetime as dt
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    model_validator,
+)
+from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
+
+from weir_crds.kinds import Kind
+from weir_crds.quantities import InvalidQuantityError, parse_quantity
+from weir_crds.times import InvalidTimeError, parse_time
+
+IMMUTABLE_MESSAGE = "is immutable after creation"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A validation in CEL.
+
+    ``holds`` is the same check on a model. A rule without it compares with ``oldSelf``, which only
+    the API server has.
+    """
+
+    rule: str
+    message: str
+    field_path: str | None = None
+    reason: str | None = None
+    holds: Callable[[Any], bool] | None = None
+
+
+def transition(rule: str, message: str, field_path: str) -> Rule:
+    """Return a rule about changes; a violation is reported as a forbidden value of that field."""
+    return Rule(rule, message, field_path, reason="FieldValueForbidden")
+
+
+@dataclass(frozen=True, slots=True)
+class Immutable:
+    """Marks a field of a spec that may not change once the object exists."""
+
+    unless: str | None = None
+    """CEL on ``oldSelf``: while it holds, the field may change."""
+
+    def to_rule(self, name: str, *, always_present: bool) -> Rule:
+        """Return the transition rule of the field of that name."""
+        same = f"self.{name} == oldSelf.{name}"
+        if not always_present:
+            same = f"has(self.{name}) == has(oldSelf.{name}) && (!has(self.{name}) || {same})"
+        rule = f"{self.unless} || ({same})" if self.unless else same
+        return transition(rule, IMMUTABLE_MESSAGE, f".{name}")
+
+
+class Distinct(ABC):
+    """Base of the markers of lists whose items must differ."""
+
+    @abstractmethod
+    def keys(self, items: list[Any]) -> Iterable[Any]:
+        """Return what must differ of each item."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Add the check to the schema of the list."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, items: list[Any]) -> list[Any]:
+        seen = set()
+        for key in self.keys(items):
+            if key in seen:
+                raise ValueError(f"duplicate entry {key!r}")
+            seen.add(key)
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class ListMap(Distinct):
+    """Marks a list whose items are told apart by one field, which none may share."""
+
+    key: str
+    """The field's name in the model."""
+
+    def keys(self, items: list[Any]) -> Iterable[Any]:
+        """Return each item's key."""
+        return (getattr(item, self.key) for item in items)
+
+
+@dataclass(frozen=True, slots=True)
+class ListSet(Distinct):
+    """Marks a list of distinct scalars."""
+
+    def keys(self, items: list[Any]) -> Iterable[Any]:
+        """Return the items themselves."""
+        return items
+
+
+@dataclass(frozen=True, slots=True)
+class ListAtomic:
+    """Marks a list that is replaced as a whole; items may repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantityRange:
+    """Marks an int or string as a Kubernetes quantity below 1E: not negative, or more than 0."""
+
+    positive: bool = False
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Add the check to the schema of the int or string."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, quantity: int | str) -> int | str:
+        try:
+            value = parse_quantity(quantity)
+        except InvalidQuantityError as exc:
+            raise ValueError(str(exc)) from exc
+        if self.positive and value == 0:
+            raise ValueError(f"{quantity} must be more than 0")
+        return quantity
+
+
+class TimeFormat:
+    """Marks a time that the API carries as an RFC 3339 string."""
+
+
+def _time(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return parse_time(value)
+    except InvalidTimeError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _integer(value: object) -> object:
+    """Accept 1.0 for 1: JSON does not tell them apart, and neither does the API server."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_integer)]
+Quantity = Annotated[int | str, QuantityRange()]
+PositiveQuantity = Annotated[int | str, QuantityRange(positive=True)]
+Time = Annotated[dt.datetime, BeforeValidator(_time), TimeFormat()]
+
+Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
+"""Any text that can be an argument or a value of a process: without NUL."""
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\x00]*$", max_length=4096)]
+ObjectName = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+]
+LabelValue = Annotated[
+    str, Field(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)
+]
+CoreID = Annotated[Integer, Field(ge=0, le=65535)]
+NumaNodeID = Annotated[Integer, Field(ge=0, le=1023)]
+GPUIndex = Annotated[Integer, Field(ge=0, le=255)]
+ByteCount = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
+
+
+def field_name(attribute: str) -> str:
+    """Return the API's name of a model's attribute: ``run_id`` is ``runID``."""
+    return re.sub(r"Id$", "ID", to_camel(attribute))
+
+
+class Model(BaseModel):
+    """Base of all parts of a resource: camelCase outside, strict, frozen, tolerant of new fields.
+
+    Unknown fields are dropped as the API server prunes them, and a null counts as absent, as there.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=field_name,
+        strict=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {name: value for name, value in data.items() if value is not None}
+        return data
+
+    @model_validator(mode="after")
+    def _check_rules(self) -> Self:
+        for rule in self.rules:
+            if rule.holds is not None and not rule.holds(self):
+                raise ValueError(f"{(rule.field_path or '').lstrip('.')} {rule.message}".lstrip())
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of ``kubectl get``; ``wide``: only with ``-o wide``.
+
+    A path yields one value: the first match, or a list as a whole.
+    """
+
+    name: str
+    json_path: str
+    description: str
+    type: str = "string"
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A custom resource: a kind, its model, and how people meet it."""
+
+    kind: Kind
+    model: type[Model]
+    singular: str
+    short_names: tuple[str, ...]
+    columns: tuple[Column, ...]
+    selectable_fields: tuple[str, ...] = ()

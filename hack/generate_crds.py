@@ -1,0 +1,298 @@
+"""Write crds/yaml/*.yaml from the models in weir_crds; with --check, say whether they are current.
+
+A model becomes a structural schema: everything inline, no keyword that the API server refuses.
+Types, bounds, defaults and docstrings come from the fields; list types, quantities, immutability
+and CEL rules from the markers in ``weir_crds.schema``.
+"""
+
+import argparse
+import sys
+import types
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+import yaml
+from weir_crds import host, task
+from weir_crds.kinds import GROUP, VERSION
+from weir_crds.meta import ObjectMeta
+from weir_crds.quantities import MAX_LENGTH, PATTERN
+from weir_crds.schema import (
+    Immutable,
+    ListAtomic,
+    ListMap,
+    ListSet,
+    Model,
+    QuantityRange,
+    Resource,
+    Rule,
+    TimeFormat,
+    field_name,
+)
+
+RESOURCES = (task.RESOURCE, host.RESOURCE)
+OUTPUT = Path(__file__).resolve().parent.parent / "crds" / "yaml"
+HEADER = "# Generated from crds/weir_crds by hack/generate_crds.py: make generate.\n"
+
+Schema = dict[str, Any]
+
+
+def custom_resource_definition(resource: Resource) -> Schema:
+    """Return the CustomResourceDefinition of a resource."""
+    kind = resource.kind
+    version: Schema = {
+        "name": kind.version,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [
+            {
+                "name": column.name,
+                "type": column.type,
+                "jsonPath": column.json_path,
+                "description": column.description,
+                **({"priority": 1} if column.wide else {}),
+            }
+            for column in resource.columns
+        ],
+    }
+    if resource.selectable_fields:
+        version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable_fields]
+    version["schema"] = {"openAPIV3Schema": root_schema(resource.model)}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{kind.plural}.{kind.group}"},
+        "spec": {
+            "group": kind.group,
+            "scope": "Namespaced" if kind.namespaced else "Cluster",
+            "names": {
+                "plural": kind.plural,
+                "singular": resource.singular,
+                "kind": kind.kind,
+                "listKind": f"{kind.kind}List",
+                "shortNames": list(resource.short_names),
+                "categories": ["weir"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def root_schema(model: type[Model]) -> Schema:
+    """Return the schema of a whole object. Only the spec has defaults: a status is never made up."""
+    schema = model_schema(model, defaults=True)
+    fields = schema["properties"]
+    fields["status"] = {
+        **type_schema(model.model_fields["status"].annotation, [], defaults=False),
+        "description": one_line(model.model_fields["status"].description),
+    }
+    schema["properties"] = {
+        "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
+        "kind": {"type": "string", "description": f"{model.__name__}."},
+        **{name: fields[name] for name in ("metadata", "spec", "status")},
+    }
+    return schema
+
+
+def model_schema(model: type[Model], *, defaults: bool) -> Schema:
+    """Return the schema of an object: its fields, its rules, and those that its fields imply."""
+    properties: Schema = {}
+    required: list[str] = []
+    rules: list[Rule] = []
+    for attribute, info in model.model_fields.items():
+        name = field_name(attribute)
+        if info.annotation is ObjectMeta:
+            properties[name] = {"type": "object"}  # the API server knows the rest, and insists
+            continue
+        field = type_schema(info.annotation, info.metadata, defaults=defaults)
+        field = {"description": one_line(info.description), **field}
+        if info.is_required():
+            required.append(name)
+        elif defaults and (default := default_of(info)) is not None:
+            field["default"] = default
+        properties[name] = field
+        for marker in markers(info):
+            if isinstance(marker, Immutable):
+                present = name in required or "default" in field
+                rules.append(marker.to_rule(name, always_present=present))
+    schema: Schema = {"type": "object", "description": one_line(model.__doc__)}
+    if required:
+        schema["required"] = required
+    schema["properties"] = properties
+    rules += model.rules
+    if rules:
+        schema["x-kubernetes-validations"] = [rule_schema(rule) for rule in rules]
+    return schema
+
+
+def default_of(info: FieldInfo) -> Any:
+    """Return the default that the API server fills in, or None if it leaves the field absent."""
+    value = info.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Model):
+        return {}  # the defaults of its fields follow
+    return None if value in ([], {}) else value
+
+
+def markers(info: FieldInfo) -> list[Any]:
+    """Return all metadata of a field, also of an optional one's only type."""
+    return [*info.metadata, *strip(info.annotation)[1]]
+
+
+def strip(annotation: Any) -> tuple[Any, list[Any]]:
+    """Take the type and its metadata out of any nesting of Annotated and Optional."""
+    metadata: list[Any] = []
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *found = get_args(annotation)
+            for item in found:
+                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
+        elif get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(
+            annotation
+        ):
+            (annotation,) = [arg for arg in get_args(annotation) if arg is not types.NoneType]
+        else:
+            return annotation, metadata
+
+
+def type_schema(annotation: Any, metadata: list[Any], *, defaults: bool) -> Schema:
+    """Return the schema of a value."""
+    annotation, found = strip(annotation)
+    metadata = [*metadata, *found]
+    for marker in metadata:
+        if isinstance(marker, QuantityRange):
+            return quantity_schema(marker)
+        if isinstance(marker, TimeFormat):
+            return {"type": "string", "format": "date-time", "maxLength": 40}
+    if get_origin(annotation) is Literal:
+        return {"type": "string", "enum": list(get_args(annotation))}
+    if get_origin(annotation) is list:
+        (item,) = get_args(annotation)
+        schema = {"type": "array", **bounds(metadata, "Items"), **list_type(metadata)}
+        return {**schema, "items": type_schema(item, [], defaults=defaults)}
+    if get_origin(annotation) is dict:
+        value = type_schema(get_args(annotation)[1], [], defaults=defaults)
+        limits = bounds(metadata, "Properties")
+        return {"type": "object", **limits, "additionalProperties": value}
+    if annotation is bool:
+        return {"type": "boolean"}
+    if annotation is int:
+        limits = bounds(metadata, "imum")
+        wide = limits["maximum"] >= 2**31 or limits["minimum"] < -(2**31)
+        return {"type": "integer", "format": "int64" if wide else "int32", **limits}
+    if annotation is str:
+        return {"type": "string", **bounds(metadata, "Length")}
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return model_schema(annotation, defaults=defaults)
+    raise TypeError(f"no schema for {annotation!r}")
+
+
+def bounds(metadata: list[Any], noun: str) -> Schema:
+    """Return the limits of a value; every value of ours must have an upper one."""
+    limits: Schema = {}
+    for marker in metadata:
+        match marker:
+            case annotated_types.MinLen(low) | annotated_types.Ge(low):
+                limits[f"min{noun}"] = low
+            case annotated_types.MaxLen(high) | annotated_types.Le(high):
+                limits[f"max{noun}"] = high
+        if pattern := getattr(marker, "pattern", None):
+            limits["pattern"] = pattern
+    if f"max{noun}" not in limits:
+        raise TypeError(f"a value without a max{noun}: {metadata!r}")
+    return limits
+
+
+def list_type(metadata: list[Any]) -> Schema:
+    """Return the merge type of a list; every list of ours must say it."""
+    for marker in metadata:
+        match marker:
+            case ListMap(key):
+                return {
+                    "x-kubernetes-list-type": "map",
+                    "x-kubernetes-list-map-keys": [field_name(key)],
+                }
+            case ListSet():
+                return {"x-kubernetes-list-type": "set"}
+            case ListAtomic():
+                return {"x-kubernetes-list-type": "atomic"}
+    raise TypeError(f"a list without a merge type: {metadata!r}")
+
+
+def quantity_schema(marker: QuantityRange) -> Schema:
+    """Return the schema of a quantity. The rules say more to people than a pattern would."""
+    value = "quantity(string(self))"
+    malformed = "!isQuantity(string(self))"
+    comparison, words = (">", "be more than 0") if marker.positive else (">=", "not be negative")
+    return {
+        "x-kubernetes-int-or-string": True,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "maxLength": MAX_LENGTH,
+        "x-kubernetes-validations": [
+            {
+                "rule": f"string(self).matches('{PATTERN}')",
+                "message": "must be a quantity, such as 4, 500m, 8Gi",
+            },
+            {
+                "rule": f"{malformed} || {value}.compareTo(quantity('0')) {comparison} 0",
+                "message": f"must {words}",
+            },
+            {
+                "rule": f"{malformed} || {value}.compareTo(quantity('1E')) < 0",
+                "message": "must be below 1E",
+            },
+        ],
+    }
+
+
+def rule_schema(rule: Rule) -> Schema:
+    """Return a rule as the API server wants it."""
+    schema: Schema = {"rule": rule.rule, "message": rule.message}
+    if rule.reason:
+        schema["reason"] = rule.reason
+    if rule.field_path:
+        schema["fieldPath"] = rule.field_path
+    return schema
+
+
+def one_line(text: str | None) -> str:
+    """Return a docstring as one paragraph.
+
+    Raises:
+        TypeError: there is none; ``kubectl explain`` shows it, so every field has one.
+    """
+    if not text:
+        raise TypeError("a field or model without a docstring")
+    return " ".join(text.split())
+
+
+def render(resource: Resource) -> str:
+    """Return the text of the file of a resource."""
+    definition = custom_resource_definition(resource)
+    return HEADER + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
+
+
+def main() -> int:
+    """Write or check the files; 1: they differ from the models."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+    options = parser.parse_args()
+    stale = []
+    for resource in RESOURCES:
+        path = OUTPUT / f"{GROUP}_{resource.kind.plural}.yaml"
+        text = render(resource)
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(path)
+        if not options.check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    for path in stale:
+        print(f"{'stale, run make generate' if options.check else 'wrote'}: {path}")
+    return 1 if stale and options.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
