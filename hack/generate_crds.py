@@ -82,7 +82,7 @@ def custom_resource_definition(resource: Resource) -> Schema:
 
 
 def root_schema(model: type[Model]) -> Schema:
-    """Return the schema of a whole object. Only the spec has defaults: a status is never made up."""
+    """Return the schema of a whole object. Only the spec has defaults: no status is made up."""
     schema = model_schema(model, defaults=True)
     fields = schema["properties"]
     fields["status"] = {
