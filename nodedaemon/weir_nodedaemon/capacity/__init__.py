@@ -1,0 +1,1 @@
+"""What the machine has: cores, NUMA nodes, memory, and who it is."""

@@ -1,0 +1,359 @@
+"""Docker as a container engine.
+
+Calls that end go through the SDK, in threads; streams go through ``docker_stream``. Docker's init
+(tini) is the first process of every container, so that signals reach the program and its orphans
+are reaped.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from weir_crds.names import LABEL_HOST
+from weir_nodedaemon.capacity.cpulist import format_cpulist
+from weir_nodedaemon.engines import docker_objects
+from weir_nodedaemon.engines.docker_refusals import RefusedError, may_pass, pull_is_hopeless
+from weir_nodedaemon.engines.docker_sdk import (
+    APIClient,
+    Lane,
+    registry_header,
+    split_reference,
+)
+from weir_nodedaemon.engines.docker_stream import StreamClient, json_lines
+from weir_nodedaemon.engines.frames import FrameDecoder
+from weir_nodedaemon.engines.port import (
+    ContainerCreateError,
+    ContainerGoneError,
+    ContainerSpec,
+    ContainerState,
+    ContainerUsage,
+    EngineEvent,
+    EngineInfo,
+    EngineUnavailableError,
+    ImagePullError,
+    LogChunk,
+    ObservedContainer,
+)
+
+T = TypeVar("T")
+
+_LOOK_THREADS = 8
+_ACT_THREADS = 16
+_PULL_SILENCE_SECONDS = 300.0
+_INIT_EXIT_CODES = (126, 127)
+_INIT_OUTPUT_BYTES = 4096
+# In these states nothing that we show changes any more without a change of the state.
+_SETTLED = (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.EXITED)
+_ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED)
+_ENDED = (ContainerState.EXITED, ContainerState.REMOVING)
+
+
+class DockerEngine:
+    """The containers of one Docker that carry the label ``weir.dev/host=<host_name>``."""
+
+    def __init__(
+        self,
+        host_name: str,
+        base_url: str = "unix:///var/run/docker.sock",
+        *,
+        look_seconds: float = 15.0,
+        act_seconds: float = 60.0,
+    ) -> None:
+        """Connect at the first call.
+
+        Args:
+            host_name: the Host whose containers these are; several Hosts may share a Docker.
+            base_url: ``unix://<path>`` or ``tcp://<address>:<port>``.
+            look_seconds: deadline of calls that only read.
+            act_seconds: deadline of calls that change a container.
+        """
+        self._host_name = host_name
+        self._look = Lane(base_url, "look", _LOOK_THREADS, look_seconds)
+        self._act = Lane(base_url, "act", _ACT_THREADS, act_seconds)
+        self._streams = StreamClient(base_url)
+        self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
+        self._updates = 0  # a look that began before an update is not remembered
+
+    async def info(self) -> EngineInfo:
+        """Return Docker's version."""
+        version = await self._ask(lambda client: client.version(api_version=False))
+        return EngineInfo(name="docker", version=version["Version"])
+
+    async def observe(self) -> dict[str, ObservedContainer]:
+        """Return all containers of this host, by name; costs one request when nothing changed."""
+        label = f"{LABEL_HOST}={self._host_name}"
+        listed = await self._ask(
+            lambda client: client.containers(all=True, filters={"label": [label]})
+        )
+        listed_ids = {entry["Id"] for entry in listed}
+        for gone in self._settled.keys() - listed_ids:
+            del self._settled[gone]
+        seen = await asyncio.gather(*(self._refresh(entry) for entry in listed))
+        return {container.name: container for container in seen if container is not None}
+
+    async def inspect(self, name: str) -> ObservedContainer | None:
+        """Return one container of this host, or None."""
+        container = await self._inspect(name)
+        return container if container is not None and container.name == name else None
+
+    async def has_image(self, image: str) -> bool:
+        """Tell whether the image is on the host; a name that is no image name is not."""
+        try:
+            await self._look.call(lambda client: client.inspect_image(image))  # type: ignore[no-untyped-call]
+        except RefusedError as exc:
+            if exc.status in (400, 404):
+                return False
+            raise _unavailable(exc) from exc
+        return True
+
+    async def pull(self, image: str) -> None:
+        """Pull an image; raises ImagePullError. Cancelling the call ends the pull."""
+        repository, tag, registry = split_reference(image)
+        header = await self._ask(lambda client: registry_header(client, registry))
+        try:
+            async with (
+                self._stream(
+                    "POST",
+                    "/images/create",
+                    params={"fromImage": repository, "tag": tag},
+                    headers={"X-Registry-Auth": header} if header else None,
+                    answer_seconds=_PULL_SILENCE_SECONDS,
+                    silence_seconds=_PULL_SILENCE_SECONDS,
+                ) as pieces,
+                aclosing(json_lines(pieces)) as messages,
+            ):
+                async for message in messages:
+                    if "error" in message:
+                        words = str(message["error"])
+                        raise ImagePullError(words, permanent=pull_is_hopeless(words))
+        except RefusedError as exc:
+            hopeless = pull_is_hopeless(str(exc), exc.status)
+            raise ImagePullError(str(exc), permanent=hopeless) from exc
+
+    async def create(self, spec: ContainerSpec) -> None:
+        """Create a container; one that exists under that name already is left as it is."""
+        body = docker_objects.create_body(spec, self._host_name)
+        try:
+            await self._act.call(
+                lambda client: client.create_container_from_config(  # type: ignore[no-untyped-call]
+                    body, name=spec.name
+                )
+            )
+        except RefusedError as exc:
+            if exc.status == 409 and await self.inspect(spec.name) is not None:
+                return
+            if exc.status == 404 and "no such image" in str(exc).lower():
+                raise ImagePullError(str(exc), permanent=False) from exc
+            if exc.status >= 500 or may_pass(str(exc)):
+                raise _unavailable(exc) from exc
+            raise ContainerCreateError(str(exc)) from exc
+
+    async def start(self, name: str) -> None:
+        """Start a created container; a running or ended one is left as it is."""
+        if (await self._known(name)).state is not ContainerState.CREATED:
+            return  # Docker would run an ended one again
+        try:
+            await self._act.call(lambda client: client.start(name))
+        except RefusedError as exc:
+            if exc.status == 404 and "no such container" in str(exc).lower():
+                raise ContainerGoneError(str(exc)) from exc
+            if may_pass(str(exc)):
+                raise _unavailable(exc) from exc
+            raise ContainerCreateError(str(exc)) from exc
+
+    async def pause(self, name: str) -> None:
+        """Freeze a running container; one in any other state is left as it is."""
+        if (await self._known(name)).state is ContainerState.RUNNING:
+            await self._change(name, lambda client: client.pause(name), ContainerState.RUNNING)
+
+    async def resume(self, name: str) -> None:
+        """Thaw a paused container; one in any other state is left as it is."""
+        if (await self._known(name)).state is ContainerState.PAUSED:
+            await self._change(name, lambda client: client.unpause(name), ContainerState.PAUSED)
+
+    async def signal(self, name: str, signal_number: int) -> None:
+        """Send a signal to the container's program, and thaw it; see the port."""
+        seen = await self.inspect(name)
+        if seen is None or seen.state not in _ALIVE:
+            return
+        with suppress(ContainerGoneError):
+            await self._change(name, lambda client: client.kill(name, signal_number), *_ALIVE)
+            if seen.state is ContainerState.PAUSED:
+                await self.resume(name)
+
+    async def remove(self, name: str) -> None:
+        """Remove a container, killing it if it runs; a missing one is no error."""
+        if await self.inspect(name) is None:
+            return
+        try:
+            await self._act.call(lambda client: client.remove_container(name, v=True, force=True))
+        except RefusedError as exc:
+            if exc.status != 404 and "already in progress" not in str(exc):
+                raise _unavailable(exc) from exc
+
+    async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
+        """Move a container to these cores; an ended one is left as it is."""
+        if (await self._known(name)).state in _ENDED:
+            return
+        cores = format_cpulist(cpus)
+        try:
+            await self._change(
+                name,
+                lambda client: client.update_container(name, cpuset_cpus=cores),
+                ContainerState.CREATED,
+                *_ALIVE,
+            )
+        finally:
+            self._updates += 1
+            self._settled.clear()
+
+    async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
+        """Yield the container's output from its beginning; with follow until it ends."""
+        await self._known(name)
+        async with aclosing(self._logs(name, follow=follow)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def events(self) -> AsyncGenerator[EngineEvent, None]:
+        """Yield events of this host's containers, after a first one that says: look at all."""
+        label = f"{LABEL_HOST}={self._host_name}"
+        filters = json.dumps({"type": ["container"], "label": [label]})
+        try:
+            async with (
+                self._stream("GET", "/events", params={"filters": filters}) as pieces,
+                aclosing(json_lines(pieces)) as messages,
+            ):
+                yield EngineEvent(name="", action="")
+                async for message in messages:
+                    event = docker_objects.event(message)
+                    if event is not None:
+                        yield event
+        except RefusedError as exc:
+            raise EngineUnavailableError(str(exc)) from exc
+
+    async def usage(self, name: str) -> ContainerUsage | None:
+        """Return what a running container has used; None when it does not run."""
+        seen = await self.inspect(name)
+        if seen is None or seen.state not in _ALIVE:
+            return None
+        try:
+            stats = await self._look.call(
+                lambda client: client.stats(name, stream=False, one_shot=True)
+            )
+        except RefusedError as exc:
+            if exc.status == 404:
+                return None
+            raise _unavailable(exc) from exc
+        return docker_objects.usage(stats)
+
+    async def close(self) -> None:
+        """Cut the streams and let the threads end."""
+        await self._streams.close()
+        self._look.close()
+        self._act.close()
+
+    async def _ask(self, fn: Callable[[APIClient], T]) -> T:
+        """Return the result of a look that Docker has no reason to refuse."""
+        try:
+            return await self._look.call(fn)
+        except RefusedError as exc:
+            raise _unavailable(exc) from exc
+
+    async def _inspect(self, reference: str) -> ObservedContainer | None:
+        """Return the container of this name or Docker id, if it is this host's."""
+        updates = self._updates
+        try:
+            raw = await self._look.call(lambda client: client.inspect_container(reference))
+        except RefusedError as exc:
+            if exc.status == 404:
+                return None
+            raise _unavailable(exc) from exc
+        container = docker_objects.observed(raw)
+        if container.labels.get(LABEL_HOST) != self._host_name:
+            return None
+        if container.exit_code in _INIT_EXIT_CODES:
+            container = replace(container, error=await self._init_failure(container.name))
+        if container.state in _SETTLED and updates == self._updates:
+            self._settled[raw["Id"]] = container
+        return container
+
+    async def _refresh(self, listed: Mapping[str, Any]) -> ObservedContainer | None:
+        """Return the container of an entry of Docker's list, asking only when it changed."""
+        known = self._settled.get(listed["Id"])
+        if known is not None and known.state is docker_objects.STATES.get(listed["State"]):
+            return known
+        return await self._inspect(listed["Id"])
+
+    async def _known(self, name: str) -> ObservedContainer:
+        container = await self.inspect(name)
+        if container is None:
+            raise ContainerGoneError(f"no container {name}")
+        return container
+
+    async def _change(
+        self, name: str, fn: Callable[[APIClient], object], *states: ContainerState
+    ) -> None:
+        """Act on a container; a refusal counts only while it still is in one of these states."""
+        try:
+            await self._act.call(fn)
+        except RefusedError as exc:
+            if (await self._known(name)).state in states:
+                raise _unavailable(exc) from exc
+
+    async def _init_failure(self, name: str) -> str:
+        output = b""
+        try:
+            async with aclosing(self._logs(name, follow=False)) as chunks:
+                async for chunk in chunks:
+                    output += chunk.data
+                    if len(output) > _INIT_OUTPUT_BYTES:
+                        break
+        except ContainerGoneError:
+            return ""
+        return docker_objects.init_failure(output)
+
+    async def _logs(self, name: str, *, follow: bool) -> AsyncGenerator[LogChunk, None]:
+        decoder = FrameDecoder()
+        params = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
+        try:
+            async with self._stream(
+                "GET", f"/containers/{quote(name, safe='')}/logs", params=params
+            ) as pieces:
+                async for piece in pieces:
+                    for chunk in decoder.feed(piece):
+                        yield chunk
+        except RefusedError as exc:
+            if exc.status in (404, 409):
+                raise ContainerGoneError(str(exc)) from exc
+            raise EngineUnavailableError(str(exc)) from exc
+
+    @asynccontextmanager
+    async def _stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str] | None = None,
+        answer_seconds: float | None = None,
+        silence_seconds: float | None = None,
+    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
+        """Open a stream in the API version that Docker has."""
+        client = await self._look.client()
+        async with self._streams.open(
+            method,
+            f"/v{client.api_version}{path}",
+            params=params,
+            headers=headers,
+            answer_seconds=answer_seconds or self._look.deadline_seconds,
+            silence_seconds=silence_seconds,
+        ) as pieces:
+            yield pieces
+
+
+def _unavailable(exc: RefusedError) -> EngineUnavailableError:
+    return EngineUnavailableError(f"Docker answered {exc.status}: {exc}")
