@@ -1,4 +1,4 @@
-"""What a Task runs with, and later a VPS too: resources, placement, environment, mounts, network."""
+"""What a Task runs with, and later a VPS too: resources, placement, environment, mounts."""
 
 from typing import Annotated, Literal
 
