@@ -1,0 +1,195 @@
+"""Who may read: TokenReview, then SubjectAccessReview, as the kubelet does. Denied by default."""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from aiohttp import web
+
+from weir_crds.names import DAEMON_AUDIENCE
+from weir_nodedaemon.server.errors import (
+    AccessDeniedError,
+    InvalidParameterError,
+    UnauthenticatedError,
+)
+
+_TOKEN_LIMIT = 16 * 1024
+_ALLOWED_SECONDS = 10.0
+_DENIED_SECONDS = 2.0
+_CACHED = 4096
+
+_V = TypeVar("_V")
+
+
+class Reviews(Protocol):
+    """The two questions to the API server (``weir_kube.api.Api`` answers them)."""
+
+    async def token_review(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any]:
+        """Return the status of a TokenReview."""
+        ...
+
+    async def access_review(
+        self,
+        user: str,
+        groups: Sequence[str],
+        extra: Mapping[str, Sequence[str]],
+        resource_attributes: Mapping[str, str],
+    ) -> bool:
+        """Tell whether the user may."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who a token stands for."""
+
+    token_digest: bytes
+    name: str
+    groups: tuple[str, ...]
+    extra: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What a caller wants, as RBAC names it."""
+
+    resource: str
+    subresource: str
+    name: str
+    namespace: str = ""
+    group: str = "weir.dev"
+    verb: str = "get"
+
+    def attributes(self) -> dict[str, str]:
+        """Return the ``resourceAttributes`` of a SubjectAccessReview."""
+        attributes = {
+            "verb": self.verb,
+            "group": self.group,
+            "resource": self.resource,
+            "subresource": self.subresource,
+            "name": self.name,
+        }
+        return attributes | ({"namespace": self.namespace} if self.namespace else {})
+
+
+class VerdictCache(Generic[_V]):
+    """Verdicts that hold for seconds; the oldest goes when there are too many."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start empty."""
+        self._clock = clock
+        self._verdicts: OrderedDict[object, tuple[float, _V]] = OrderedDict()
+
+    def get(self, key: object) -> _V | None:
+        """Return a verdict that still holds, or None."""
+        until, verdict = self._verdicts.get(key, (0.0, None))
+        return verdict if self._clock() < until else None
+
+    def put(self, key: object, verdict: _V, seconds: float) -> _V:
+        """Keep a verdict for so long, and return it."""
+        self._verdicts.pop(key, None)
+        self._verdicts[key] = (self._clock() + seconds, verdict)
+        if len(self._verdicts) > _CACHED:
+            self._verdicts.popitem(last=False)
+        return verdict
+
+
+class Authorizer:
+    """Checks callers with the API server and remembers its verdicts for seconds."""
+
+    def __init__(self, reviews: Reviews, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Ask ``reviews``."""
+        self._reviews = reviews
+        self._callers: VerdictCache[Caller | str] = VerdictCache(clock)
+        self._verdicts: VerdictCache[bool] = VerdictCache(clock)
+
+    async def authenticate(self, authorization: str | None) -> Caller:
+        """Return whom the ``Authorization`` header stands for.
+
+        Raises:
+            UnauthenticatedError: no bearer token, or one that is not valid for this audience.
+            InvalidParameterError: the header is too long to be a token.
+            ApiError: the API server could not be asked.
+        """
+        token = _bearer_token(authorization)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        verdict = self._callers.get(digest)
+        if verdict is None:
+            status = await self._reviews.token_review(token, [DAEMON_AUDIENCE])
+            found = _caller(digest, status)
+            seconds = _ALLOWED_SECONDS if isinstance(found, Caller) else _DENIED_SECONDS
+            verdict = self._callers.put(digest, found, seconds)
+        if isinstance(verdict, Caller):
+            return verdict
+        raise UnauthenticatedError(verdict)
+
+    async def authorize(self, caller: Caller, access: Access) -> None:
+        """Return if the caller may.
+
+        Raises:
+            AccessDeniedError: the API server says no.
+            ApiError: the API server could not be asked.
+        """
+        key = (caller.token_digest, access)
+        allowed = self._verdicts.get(key)
+        if allowed is None:
+            allowed = await self._reviews.access_review(
+                caller.name, caller.groups, caller.extra, access.attributes()
+            )
+            self._verdicts.put(key, allowed, _ALLOWED_SECONDS if allowed else _DENIED_SECONDS)
+        if not allowed:
+            where = f' in namespace "{access.namespace}"' if access.namespace else ""
+            raise AccessDeniedError(
+                f'user "{caller.name}" cannot {access.verb} {access.resource}.{access.group}'
+                f'/{access.subresource} "{access.name}"{where}'
+            )
+
+
+def guarded(
+    authorizer: Authorizer,
+    access_of: Callable[[web.Request], Access],
+    handler: Callable[[web.Request], Any],
+) -> Callable[[web.Request], Any]:
+    """Wrap a handler so that it runs only for callers who may."""
+
+    async def checked(request: web.Request) -> web.StreamResponse:
+        headers = request.headers.getall("Authorization", [])
+        if len(headers) > 1:
+            raise InvalidParameterError("header Authorization is there more than once")
+        caller = await authorizer.authenticate(headers[0] if headers else None)
+        await authorizer.authorize(caller, access_of(request))
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    return checked
+
+
+def _bearer_token(authorization: str | None) -> str:
+    if authorization is None:
+        raise UnauthenticatedError("a bearer token for the audience weir-daemon is needed")
+    if len(authorization) > _TOKEN_LIMIT:
+        raise InvalidParameterError(f"header Authorization is longer than {_TOKEN_LIMIT} bytes")
+    scheme, _, token = authorization.strip().partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or not token.isascii() or " " in token:
+        raise UnauthenticatedError("header Authorization is not of the form: Bearer <token>")
+    return token
+
+
+def _caller(digest: bytes, status: Mapping[str, Any]) -> Caller | str:
+    """Return whom a TokenReview's status names, or why the token is refused.
+
+    An API server that knows nothing of audiences leaves ``audiences`` out: then the token is not
+    known to be ours and is refused, as the TokenReview documentation demands.
+    """
+    user = status.get("user") or {}
+    if status.get("authenticated") is not True or not user.get("username"):
+        return "the token is not valid for the audience weir-daemon"
+    if DAEMON_AUDIENCE not in (status.get("audiences") or ()):
+        return "the token is not for the audience weir-daemon"
+    return Caller(
+        digest, user["username"], tuple(user.get("groups") or ()), dict(user.get("extra") or {})
+    )
