@@ -3,6 +3,7 @@
 A missing engine fails the test that needs it; nothing is skipped.
 """
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from devcluster import dockerd, image
+from devcluster.hosts import Share
 from devcluster.state import State, locked
+from support import registries
 from support.cluster import Cluster
 from support.process import ProcessRunner
+from support.weir_system import WeirSystem
 
 
 @pytest.fixture(scope="session")
@@ -63,3 +67,35 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     name = cluster.create_namespace()
     yield name
     cluster.delete_namespace(name)
+
+
+@pytest.fixture(scope="session")
+def weir_processes(cluster: Cluster, docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
+    """Weir with one host of two cores."""
+    two_cores = Share(tuple(sorted(os.sched_getaffinity(0))[:2]), memory_mib=None)
+    system = WeirSystem(cluster, docker_host, [two_cores])
+    yield system
+    system.close()
+
+
+@pytest.fixture
+def weir(weir_processes: WeirSystem) -> WeirSystem:
+    """The whole of Weir, every part running and no work left from an earlier test."""
+    weir_processes.start_all()
+    weir_processes.wait_no_containers()
+    return weir_processes
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster) -> Iterator[str]:
+    """``host:port`` of a real image registry."""
+    folder = cluster.state.root / "registry"
+    with registries.real_registry(folder, cluster.ports.get("registry")) as address:
+        yield address
+
+
+@pytest.fixture
+def stuck_registry() -> Iterator[str]:
+    """``host:port`` of a registry that takes connections and never answers."""
+    with registries.stuck_registry() as address:
+        yield address

@@ -9,12 +9,12 @@ from devcluster.errors import DevClusterError
 from devcluster.state import State, locked, state_at
 
 
-def _up(state: State, options: argparse.Namespace) -> None:
+def _up(state: State, _options: argparse.Namespace) -> None:
     with locked(state):
         instance.up_base(state)
 
 
-def _down(state: State, options: argparse.Namespace) -> None:
+def _down(state: State, _options: argparse.Namespace) -> None:
     with locked(state):
         instance.down(state)
 

@@ -36,6 +36,7 @@ def operator(identities: Identities, ports: Ports, log_level: str = "info") -> C
 def node_daemon(
     host: str,
     share: Share,
+    *,
     docker_host: str,
     folder: Path,
     identities: Identities,

@@ -17,6 +17,7 @@ class Ticker:
     """Repeats a changing line: in place on a terminal, else at most every ``period`` seconds."""
 
     def __init__(self, period_seconds: float = 10.0) -> None:
+        """Show nothing yet."""
         self._in_place = sys.stderr.isatty()
         self._period = 0.2 if self._in_place else period_seconds
         self._last = time.monotonic()

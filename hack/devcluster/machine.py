@@ -1,8 +1,8 @@
 """What instances change on the machine beyond their state directory, and how it is put back.
 
-Docker turns IP forwarding on, sets the policy of iptables' FORWARD chain and adds chains of its own.
-Several instances may do so at the same time; the last one to go puts back what the first one found.
-They know of each other by a file under /run, which vanishes at a reboot as do those settings.
+Docker turns IP forwarding on, sets the policy of iptables' FORWARD chain and adds chains of its
+own. Several instances may do so at the same time; the last one to go puts back what the first one
+found. They know of each other by a file under /run, which vanishes at a reboot as do the settings.
 """
 
 import ipaddress
@@ -21,7 +21,7 @@ from devcluster.state import State, locked_directory, read_json, write_file
 _REGISTRY = Path("/run/weir/docker.json")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
 # A /24 for each instance, taken from the end of Docker's own range, where it comes last.
-_SUBNETS = tuple(ipaddress.ip_network("172.31.0.0/16").subnets(new_prefix=24))
+_SUBNETS = tuple(ipaddress.IPv4Network("172.31.0.0/16").subnets(new_prefix=24))
 
 
 def claim_network(state: State) -> str:
@@ -45,7 +45,7 @@ def claim_network(state: State) -> str:
             "subnet": str(_free_subnet({other["subnet"] for other in instances.values()})),
         }
         instances[state.id] = entry
-    gateway = next(ipaddress.ip_network(entry["subnet"]).hosts())
+    gateway = next(ipaddress.IPv4Network(entry["subnet"]).hosts())
     if not Path(f"/sys/class/net/{bridge}").exists():
         _run("ip", "link", "add", bridge, "type", "bridge")
     _run("ip", "address", "replace", f"{gateway}/24", "dev", bridge)
@@ -127,12 +127,12 @@ def _docker_runs() -> bool:
     return False
 
 
-def _free_subnet(claimed: set[str]) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+def _free_subnet(claimed: set[str]) -> ipaddress.IPv4Network:
     routes = json.loads(_run("ip", "-json", "route", "show", "table", "all"))
-    taken = [ipaddress.ip_network(subnet) for subnet in claimed]
+    taken = [ipaddress.IPv4Network(subnet) for subnet in claimed]
     for route in routes:
         if route["dst"] != "default" and ":" not in route["dst"]:
-            taken.append(ipaddress.ip_network(route["dst"], strict=False))
+            taken.append(ipaddress.IPv4Network(route["dst"], strict=False))
     for subnet in reversed(_SUBNETS):
         if not any(subnet.overlaps(other) for other in taken):
             return subnet

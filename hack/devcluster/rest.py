@@ -21,13 +21,14 @@ class RestError(Exception):
     """The server answered with an error status, or not at all (status 0)."""
 
     def __init__(self, status: int, message: str) -> None:
+        """Keep the HTTP status beside what the server said."""
         super().__init__(message)
         self.status = status
 
 
 @dataclass(frozen=True)
 class Rest:
-    """One HTTPS server and how to be known to it. Each request has its own connection."""
+    """One HTTP(S) server and how to be known to it. Each request has its own connection."""
 
     server: str
     ca: Path | None = None
@@ -60,8 +61,11 @@ class Rest:
             RestError: no answer before the deadline, or an error status.
         """
         address = urlsplit(self.server)
-        connection = http.client.HTTPSConnection(
-            address.hostname or "", address.port, timeout=timeout_seconds, context=self._context
+        where = (address.hostname or "", address.port)
+        connection = (
+            http.client.HTTPSConnection(*where, timeout=timeout_seconds, context=self._context)
+            if address.scheme == "https"
+            else http.client.HTTPConnection(*where, timeout=timeout_seconds)
         )
         try:
             connection.request(

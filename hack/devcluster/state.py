@@ -37,18 +37,22 @@ class State:
 
     @property
     def log(self) -> Path:
+        """Logs, one for each program."""
         return self.root / "log"
 
     @property
     def run(self) -> Path:
+        """supervisord's files."""
         return self.root / "run"
 
     @property
     def pki(self) -> Path:
+        """Keys, certificates, tokens and the components' kubeconfigs."""
         return self.root / "pki"
 
     @property
     def bin(self) -> Path:
+        """What comes onto the person's PATH."""
         return self.root / "bin"
 
     @property
@@ -58,6 +62,7 @@ class State:
 
     @property
     def env(self) -> Path:
+        """A file to source."""
         return self.root / "env"
 
     def log_of(self, program: str) -> Path:
@@ -85,8 +90,8 @@ def socket_path(path: Path) -> Path:
     excess = len(os.fsencode(path)) - _SOCKET_PATH_LIMIT
     if excess > 0:
         raise DevClusterError(
-            f"The path of the state directory is {excess} bytes too long for the unix socket {path}.",
-            "Clone into a shorter path, or set WEIR_STATE_DIR to a short one such as /tmp/weir-dev.",
+            f"The state directory's path is {excess} bytes too long for the unix socket {path}.",
+            "Clone into a shorter path, or set WEIR_STATE_DIR to one such as /tmp/weir-dev.",
         )
     return path
 
@@ -174,6 +179,7 @@ class Ports:
     """Ports on loopback, remembered by name, so that a restart finds the same ones."""
 
     def __init__(self, state: State) -> None:
+        """Read what the instance remembers."""
         self._path = state.root / "ports.json"
         self._ports: dict[str, int] = read_json(self._path)
 

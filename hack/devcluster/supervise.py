@@ -73,6 +73,11 @@ class Supervisor:
     """The supervisord of a state directory, running or not."""
 
     def __init__(self, state: State) -> None:
+        """Start nothing yet.
+
+        Raises:
+            DevClusterError: the state directory's path is too long.
+        """
         self._state = state
         self._socket = socket_path(state.run / "supervisor.sock")
         self._pid_file = state.run / "supervisord.pid"
@@ -187,13 +192,14 @@ class Supervisor:
         while True:
             try:
                 self._call("getState")
-                return
             except (OSError, http.client.HTTPException) as exc:
                 if time.monotonic() > deadline:
                     raise DevClusterError(
                         f"supervisord does not answer: {exc}", tail(self.log, 15)
                     ) from exc
                 time.sleep(0.05)
+            else:
+                return
 
     def _config_text(self) -> str:
         user = "user=root\n" if os.geteuid() == 0 else ""
@@ -249,5 +255,5 @@ class _UnixTransport(xmlrpc.client.Transport):
         super().__init__()
         self._path = path
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002
         return _UnixConnection(self._path)

@@ -34,7 +34,9 @@ def test_a_deleted_namespace_goes(cluster: Cluster) -> None:
     cluster.delete_namespace(name)
 
     eventually(
-        lambda: cluster.admin.find(f"/api/v1/namespaces/{name}") is None, what=f"{name} goes"
+        lambda: cluster.admin.find(f"/api/v1/namespaces/{name}") is None,
+        what=f"{name} goes",
+        timeout=60,  # the controller may still be waiting to look for an API server that was killed
     )
 
 
