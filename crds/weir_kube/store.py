@@ -74,6 +74,7 @@ class Store:
         self._indexes: dict[str, dict[Hashable, dict[Key, None]]] = {}
         self._indexed: dict[str, dict[Key, tuple[Hashable, ...]]] = {}
         self._resource_version = ""
+        self._listed_at: int | None = None
         self._synced = False
 
     @property
@@ -150,6 +151,8 @@ class Store:
             The keys of what changed or vanished.
         """
         listed_at = version_number(resource_version)
+        if not _older(listed_at, self._listed_at):
+            self._listed_at = None  # what this list shows is there, whatever an older one showed
         changed: set[Key] = set()
         seen: set[Key] = set()
         for obj in items:
@@ -165,6 +168,8 @@ class Store:
                 continue  # made after the list
             self._remove(key, listed_at)
             changed.add(key)
+        if self._listed_at is None:
+            self._listed_at = listed_at
         self.advance(resource_version)
         self._synced = True
         return changed
@@ -180,7 +185,10 @@ class Store:
 
     def _put(self, key: Key, version: int | None, obj: Object) -> bool:
         current = self._objects.get(key)
-        if current is not None:
+        if current is None:
+            if version is not None and self._listed_at is not None and version <= self._listed_at:
+                return False  # the last full list did not show it, so it is gone
+        else:
             known = self._versions[key]
             if version is None or known is None:
                 same = current["metadata"].get("resourceVersion")

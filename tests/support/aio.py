@@ -1,0 +1,22 @@
+"""Wait for the world with a deadline, in a test that is a coroutine."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def until(
+    look: Callable[[], T], what: str = "the condition", timeout: float = 10, every: float = 0.01
+) -> T:
+    """Return the first true result of ``look``."""
+    deadline = time.monotonic() + timeout
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:.0f} s: {what}")
+        await asyncio.sleep(every)
