@@ -1,0 +1,79 @@
+"""A Task's environment, with Secrets and ConfigMaps read live. Values are never logged."""
+
+import base64
+import binascii
+from typing import Any, Protocol
+
+from weir_crds import names
+from weir_crds.errors import WeirError
+from weir_crds.kinds import Kind
+from weir_crds.task import TaskSpec
+from weir_kube.errors import ForbiddenError, NotFoundError
+from weir_kube.kinds import CONFIGMAP, SECRET
+
+
+class SecretNotReadableError(WeirError):
+    """A Secret or ConfigMap that the Task names cannot be read, or lacks the key."""
+
+    reason = "SecretNotReadable"
+
+
+class ObjectReader(Protocol):
+    """Reads one object from the API server."""
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
+        """Return it as it is now; raises ApiError."""
+        ...
+
+
+async def resolve(spec: TaskSpec, namespace: str, reader: ObjectReader) -> dict[str, str]:
+    """Return the environment, each object named in it read once.
+
+    Raises:
+        SecretNotReadableError: it may not be read, or is not there, or lacks the key.
+        ApiError: the API server did not answer.
+    """
+    read: dict[tuple[Kind, str], dict[str, Any]] = {}
+    env: dict[str, str] = {}
+    for variable in spec.env or ():
+        source = variable.value_from
+        if source is None:
+            env[variable.name] = variable.value or ""
+            continue
+        kind = SECRET if source.secret_key_ref is not None else CONFIGMAP
+        reference = source.secret_key_ref or source.config_map_key_ref
+        assert reference is not None  # the CRD demands one of the two
+        found = read.get((kind, reference.name))
+        if found is None:
+            found = await _read(kind, reference.name, namespace, reader)
+            read[kind, reference.name] = found
+        env[variable.name] = _value(kind, found, reference.name, reference.key)
+    return env
+
+
+async def _read(kind: Kind, name: str, namespace: str, reader: ObjectReader) -> dict[str, Any]:
+    try:
+        return await reader.get(kind, name, namespace)
+    except ForbiddenError as exc:
+        role = names.CLUSTER_ROLE_SECRETS
+        account = f"{names.SYSTEM_NAMESPACE}:{names.SERVICE_ACCOUNT_NODEDAEMON}"
+        raise SecretNotReadableError(
+            f"the daemon may not read {kind.kind} {name}; an administrator can allow it:"
+            f" kubectl create rolebinding {role} --clusterrole={role}"
+            f" --serviceaccount={account} -n {namespace}"
+        ) from exc
+    except NotFoundError as exc:
+        raise SecretNotReadableError(f"there is no {kind.kind} {name} in {namespace}") from exc
+
+
+def _value(kind: Kind, found: dict[str, Any], name: str, key: str) -> str:
+    values = found.get("data") or {}
+    if key not in values:
+        raise SecretNotReadableError(f"{kind.kind} {name} has no key {key}")
+    if kind is CONFIGMAP:
+        return str(values[key])
+    try:
+        return base64.b64decode(values[key]).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        # "from None": the error's own text quotes the value
+        raise SecretNotReadableError(f"key {key} of Secret {name} is no UTF-8 text") from None

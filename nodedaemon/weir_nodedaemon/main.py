@@ -1,0 +1,187 @@
+"""The node daemon's process: settings, wiring, a clean end."""
+
+import asyncio
+import contextlib
+import fcntl
+import importlib.metadata
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from weir_crds import names
+from weir_crds.errors import WeirError
+from weir_crds.quantities import format_bytes
+from weir_kube.connect import connect
+from weir_kube.http import HealthServer
+from weir_kube.lease import Heartbeat
+from weir_kube.logging import setup_logging
+from weir_kube.reflector import selection
+from weir_kube.store import Store
+from weir_nodedaemon import machine, settings
+from weir_nodedaemon.agent import Agent
+from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.port import ContainerEngine
+from weir_nodedaemon.host import HostFacts
+from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.server import DaemonServer, load_or_create
+from weir_nodedaemon.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_STALE_LEASE_SECONDS = 40.0
+
+
+class StateDirError(WeirError):
+    """The state directory cannot be used, or another daemon uses it."""
+
+    reason = "StateDirInUse"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit status."""
+    chosen = settings.parse(sys.argv[1:] if argv is None else argv)
+    setup_logging(chosen.log_level, chosen.log_json)
+    status = 0
+    try:
+        with locked(chosen.state_dir):
+            asyncio.run(run(chosen))
+    except* WeirError as group:
+        status = 1
+        for exc in _leaves(group):
+            logger.error("stopped: %s", exc)  # noqa: TRY400
+    return status
+
+
+async def run(chosen: Settings) -> None:
+    """Run until SIGTERM or SIGINT."""
+    working = asyncio.create_task(serve(chosen))
+    loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        working.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+        logger.info("stopped; containers keep running")
+
+
+async def serve(chosen: Settings) -> None:
+    """Connect, tell who we are, act; until cancelled."""
+    version = importlib.metadata.version("weir")
+    async with contextlib.AsyncExitStack() as stack:
+        api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version}")
+        await stack.enter_async_context(api)
+        engine = make_engine(chosen)
+        stack.push_async_callback(engine.close)
+        logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
+        address = chosen.advertise_address or machine.default_address()
+        certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
+        tasks = Store(accepts=selection(f"status.nodeName={chosen.host_name}"))
+        server = DaemonServer(
+            api,
+            tasks,
+            engine,
+            logs,
+            host_name=chosen.host_name,
+            listen=chosen.listen,
+            certificate=certificate,
+        )
+        port = await server.start()
+        stack.push_async_callback(server.close)
+        cpus, memory = _capacity(chosen)
+        facts = HostFacts(
+            name=chosen.host_name,
+            host_id=machine.host_id(chosen.state_dir, chosen.host_name),
+            capacity={
+                "cpus": len(cpus),
+                "memory": format_bytes(memory),
+                "numa": [
+                    {"id": 0, "cpus": list(cpus), "memory": format_bytes(memory), "distances": [10]}
+                ],
+                "gpus": [],
+            },
+            endpoint={
+                "url": machine.endpoint_url(address, port),
+                "fingerprint": certificate.fingerprint,
+            },
+            addresses=machine.addresses(address, chosen.host_name),
+            info=machine.info(version),
+            labels={"kubernetes.io/hostname": chosen.host_name},
+        )
+        agent = Agent(
+            facts=facts,
+            cpus=frozenset(cpus),
+            memory_bytes=memory,
+            api=api,
+            engine=engine,
+            engine_name=chosen.engine,
+            logs=logs,
+            state_dir=chosen.state_dir,
+            log_limit_bytes=chosen.log_limit_bytes,
+            tasks=tasks,
+        )
+        heartbeat = Heartbeat(api, names.SYSTEM_NAMESPACE, chosen.host_name, chosen.host_name)
+        health = HealthServer(
+            chosen.metrics_listen,
+            {
+                "tasks": lambda: agent.has_synced or "the Tasks of this host are not known yet",
+                "engine": lambda: agent.engine_state.ready or "the engine does not answer",
+                "lease": lambda: heartbeat.age_seconds < _STALE_LEASE_SECONDS,
+            },
+        )
+        await stack.enter_async_context(health)
+        logger.info("host=%s version=%s cpus=%d memory=%d", facts.name, version, len(cpus), memory)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(heartbeat.run(), name="heartbeat")
+            group.create_task(agent.run(), name="agent")
+
+
+def make_engine(chosen: Settings) -> ContainerEngine:
+    """Return the engine that was chosen."""
+    return DockerEngine(chosen.host_name, chosen.docker_host)
+
+
+@contextlib.contextmanager
+def locked(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory, making it if need be: two daemons must not share one.
+
+    Raises:
+        StateDirError: another daemon holds it, or it cannot be made.
+    """
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise StateDirError(f"cannot use {state_dir}: {exc}") from exc
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as exc:
+        raise StateDirError(f"another node daemon uses {state_dir}") from exc
+    finally:
+        os.close(lock)
+
+
+def _capacity(chosen: Settings) -> tuple[tuple[int, ...], int]:
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    cpus = chosen.cpus or tuple(sorted(os.sched_getaffinity(0)))
+    return cpus, chosen.memory_bytes or pages
+
+
+def _leaves(group: BaseExceptionGroup[WeirError]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc

@@ -1,0 +1,160 @@
+"""The command line of the node daemon; every flag may be given by the environment, too."""
+
+import argparse
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir_crds.errors import WeirError
+from weir_crds.quantities import InvalidQuantityError, memory_bytes
+from weir_nodedaemon.capacity.cpulist import InvalidCpuListError, parse_cpulist
+
+_PREFIX = "WEIR_"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the daemon was told to do."""
+
+    state_dir: Path
+    host_name: str
+    kubeconfig: str | None
+    engine: str
+    docker_host: str
+    cpus: tuple[int, ...] | None
+    memory_bytes: int | None
+    listen: str
+    metrics_listen: str
+    advertise_address: str | None
+    sysfs_root: Path
+    log_limit_bytes: int
+    log_level: str
+    log_json: bool
+
+
+def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings; a flag wins over its variable ``WEIR_<FLAG>``. Exits on bad usage."""
+    args = _parser(environ).parse_args(argv)
+    return Settings(
+        state_dir=args.state_dir,
+        host_name=args.host_name,
+        kubeconfig=args.kubeconfig,
+        engine=args.engine,
+        docker_host=args.docker_host,
+        cpus=args.cpus,
+        memory_bytes=args.memory,
+        listen=args.listen,
+        metrics_listen=args.metrics_listen,
+        advertise_address=args.advertise_address,
+        sysfs_root=args.sysfs_root,
+        log_limit_bytes=args.log_limit,
+        log_level=args.log_level,
+        log_json=args.log_json,
+    )
+
+
+def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m weir_nodedaemon",
+        description="Runs the Tasks that are bound to this host.",
+        epilog="Every flag can be given as WEIR_<FLAG> in the environment (WEIR_STATE_DIR=...).",
+    )
+
+    def flag(name: str, help: str, **options: object) -> None:
+        variable = _PREFIX + name.strip("-").replace("-", "_").upper()
+        if variable in environ:
+            options["default"] = environ[variable]
+            options.pop("required", None)
+        parser.add_argument(name, help=help, **options)  # type: ignore[arg-type]
+
+    flag(
+        "--state-dir",
+        "where logs, hints about runs and the certificate are kept",
+        type=Path,
+        required=True,
+        metavar="DIR",
+    )
+    flag(
+        "--host-name",
+        "name of this machine's Host object (default: %(default)s)",
+        default=socket.gethostname().lower(),
+        metavar="NAME",
+    )
+    flag(
+        "--kubeconfig",
+        "default: $KUBECONFIG, the pod's service account, ~/.kube/config",
+        metavar="PATH",
+    )
+    flag(
+        "--engine",
+        "what runs the containers (default: %(default)s)",
+        choices=["docker", "fake"],
+        default="docker",
+    )
+    flag(
+        "--docker-host",
+        "where Docker answers (default: $DOCKER_HOST, else %(default)s)",
+        default=environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
+        metavar="URL",
+    )
+    flag("--cpus", "use only these cores, such as 0-3,8 (default: all)", type=_cpus)
+    flag("--memory", "use only so much memory, such as 8Gi (default: all)", type=_memory)
+    flag(
+        "--listen",
+        "address of the HTTPS port for logs and stats (default: %(default)s)",
+        default="0.0.0.0:8443",
+        metavar="ADDRESS:PORT",
+    )
+    flag(
+        "--metrics-listen",
+        "address of the HTTP port for health and metrics (default: %(default)s)",
+        default="127.0.0.1:8444",
+        metavar="ADDRESS:PORT",
+    )
+    flag(
+        "--advertise-address",
+        "address under which others reach the HTTPS port (default: that of the default route)",
+        metavar="ADDRESS",
+    )
+    flag("--sysfs-root", "default: %(default)s", type=Path, default=Path("/sys"), metavar="DIR")
+    flag(
+        "--log-limit",
+        "how much output of a run is kept (default: %(default)s)",
+        type=_memory,
+        default="32Mi",
+        metavar="SIZE",
+    )
+    flag(
+        "--log-level",
+        "default: %(default)s",
+        choices=["debug", "info", "warning", "error"],
+        default="info",
+    )
+    json_by_default = environ.get(f"{_PREFIX}LOG_JSON", "").lower() in ("1", "true", "yes")
+    parser.add_argument(
+        "--log-json", action="store_true", default=json_by_default, help="log JSON objects"
+    )
+    return parser
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    try:
+        cpus = parse_cpulist(text)
+    except InvalidCpuListError as exc:
+        raise _wrong(exc) from exc
+    if not cpus:
+        raise argparse.ArgumentTypeError("at least one core is needed")
+    return cpus
+
+
+def _memory(text: str) -> int:
+    try:
+        return memory_bytes(text)
+    except InvalidQuantityError as exc:
+        raise _wrong(exc) from exc
+
+
+def _wrong(exc: WeirError) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(str(exc))

@@ -1,0 +1,179 @@
+"""Remove what has no Task any more: containers, and logs in the state directory.
+
+Unknown is not gone: the cache has had a consistent full list since the start, and before anything
+is removed the API server is asked for that very object. While it does not answer, nothing goes.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from weir_crds import names
+from weir_crds.kinds import TASK
+from weir_kube.api import Api
+from weir_kube.errors import NotFoundError
+from weir_kube.store import Store
+from weir_kube.workqueue import WorkQueue
+from weir_nodedaemon import metrics
+from weir_nodedaemon.engines.port import ContainerEngine, ContainerState, ObservedContainer
+from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.observations import Observations
+from weir_nodedaemon.records import RecordStore
+
+logger = logging.getLogger(__name__)
+
+INDEX_UID = "uid"
+
+_LOOK_AGAIN_SECONDS = 5.0
+_KILL_AGAIN_SECONDS = 2.0
+_TOLD_ELSEWHERE_SECONDS = 3600.0
+
+
+def uids_of(task: Mapping[str, Any]) -> list[str]:
+    """Index Tasks by uid."""
+    return [task["metadata"]["uid"]]
+
+
+class Sweep:
+    """Finds orphans and ends them: TERM, the grace, KILL, remove."""
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        api: Api,
+        store: Store,
+        engine: ContainerEngine,
+        observations: Observations,
+        records: RecordStore,
+        logs: LogStore,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Sweep what ``store`` and the API server do not know; ``queue`` runs ``handle``."""
+        self.queue: WorkQueue[str] = WorkQueue("orphans")
+        self._host = host
+        self._api = api
+        self._store = store
+        self._engine = engine
+        self._observations = observations
+        self._records = records
+        self._logs = logs
+        self._clock = clock
+        self._kill_at: dict[str, float] = {}  # of orphans that were sent TERM
+        self._elsewhere: dict[str, float] = {}  # uids whose Task lives, but not here
+
+    def look(self) -> None:
+        """Have a look at every container that the cache cannot explain."""
+        for name, container in self._observations.containers.items():
+            if not self._explained(container):
+                self.queue.add(name)
+
+    async def handle(self, name: str) -> float | None:
+        """Bring one container nearer to its end if it is an orphan.
+
+        Returns:
+            Seconds until the next look; None: when something changes.
+
+        Raises:
+            WeirError: the API server or the engine did not answer; nothing was removed.
+        """
+        if not self._store.has_synced:
+            return _LOOK_AGAIN_SECONDS
+        container = await self._observations.look_at(name)
+        if container is None or self._explained(container):
+            self._kill_at.pop(name, None)
+            return None
+        if name not in self._kill_at and not await self._is_orphan(container):
+            return _LOOK_AGAIN_SECONDS  # the cache lags behind
+        if container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
+            return await self._stop(name, container)
+        await self._engine.remove(name)
+        self._observations.forget(name)
+        self._kill_at.pop(name, None)
+        metrics.ORPHANS_REMOVED.inc()
+        logger.info("removed orphan container=%s", name)
+        return None
+
+    async def sweep_logs(self) -> None:
+        """Remove the logs and records of Tasks that are gone.
+
+        Raises:
+            WeirError: the API server or the disk did not answer; the rest stays for the next time.
+        """
+        if not self._store.has_synced:
+            return
+        records = self._records.uids()
+        stored = await asyncio.to_thread(self._logs.uids)
+        alive = {container.labels.get(names.LABEL_UID) for container in self._containers()}
+        for uid in sorted((stored | records.keys()) - alive):
+            if self._store.by_index(INDEX_UID, uid):
+                continue
+            record = records.get(uid)
+            if record is not None and await self._lives_elsewhere(
+                uid, record.namespace, record.name
+            ):
+                continue
+            await self._logs.remove(uid)
+            self._records.remove(uid)
+            logger.info("removed logs uid=%s", uid)
+
+    def _containers(self) -> list[ObservedContainer]:
+        return list(self._observations.containers.values())
+
+    def _explained(self, container: ObservedContainer) -> bool:
+        labels = container.labels
+        if labels.get(names.LABEL_KIND) != TASK.kind:
+            return True  # not ours to judge
+        return any(
+            str(task["status"].get("runID")) == labels.get(names.LABEL_RUN)
+            for task in self._store.by_index(INDEX_UID, labels.get(names.LABEL_UID, ""))
+        )
+
+    async def _is_orphan(self, container: ObservedContainer) -> bool:
+        """Ask the API server; what it says is final: runID only grows, and uids never return."""
+        labels = container.labels
+        try:
+            task = await self._api.get(
+                TASK, labels[names.LABEL_NAME], labels[names.LABEL_NAMESPACE]
+            )
+        except NotFoundError:
+            return True
+        status = task.get("status") or {}
+        return (
+            task["metadata"]["uid"] != labels.get(names.LABEL_UID)
+            or status.get("nodeName") != self._host
+            or str(status.get("runID")) != labels.get(names.LABEL_RUN)
+        )
+
+    async def _stop(self, name: str, container: ObservedContainer) -> float:
+        kill_at = self._kill_at.get(name)
+        if container.state is ContainerState.PAUSED:
+            await self._engine.resume(name)
+        if kill_at is None:
+            grace = float(container.stop_grace_seconds)
+            logger.info("stopping orphan container=%s grace=%s", name, grace)
+            await self._engine.signal(name, signal.SIGTERM)
+            self._kill_at[name] = self._clock() + grace
+            return grace
+        left = kill_at - self._clock()
+        if left > 0:
+            return left
+        await self._engine.signal(name, signal.SIGKILL)
+        return _KILL_AGAIN_SECONDS
+
+    async def _lives_elsewhere(self, uid: str, namespace: str, name: str) -> bool:
+        told_at = self._elsewhere.get(uid)
+        if told_at is not None and self._clock() - told_at < _TOLD_ELSEWHERE_SECONDS:
+            return True
+        try:
+            task = await self._api.get(TASK, name, namespace)
+        except NotFoundError:
+            task = None
+        if task is not None and task["metadata"]["uid"] == uid:
+            self._elsewhere[uid] = self._clock()
+            return True
+        self._elsewhere.pop(uid, None)
+        return False
