@@ -7,7 +7,7 @@ from pydantic import Field
 from weir_crds.conditions import MAX_MESSAGE
 from weir_crds.schema import Integer, ListMap, Model, Time
 
-Generation = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
+Generation = Annotated[Integer, Field(ge=0, le=2**53 - 1)]
 
 
 class ObjectMeta(Model):

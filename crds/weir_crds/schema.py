@@ -170,7 +170,7 @@ LabelValue = Annotated[
 CoreID = Annotated[Integer, Field(ge=0, le=65535)]
 NumaNodeID = Annotated[Integer, Field(ge=0, le=1023)]
 GPUIndex = Annotated[Integer, Field(ge=0, le=255)]
-ByteCount = Annotated[Integer, Field(ge=0, le=2**63 - 1)]
+ByteCount = Annotated[Integer, Field(ge=0, le=2**53 - 1)]
 
 
 def field_name(attribute: str) -> str:
