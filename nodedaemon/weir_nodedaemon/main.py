@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import fcntl
-import importlib.metadata
 import logging
 import os
 import signal
@@ -78,7 +77,7 @@ async def run(chosen: Settings) -> None:
 
 async def serve(chosen: Settings) -> None:
     """Connect, tell who we are, act; until cancelled."""
-    version = importlib.metadata.version("weir")
+    version = machine.daemon_version()
     async with contextlib.AsyncExitStack() as stack:
         api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version}")
         await stack.enter_async_context(api)
