@@ -1,0 +1,170 @@
+"""The operator's caches, queues and loops, put together; kopf feeds it, see ``main.py``."""
+
+import asyncio
+import logging
+import random
+from typing import Any, NoReturn
+
+from weir_crds.errors import WeirError
+from weir_crds.kinds import HOST, TASK, Kind
+from weir_kube.api import Api
+from weir_kube.errors import ApiError
+from weir_kube.kinds import LEASE
+from weir_kube.reflector import Reflector
+from weir_kube.store import Key, Object, Store
+from weir_kube.workqueue import WorkQueue
+from weir_operator import metrics
+from weir_operator.host.reconcile import HostReconciler
+from weir_operator.scheduling.loop import Scheduler
+from weir_operator.settings import Settings
+from weir_operator.task.reconcile import TaskReconciler
+from weir_operator.task.retention import Retention
+from weir_operator.task.sweep import Sweep
+
+logger = logging.getLogger(__name__)
+
+RESYNC_SECONDS = 60.0
+_TASK_WORKERS = 8
+_HOST_WORKERS = 4
+_RETRY_SECONDS = 1.0
+_GATHER_SECONDS = 0.2  # a relist comes as a burst of events: one full list answers them all
+
+
+class Controller:
+    """Everything but kopf: an event goes in by ``took_event``, writes come out."""
+
+    def __init__(self, api: Api, settings: Settings) -> None:
+        """Put the parts together; nothing runs yet."""
+        self._api = api
+        self._stores = {TASK: Store(), HOST: Store()}
+        self._task_queue: WorkQueue[Key] = WorkQueue("tasks")
+        self._host_queue: WorkQueue[Key] = WorkQueue("hosts")
+        self._queues = {TASK: self._task_queue, HOST: self._host_queue}
+        self.scheduler = Scheduler(
+            api,
+            self._stores[TASK],
+            self._stores[HOST],
+            on_settled=self._task_queue.add,
+            on_host_change=self._account_changed,
+        )
+        retention = Retention(settings.finished_tasks_per_namespace)
+        self._sweep = Sweep(api, retention, on_failed=self._task_queue.add)
+        self._task_reconciler = TaskReconciler(
+            api,
+            self._stores[TASK],
+            self.scheduler,
+            retention,
+            default_ttl=settings.ttl_after_finished,
+            on_finished=self._sweep.wake,
+        )
+        self._leases = Reflector(
+            api, LEASE, namespace=settings.system_namespace, on_change=self._lease_changed
+        )
+        self._host_reconciler = HostReconciler(
+            api,
+            self._stores[HOST],
+            self._leases.store,
+            self.scheduler,
+            system_namespace=settings.system_namespace,
+            approve_pending=settings.approve_hosts,
+        )
+        self._wanted: set[Kind] = set()
+        self._resync_now = asyncio.Event()
+        self._primed = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the caches are full, so that decisions are made."""
+        return self._primed
+
+    def took_event(self, kind: Kind, event_type: str | None, obj: Object) -> None:
+        """Take one watch event of kopf: cache it and have its key looked at, nothing more.
+
+        A None type comes from a list of kopf's, which tells nothing of what was deleted meanwhile:
+        so a full list of ours follows.
+        """
+        key = self._stores[kind].apply(event_type, obj)
+        if key is not None:
+            self._queues[kind].add(key)
+        if event_type is None:
+            self._wanted.add(kind)
+            self._resync_now.set()
+
+    async def prime(self) -> None:
+        """Fill the caches, ledger and queue; until it is done nothing may be decided."""
+        for kind in (HOST, TASK):
+            while True:
+                try:
+                    await self._list(kind, "start")
+                    break
+                except ApiError as exc:
+                    logger.warning("cannot list %s yet: %s: %s", kind.plural, exc.reason, exc)
+                    await asyncio.sleep(_RETRY_SECONDS)
+        hosts, tasks = self._stores[HOST], self._stores[TASK]
+        for host in sorted(hosts.keys()):
+            self._observe(self.scheduler.observe_host, host.name)
+        for task in sorted(tasks.keys()):
+            self._observe(self.scheduler.observe_task, task)
+        self._primed = True
+        logger.info("caches are full tasks=%d hosts=%d", len(tasks), len(hosts))
+
+    async def run(self) -> NoReturn:
+        """Decide and act for ever; ``prime`` comes first."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._leases.run(), name="leases")
+            group.create_task(self._task_queue.run(self._task_reconciler.reconcile, _TASK_WORKERS))
+            group.create_task(self._host_queue.run(self._host_reconciler.reconcile, _HOST_WORKERS))
+            group.create_task(self.scheduler.run(), name="scheduler")
+            group.create_task(self._sweep.run(), name="sweep")
+            group.create_task(self._resync(), name="resync")
+        raise AssertionError("these run for ever")
+
+    async def _resync(self) -> NoReturn:
+        while True:
+            why = "time"
+            try:
+                async with asyncio.timeout(RESYNC_SECONDS * random.uniform(0.9, 1.0)):  # noqa: S311
+                    await self._resync_now.wait()
+                    why = "relist"
+            except TimeoutError:
+                self._wanted.update(self._stores)
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._resync_now.clear()
+            wanted, self._wanted = self._wanted, set()
+            for kind in sorted(wanted, key=lambda kind: kind.plural):
+                try:
+                    await self._list(kind, why)
+                except ApiError as exc:
+                    logger.warning("cannot list %s: %s: %s", kind.plural, exc.reason, exc)
+                    self._wanted.add(kind)
+            if self._wanted:
+                await asyncio.sleep(_RETRY_SECONDS)
+                self._resync_now.set()
+
+    async def _list(self, kind: Kind, why: str) -> None:
+        listed = await self._api.list(kind)
+        metrics.RESYNCS.labels(why).inc()
+        store, queue = self._stores[kind], self._queues[kind]
+        gone_or_new = store.replace(listed.items, listed.resource_version)
+        if why != "start" and gone_or_new:
+            logger.info("full list told news of %d %s", len(gone_or_new), kind.plural)
+        for key in gone_or_new:
+            queue.add(key)
+
+    def _account_changed(self, host: str) -> None:
+        key = Key("", host)
+        if key in self._stores[HOST]:
+            self._host_queue.add(key)
+
+    def _lease_changed(self, key: Key) -> None:
+        host = Key("", key.name)
+        if host in self._stores[HOST]:
+            self._host_reconciler.observe_lease(key.name)
+            self._host_queue.add(host)
+
+    @staticmethod
+    def _observe(observe: Any, key: Any) -> None:
+        try:
+            observe(key)
+        except WeirError as exc:
+            logger.warning("left alone %s: %s: %s", key, exc.reason, exc)

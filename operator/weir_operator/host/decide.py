@@ -1,0 +1,124 @@
+"""What one Host needs of the operator. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_crds import conditions
+from weir_crds.conditions import FALSE, TRUE, UNKNOWN, Condition, ConditionType, Reason
+from weir_crds.quantities import format_bytes
+from weir_operator.scheduling.ledger import HostState
+
+LEASE_SECONDS = 40.0
+"""A host whose Lease has not changed for so long is not known to be alive."""
+ALLOCATED_SECONDS = 10.0
+"""The least time between two writes of ``status.allocated``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to write to a Host, and when to look again."""
+
+    approve: bool
+    lost: bool
+    changes: Mapping[str, Any]
+    look_again_seconds: float | None
+
+
+def decide(
+    host: Mapping[str, Any],
+    *,
+    approve_pending: bool,
+    lease_age_seconds: float,
+    allocated: Mapping[str, Any],
+    allocated_age_seconds: float | None,
+    now: dt.datetime,
+) -> Verdict:
+    """Decide what a Host's spec and status should say.
+
+    Args:
+        host: the Host.
+        approve_pending: whether a Host that waits for approval is approved at once.
+        lease_age_seconds: since when we have seen its Lease unchanged.
+        allocated: what its Tasks hold, as it is to be written.
+        allocated_age_seconds: when this process last wrote that; None: never.
+        now: the time, for conditions.
+    """
+    spec, status = host.get("spec") or {}, host.get("status") or {}
+    generation = host["metadata"].get("generation")
+    approval = spec.get("approval", "Pending")
+    approve = approval == "Pending" and approve_pending
+    before = status.get("conditions") or []
+    after = _with_approval(before, "Approved" if approve else approval, generation, now)
+    ready = conditions.get(before, ConditionType.READY)
+    look_again: float | None = None
+    lost = False
+    if ready is not None and ready["status"] != UNKNOWN:
+        look_again = LEASE_SECONDS - lease_age_seconds
+        if look_again <= 0:
+            lost = True
+            message = f"its Lease was not renewed for {LEASE_SECONDS:.0f} s"
+            after = conditions.set_condition(
+                after,
+                ConditionType.READY,
+                UNKNOWN,
+                Reason.LEASE_EXPIRED,
+                message,
+                now=now,
+                observed_generation=generation,
+            )
+            look_again = None
+    changes: dict[str, Any] = {}
+    if after != before:
+        changes["conditions"] = after
+    if status.get("allocated") != allocated:
+        age = allocated_age_seconds
+        if age is None or age >= ALLOCATED_SECONDS or changes:
+            changes["allocated"] = dict(allocated)
+        else:
+            look_again = min(look_again or ALLOCATED_SECONDS, ALLOCATED_SECONDS - age)
+    return Verdict(approve, lost, changes, look_again)
+
+
+def _with_approval(
+    before: list[Condition], approval: str, generation: int | None, now: dt.datetime
+) -> list[Condition]:
+    status, reason, message = {
+        "Approved": (TRUE, Reason.APPROVED, "may be given work"),
+        "Rejected": (FALSE, Reason.REJECTED, "spec.approval is Rejected"),
+    }.get(approval, (FALSE, Reason.PENDING, "spec.approval is Pending"))
+    current = conditions.get(before, ConditionType.APPROVED)
+    if current is not None and (current["status"], current["reason"]) == (status, reason):
+        return before  # not for a new generation alone
+    return conditions.set_condition(
+        before,
+        ConditionType.APPROVED,
+        status,
+        reason,
+        message,
+        now=now,
+        observed_generation=generation,
+    )
+
+
+def allocated_of(state: HostState | None) -> dict[str, Any]:
+    """Return what a host's Tasks hold, as ``status.allocated`` tells it."""
+    if state is None:
+        return {"cpus": 0, "memory": "0", "gpus": [], "tasks": 0, "vpses": 0}
+    return {
+        "cpus": state.cores_held,
+        "memory": format_bytes(state.memory_used),
+        "gpus": state.gpus_held(),
+        "tasks": len(state.allocations),
+        "vpses": 0,
+    }
+
+
+def state_word(host: Mapping[str, Any]) -> str:
+    """Return the word that a Host is counted under in the metrics."""
+    if (host.get("spec") or {}).get("approval", "Pending") != "Approved":
+        return "unapproved"
+    if not conditions.is_true(host, ConditionType.READY):
+        return "not_ready"
+    return "cordoned" if host["spec"].get("unschedulable") else "ready"

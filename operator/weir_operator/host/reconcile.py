@@ -1,0 +1,137 @@
+"""Bring one Host a step nearer to what it should be: approved, known alive or not, accounted."""
+
+import datetime as dt
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from weir_crds.kinds import HOST
+from weir_kube.api import Api
+from weir_kube.errors import NotFoundError
+from weir_kube.status import patch_status
+from weir_kube.store import Key, Object, Store
+from weir_operator import metrics
+from weir_operator.host.decide import allocated_of, decide, state_word
+from weir_operator.host.liveness import Liveness
+from weir_operator.scheduling.loop import Scheduler
+
+logger = logging.getLogger(__name__)
+
+_STATES = ("ready", "cordoned", "not_ready", "unapproved")
+
+
+class HostReconciler:
+    """Looks at one Host at a time."""
+
+    def __init__(
+        self,
+        api: Api,
+        store: Store,
+        leases: Store,
+        scheduler: Scheduler,
+        *,
+        system_namespace: str,
+        approve_pending: bool,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Make a reconciler.
+
+        Args:
+            api: where to write.
+            store: cache of all Hosts.
+            leases: cache of the Leases in the system namespace.
+            scheduler: whose ledger knows what is held; told of every change.
+            system_namespace: where the hosts' Leases are.
+            approve_pending: whether a Host that waits for approval is approved at once.
+            now: the time, for what is written.
+            clock: monotonic seconds, for liveness.
+        """
+        self._api = api
+        self._store = store
+        self._leases = leases
+        self._scheduler = scheduler
+        self._system_namespace = system_namespace
+        self._approve_pending = approve_pending
+        self._now = now
+        self._clock = clock
+        self._liveness = Liveness()
+        self._allocated_at: dict[str, float] = {}
+        self._states: dict[str, str] = {}
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at a Host; safe at any time, any number of times.
+
+        Returns:
+            In how many seconds to look again; None: when something changes.
+
+        Raises:
+            WeirError: a write failed, or the Host tells nonsense.
+        """
+        name = key.name
+        self._scheduler.observe_host(name)
+        host = self._store.get(key)
+        if host is None:
+            self._liveness.forget(name)
+            self._allocated_at.pop(name, None)
+            self._count(name, None)
+            return None
+        self._count(name, state_word(host))
+        clock = self._clock()
+        written_at = self._allocated_at.get(name)
+        verdict = decide(
+            host,
+            approve_pending=self._approve_pending,
+            lease_age_seconds=self._lease_age(name, clock),
+            allocated=allocated_of(self._scheduler.ledger.hosts.get(name)),
+            allocated_age_seconds=None if written_at is None else clock - written_at,
+            now=self._now(),
+        )
+        try:
+            await self._write(host, approve=verdict.approve, changes=dict(verdict.changes))
+        except NotFoundError:
+            self._store.apply("DELETED", host)
+            return 0.0
+        if verdict.lost:
+            logger.warning("lost host=%s: its Lease was not renewed", name)
+        return verdict.look_again_seconds
+
+    def observe_lease(self, name: str) -> None:
+        """Take what the cache has of a Lease, at the moment it came."""
+        self._lease_age(name, self._clock())
+
+    def _lease_age(self, name: str, clock: float) -> float:
+        lease = self._leases.get(Key(self._system_namespace, name))
+        version = lease["metadata"]["resourceVersion"] if lease else ""
+        self._liveness.observe(name, version, clock)
+        return self._liveness.age(name, clock)
+
+    async def _write(self, host: Object, *, approve: bool, changes: dict[str, object]) -> None:
+        name = host["metadata"]["name"]
+        if approve:
+            patch = {
+                "metadata": {"resourceVersion": host["metadata"]["resourceVersion"]},
+                "spec": {"approval": "Approved"},
+            }
+            host = await self._api.patch(HOST, name, patch)
+            self._store.apply("MODIFIED", host)
+            logger.info("approved host=%s", name)
+        if changes:
+            written = await patch_status(self._api, HOST, host, changes)
+            self._store.apply("MODIFIED", written)
+            if "allocated" in changes:
+                self._allocated_at[name] = self._clock()
+        if approve or changes:
+            self._scheduler.observe_host(name)
+
+    def _count(self, name: str, state: str | None) -> None:
+        if self._states.get(name) == state:
+            return
+        if state is None:
+            self._states.pop(name, None)
+        else:
+            self._states[name] = state
+        counts = Counter(self._states.values())
+        for each in _STATES:
+            metrics.HOSTS.labels(each).set(counts[each])

@@ -1,0 +1,103 @@
+"""What a Task asks for and what a bound Task holds, read from the object. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_crds.names import LABEL_OWNER
+from weir_crds.quantities import cpu_millis, memory_bytes
+
+DEFAULT_CPU = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What placing depends on. Tasks with equal requests are interchangeable to ``place``."""
+
+    cpu_millis: int = 1000
+    memory_bytes: int = 0
+    gpu_count: int = 0
+    gpu_indices: tuple[int, ...] = ()
+    host_name: str | None = None
+    host_selector: tuple[tuple[str, str], ...] = ()
+    numa_node: int | None = None
+
+    @property
+    def cores(self) -> int:
+        """Whole cores to be had exclusively; 0: it runs on the shared pool."""
+        return 0 if self.cpu_millis % 1000 else self.cpu_millis // 1000
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs, by count or by index."""
+        return len(self.gpu_indices) or self.gpu_count
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What one bound or assumed Task holds on its host.
+
+    ``shared_millis`` is None for a Task with cores of its own, else its share of the shared pool
+    (0 is a share too: it needs the pool to exist).
+    """
+
+    host: str
+    owner: str
+    cpus: tuple[int, ...] = ()
+    numa_node: int | None = None
+    shared_millis: int | None = None
+    memory_bytes: int = 0
+    gpus: tuple[int, ...] = ()
+
+    @property
+    def cpu_millis(self) -> int:
+        """Its cpu, however it is had."""
+        return self.shared_millis if self.shared_millis is not None else 1000 * len(self.cpus)
+
+
+def request_of(task: Mapping[str, Any]) -> Request:
+    """Return what a Task asks for.
+
+    Raises:
+        InvalidQuantityError: a quantity that the CRD should have refused.
+    """
+    spec = task["spec"]
+    resources = spec.get("resources") or {}
+    placement = spec.get("placement") or {}
+    gpus = resources.get("gpus") or {}
+    memory = resources.get("memory")
+    return Request(
+        cpu_millis=cpu_millis(resources.get("cpu", DEFAULT_CPU)),
+        memory_bytes=0 if memory is None else memory_bytes(memory),
+        gpu_count=gpus.get("count", 0),
+        gpu_indices=tuple(sorted(gpus.get("indices") or ())),
+        host_name=placement.get("hostName"),
+        host_selector=tuple(sorted((placement.get("hostSelector") or {}).items())),
+        numa_node=placement.get("numaNode"),
+    )
+
+
+def allocation_of(task: Mapping[str, Any]) -> Allocation:
+    """Return what a bound Task holds, by its status.
+
+    Raises:
+        InvalidQuantityError: a quantity that the CRD should have refused.
+    """
+    request, status = request_of(task), task["status"]
+    cpus = tuple(status.get("cpus") or ())
+    return Allocation(
+        host=status["nodeName"],
+        owner=owner_of(task),
+        cpus=cpus,
+        numa_node=status.get("numaNode"),
+        shared_millis=None if cpus else request.cpu_millis,
+        memory_bytes=request.memory_bytes,
+        gpus=tuple(gpu["index"] for gpu in status.get("gpus") or ()),
+    )
+
+
+def owner_of(task: Mapping[str, Any]) -> str:
+    """Return who shares fairly with whom: the owner by label, else the namespace."""
+    metadata = task["metadata"]
+    owner = (metadata.get("labels") or {}).get(LABEL_OWNER)
+    return f"owner:{owner}" if owner else f"namespace:{metadata['namespace']}"

@@ -1,0 +1,147 @@
+"""What one Task needs of the operator, by its own fields. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any
+
+from weir_crds import conditions
+from weir_crds.conditions import ConditionType, Reason
+from weir_crds.times import parse_time
+from weir_operator.scheduling.words import Waiting
+
+FIRST_WORD_SECONDS = 2.0
+"""A wait shorter than this is never written."""
+NEXT_WORD_SECONDS = 30.0
+"""The least time between two writes about the same wait."""
+NEW_WORDING_SECONDS = 300.0
+"""The least time before a message is written anew though its reason is the same."""
+
+
+class Standing(Enum):
+    """Where a Task is, as far as the operator is concerned."""
+
+    LEAVING = auto()
+    """Deleted before it was bound; a foreign finalizer keeps it."""
+    FINISHED = auto()
+    BOUND = auto()
+    KILLED = auto()
+    """To be ended by the operator, as no daemon has it."""
+    REJECTED = auto()
+    AWAITING_APPROVAL = auto()
+    SUSPENDED = auto()
+    PENDING = auto()
+
+
+def standing_of(task: Mapping[str, Any]) -> Standing:
+    """Return where a Task is; the end counts before the bind, the bind before any wish."""
+    spec, status = task["spec"], task.get("status") or {}
+    if status.get("finishedAt"):
+        return Standing.FINISHED
+    if status.get("nodeName"):
+        return Standing.BOUND
+    if task["metadata"].get("deletionTimestamp"):
+        return Standing.LEAVING
+    if spec.get("approval") == "Rejected":
+        return Standing.REJECTED
+    if spec.get("desiredState") == "Killed":
+        return Standing.KILLED
+    if spec.get("approval") == "Pending":
+        return Standing.AWAITING_APPROVAL
+    if spec.get("suspend"):
+        return Standing.SUSPENDED
+    return Standing.PENDING
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end that the operator gives a Task that no daemon has."""
+
+    reason: Reason
+    message: str
+
+
+def end_of(standing: Standing) -> End | None:
+    """Return how the operator ends a Task of that standing, or None when it does not."""
+    match standing:
+        case Standing.KILLED:
+            return End(Reason.KILLED, "killed before it had a host")
+        case Standing.REJECTED:
+            return End(Reason.REJECTED, "its approval was refused")
+        case _:
+            return None
+
+
+def held_back(standing: Standing) -> Waiting | None:
+    """Return why a Task of that standing is not even queued, or None when it is."""
+    match standing:
+        case Standing.AWAITING_APPROVAL:
+            return Waiting(Reason.AWAITING_APPROVAL, "spec.approval is Pending")
+        case Standing.SUSPENDED:
+            return Waiting(Reason.SUSPENDED, "spec.suspend is true")
+        case _:
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """Whether to write now why a Task waits, and when to look again if not."""
+
+    write: bool
+    look_again_seconds: float
+
+
+_BY_WISH = frozenset({Reason.SUSPENDED, Reason.AWAITING_APPROVAL})
+
+
+def word_on(
+    waiting: Waiting,
+    condition: Mapping[str, Any] | None,
+    *,
+    waited_seconds: float,
+    written_seconds_ago: float | None,
+) -> Word:
+    """Decide whether a wait is worth a write.
+
+    After two seconds, then when the reason changes, at most every thirty seconds. At once: that it
+    can never fit, and the change to or from what a person asked for (suspended, unapproved).
+
+    Args:
+        waiting: why it waits now.
+        condition: its ``Scheduled`` condition as written.
+        waited_seconds: since when, for this kind of wait.
+        written_seconds_ago: when this process last wrote it; None: never.
+    """
+    said = condition.get("reason") if condition else None
+    age = written_seconds_ago
+    if condition and said == waiting.reason and condition["status"] == conditions.FALSE:
+        if condition.get("message") == waiting.message:
+            return Word(write=False, look_again_seconds=NEXT_WORD_SECONDS)
+        if age is None:  # written by the process before us: unknown when
+            age = waited_seconds
+        due = NEW_WORDING_SECONDS - age
+    elif waiting.reason == Reason.UNSCHEDULABLE:
+        due = 0.0
+    elif said in _BY_WISH or waiting.reason in _BY_WISH or age is None:
+        due = FIRST_WORD_SECONDS - waited_seconds
+    else:
+        due = max(NEXT_WORD_SECONDS - age, FIRST_WORD_SECONDS - waited_seconds)
+    if due <= 0:
+        return Word(write=True, look_again_seconds=NEXT_WORD_SECONDS)
+    return Word(write=False, look_again_seconds=min(due, NEXT_WORD_SECONDS))
+
+
+def finished_at(task: Mapping[str, Any]) -> dt.datetime | None:
+    """Return when a Task finished, or None.
+
+    Raises:
+        InvalidTimeError: a time that the CRD should have refused.
+    """
+    text = (task.get("status") or {}).get("finishedAt")
+    return parse_time(text) if text else None
+
+
+def scheduled_condition(task: Mapping[str, Any]) -> conditions.Condition | None:
+    """Return a Task's ``Scheduled`` condition, or None."""
+    return conditions.of(task, ConditionType.SCHEDULED)

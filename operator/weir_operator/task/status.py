@@ -1,0 +1,92 @@
+"""What the operator writes into a Task's status: the changed fields of a merge patch. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+from weir_crds import conditions
+from weir_crds.conditions import ConditionType, Reason
+from weir_crds.phase import phase_of
+from weir_crds.times import now_rfc3339
+from weir_operator.scheduling.place import Placement
+from weir_operator.scheduling.words import Waiting
+from weir_operator.task.decide import End
+
+Changes = dict[str, Any]
+FIRST_RUN = 1
+
+
+def bound(task: Mapping[str, Any], placement: Placement, message: str, now: dt.datetime) -> Changes:
+    """Return the one write that gives a Task its host, cores and GPUs."""
+    status = task.get("status") or {}
+    changes: Changes = {
+        "nodeName": placement.host,
+        "cpus": list(placement.cpus),
+        "gpus": [{"index": gpu.index, "uuid": gpu.uuid} for gpu in placement.gpus],
+        "runID": status.get("runID") or FIRST_RUN,
+        "scheduledAt": now_rfc3339(now),
+    }
+    if placement.numa_node is not None:
+        changes["numaNode"] = placement.numa_node
+    return _with(
+        task,
+        changes,
+        now,
+        type=ConditionType.SCHEDULED,
+        status=conditions.TRUE,
+        reason=Reason.BOUND,
+        message=message,
+    )
+
+
+def waiting(task: Mapping[str, Any], why: Waiting, now: dt.datetime) -> Changes:
+    """Return the write that says why a Task waits."""
+    return _with(
+        task,
+        {},
+        now,
+        type=ConditionType.SCHEDULED,
+        status=conditions.FALSE,
+        reason=why.reason,
+        message=why.message,
+    )
+
+
+def ended(task: Mapping[str, Any], end: End, now: dt.datetime) -> Changes:
+    """Return the write that ends a Task which no daemon has."""
+    return _with(
+        task,
+        {"finishedAt": now_rfc3339(now)},
+        now,
+        type=ConditionType.SUCCEEDED,
+        status=conditions.FALSE,
+        reason=end.reason,
+        message=end.message,
+    )
+
+
+def _with(
+    task: Mapping[str, Any],
+    changes: Changes,
+    now: dt.datetime,
+    *,
+    type: ConditionType,
+    status: str,
+    reason: Reason,
+    message: str,
+) -> Changes:
+    before = task.get("status") or {}
+    generation = task["metadata"].get("generation")
+    changes["conditions"] = conditions.set_condition(
+        before.get("conditions"),
+        type,
+        status,
+        reason,
+        message,
+        now=now,
+        observed_generation=generation,
+    )
+    changes["phase"] = phase_of(task["spec"], {**before, **changes})
+    if generation is not None:
+        changes["observedGeneration"] = generation
+    return changes

@@ -1,0 +1,49 @@
+"""A control plane of this package's own: an operator acts on all of a cluster."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from devcluster.state import State, locked
+from support.cluster import Cluster
+from support.operator_process import OperatorProcess
+from support.process import ProcessRunner
+from weir_kube.api import Api
+from weir_kube.connect import connect
+
+
+@pytest.fixture(scope="package")
+def world() -> Iterator[Cluster]:
+    """A real API server with CRDs, roles and policies, and nothing that acts on them."""
+    state = State(Path(tempfile.mkdtemp(prefix="weir-op-", dir="/tmp")))
+    with locked(state):
+        runner = ProcessRunner(state)
+        started = Cluster(state, runner)
+        try:
+            started.start()
+            yield started
+        finally:
+            runner.stop_all()
+            shutil.rmtree(state.root)
+
+
+@pytest.fixture
+async def api(world: Cluster) -> AsyncIterator[Api]:
+    """The API server, as administrator."""
+    async with await connect(str(world.admin_kubeconfig)) as client:
+        yield client
+
+
+@pytest.fixture
+def operator(world: Cluster) -> Iterator[OperatorProcess]:
+    """An operator that leads, with its own account and roles."""
+    process = OperatorProcess(world)
+    process.start()
+    process.wait_ready()
+    yield process
+    process.stop()
+    sys.stderr.write(process.log_tail())  # pytest shows it when the test fails
