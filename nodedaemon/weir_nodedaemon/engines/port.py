@@ -27,8 +27,8 @@ class ImagePullError(WeirError):
     reason = "ImagePullFailed"
 
     def __init__(self, message: str, *, permanent: bool) -> None:
+        """Say whether it is for good: unknown image, denied, bad name; waiting cannot help."""
         super().__init__(message)
-        # True: the registry said no (unknown image, denied, bad name), waiting cannot help.
         self.permanent = permanent
 
 
@@ -104,7 +104,7 @@ class ObservedContainer:
     state: ContainerState
     exit_code: int | None = None  # of an exited container; 128 + n: ended by signal n
     oom_killed: bool = False
-    error: str = ""  # the engine's own words why a start failed
+    error: str = ""  # the engine's own words why the program could not be started, for good
     started_at: dt.datetime | None = None
     finished_at: dt.datetime | None = None
     cpus: tuple[int, ...] = ()
@@ -174,19 +174,22 @@ class ContainerEngine(Protocol):
         ...
 
     async def start(self, name: str) -> None:
-        """Start a created container; a running or ended one is left as it is."""
+        """Start a created container; a running or ended one is left as it is.
+
+        A missing program is no error here: the container runs, and ends with ``error`` set.
+        """
         ...
 
     async def pause(self, name: str) -> None:
-        """Freeze a running container; a paused one is left as it is."""
+        """Freeze a running container; one in any other state is left as it is."""
         ...
 
     async def resume(self, name: str) -> None:
-        """Thaw a paused container; a running one is left as it is."""
+        """Thaw a paused container; one in any other state is left as it is."""
         ...
 
     async def signal(self, name: str, signal_number: int) -> None:
-        """Send a signal to the container's program; an ended or missing one is no error."""
+        """Send a signal to a container, which thaws it; an ended or missing one is no error."""
         ...
 
     async def remove(self, name: str) -> None:
@@ -194,7 +197,7 @@ class ContainerEngine(Protocol):
         ...
 
     async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
-        """Move a container to these cores."""
+        """Move a container to these cores; an ended one is left as it is."""
         ...
 
     def logs(self, name: str, *, follow: bool = False) -> AsyncIterator[LogChunk]:
@@ -202,7 +205,10 @@ class ContainerEngine(Protocol):
         ...
 
     def events(self) -> AsyncIterator[EngineEvent]:
-        """Yield events of this host's containers until the engine's stream ends or fails."""
+        """Yield events of this host's containers until the engine's stream ends or fails.
+
+        The first one has the action ``""``: what happened before it is not told, so look at all.
+        """
         ...
 
     async def usage(self, name: str) -> ContainerUsage | None:
