@@ -38,3 +38,14 @@ def machine_shares(hosts: int) -> list[Share]:
     """Return the shares of this machine."""
     memory_mib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MIB
     return shares(sorted(os.sched_getaffinity(0)), memory_mib, hosts)
+
+
+def host_names(distinct: str, hosts: int) -> list[str]:
+    """Return the hosts' names.
+
+    Args:
+        distinct: what tells them from the hosts of other instances that share the Docker daemon,
+            because a host takes every container with its name for its own; empty: no others can.
+    """
+    prefix = f"host-{distinct}-" if distinct else "host-"
+    return [f"{prefix}{number}" for number in range(1, hosts + 1)]

@@ -1,66 +1,171 @@
 """An instance from nothing to ready, and from whatever it is to nothing."""
 
 import shutil
+import sys
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
-from devcluster import binaries, dockerd, image
+from devcluster import binaries, components, dockerd, image, leftovers, manifests
+from devcluster.components import Component
 from devcluster.console import say
 from devcluster.controlplane import ControlPlane, plan_control_plane, start_control_plane
+from devcluster.hosts import host_names, machine_shares
+from devcluster.identities import Identities
 from devcluster.kubeconfig import client_certificate, kubeconfig_text
+from devcluster.rest import Rest
 from devcluster.state import Ports, State, write_file
-from devcluster.supervise import Supervisor
+from devcluster.supervise import Supervisor, wait_for
+
+_READY_SECONDS = 60.0
+_HOSTS = "/apis/weir.dev/v1alpha1/hosts"
 
 
 @dataclass(frozen=True)
 class Base:
     """What Weir's components stand on, up and ready."""
 
+    state: State
     plane: ControlPlane
     docker: dockerd.Docker
     supervisor: Supervisor
     ports: Ports
 
 
-def up_base(state: State, *, durable: bool = True) -> Base:
-    """Bring up the control plane and Docker; idempotent. The instance's lock is held."""
+def up_base(state: State) -> Base:
+    """Bring up the control plane and Docker; idempotent. The instance's lock is held.
+
+    Raises:
+        DevClusterError: something is missing, or is not ready in time.
+    """
     found = binaries.find_all()
     supervisor = Supervisor(state)
     ports = Ports(state)
     if supervisor.start():
         ports.drop_taken()
-        say(f"started supervisord, state in {state.root}")
+        say(f"started supervisord, with all state in {state.root}")
     docker = dockerd.find_or_start(state, supervisor)
-    plane = plan_control_plane(state, ports, found, durable=durable)
+    plane = plan_control_plane(state, ports, found, durable=True)
     start_control_plane(plane, ports, supervisor)
     image.ensure_busybox(docker.host)
-    _write_kubeconfig(state, plane)
+    user = client_certificate(plane.pki.admin)
+    write_file(state.kubeconfig, kubeconfig_text(plane.server, plane.pki.ca, user))
     _write_env(state, plane, docker)
-    return Base(plane, docker, supervisor, ports)
+    return Base(state, plane, docker, supervisor, ports)
+
+
+def up(state: State, hosts: int) -> Base:
+    """Bring up all of Weir with that many hosts; idempotent. The instance's lock is held.
+
+    Raises:
+        DevClusterError: something is missing, or is not ready in time.
+    """
+    base = up_base(state)
+    manifests.apply_all(base.plane, state.kubeconfig)
+    identities = Identities(base.plane.admin, state.pki)
+    names = host_names(state.id if not base.docker.ours else "", hosts)
+    _remove_hosts(base, sorted(set(_known_hosts(state)) - set(names)))
+    wanted = [components.operator(identities, base.ports)]
+    for name, share in zip(names, machine_shares(hosts), strict=True):
+        folder = _host_folder(state, name)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wanted.append(
+            components.node_daemon(
+                name,
+                share,
+                docker_host=base.docker.host,
+                folder=folder,
+                identities=identities,
+                ports=base.ports,
+            )
+        )
+    for component in wanted:
+        base.supervisor.ensure(component.program)
+    for component in wanted:
+        _wait_until_ready(base, component)
+    for name in names:
+        program = components.daemon_program(name)
+        ready = partial(_is_ready, base.plane.admin, name)
+        wait_for(base.supervisor, program, ready, _READY_SECONDS)
+        say(f"host {name} is ready")
+    return base
 
 
 def down(state: State) -> None:
     """Stop all of the instance and remove what it made; idempotent. The lock is held."""
-    Supervisor(state).stop()
+    docker = dockerd.chosen(state)
+    supervisor = Supervisor(state)
+    hosts = _known_hosts(state)
+    supervisor.stop_programs([components.daemon_program(host) for host in hosts])
+    if docker is not None:
+        leftovers.remove_containers(docker.host, None if docker.ours else hosts)
+    supervisor.stop()
     dockerd.clean_up(state)
     shutil.rmtree(state.root)
-    say(f"stopped, and removed {state.root}")
+    say(f"stopped all, and removed {state.root}")
 
 
-def _write_kubeconfig(state: State, plane: ControlPlane) -> None:
-    user = client_certificate(plane.pki.admin)
-    write_file(state.kubeconfig, kubeconfig_text(plane.server, plane.pki.ca, user))
+def _wait_until_ready(base: Base, component: Component) -> None:
+    name = component.program.name
+    probe = Rest(f"http://{component.health}")
+    took = wait_for(base.supervisor, name, partial(probe.answers, "/readyz"), _READY_SECONDS)
+    say(f"{name} is ready ({took:.1f} s)")
+
+
+def _is_ready(admin: Rest, host: str) -> bool:
+    found = admin.find(f"{_HOSTS}/{host}") or {}
+    conditions = found.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _remove_hosts(base: Base, names: list[str]) -> None:
+    """Take hosts away that are no longer wanted; one that still has work is only stopped."""
+    tasks = base.plane.admin.json("GET", "/apis/weir.dev/v1alpha1/tasks")["items"]
+    for name in names:
+        base.supervisor.remove(components.daemon_program(name))
+        at_work = [
+            f"{task['metadata']['namespace']}/{task['metadata']['name']}"
+            for task in tasks
+            if task.get("status", {}).get("nodeName") == name and "finishedAt" not in task["status"]
+        ]
+        if at_work:
+            say(f"host {name} is stopped, but kept for its Tasks: {', '.join(at_work)}")
+            continue
+        for path in (
+            f"{_HOSTS}/{name}",
+            f"/apis/coordination.k8s.io/v1/namespaces/weir-system/leases/{name}",
+            f"/api/v1/nodes/{name}",
+        ):
+            if base.plane.admin.find(path) is not None:
+                base.plane.admin.request("DELETE", path)
+        shutil.rmtree(_host_folder(base.state, name))
+        say(f"removed host {name}")
+
+
+def _known_hosts(state: State) -> list[str]:
+    folder = state.root / "hosts"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _host_folder(state: State, name: str) -> Path:
+    return state.root / "hosts" / name
 
 
 def _write_env(state: State, plane: ControlPlane, docker: dockerd.Docker) -> None:
-    kubectl = state.bin / "kubectl"
-    kubectl.unlink(missing_ok=True)
-    kubectl.symlink_to(plane.kubectl)
-    lines = [
-        "# To be sourced.",
-        f"export WEIR_STATE_DIR='{state.root}'",
-        f"export KUBECONFIG='{state.kubeconfig}'",
-        f"export WEIR_API='{plane.server}'",
-        *([f"export DOCKER_HOST='{docker.host}'"] if docker.ours else []),
-        f'case ":$PATH:" in *":{state.bin}:"*) ;; *) export PATH="{state.bin}:$PATH" ;; esac',
-    ]
-    write_file(state.env, "\n".join(lines) + "\n")
+    programs = {
+        "kubectl": plane.kubectl,
+        "kubectl-weir": Path(sys.executable).parent / "kubectl-weir",
+    }
+    for name, program in programs.items():
+        link = state.bin / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+    own_docker = f"export DOCKER_HOST='{docker.host}'\n" if docker.ours else ""
+    write_file(
+        state.env,
+        "# To be sourced: kubectl, kubectl weir and docker then speak to this instance.\n"
+        f"export KUBECONFIG='{state.kubeconfig}'\n"
+        f"export WEIR_API='{plane.server}'\n"
+        f"{own_docker}"
+        f'case ":$PATH:" in *":{state.bin}:"*) ;; *) export PATH=\'{state.bin}\':"$PATH" ;; esac\n',
+    )

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,20 @@ from devcluster.state import State, locked_directory, read_json, write_file
 
 _REGISTRY = Path("/run/weir/docker.json")
 _FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+# What dockerd and its containerd make outside of the directories that they are given.
+_TRACES = tuple(
+    map(
+        Path,
+        (
+            "/etc/docker/key.json",
+            "/etc/docker",
+            "/run/containerd/s",
+            "/run/containerd",
+            "/run/docker/plugins",
+            "/run/docker",
+        ),
+    )
+)
 # A /24 for each instance, taken from the end of Docker's own range, where it comes last.
 _SUBNETS = tuple(ipaddress.IPv4Network("172.31.0.0/16").subnets(new_prefix=24))
 
@@ -69,7 +83,7 @@ def _release(registry: dict[str, Any], instance: str) -> None:
         return
     for table in ("nat", "filter"):
         for rule in _rules(table):
-            if bridge in rule or entry["subnet"] in rule:
+            if bridge in rule or any(_is_within(word, entry["subnet"]) for word in rule):
                 _run("iptables", "-w", "-t", table, "-D", *rule[1:])
     if not instances and not _docker_runs():
         _restore(registry["before"])
@@ -80,10 +94,18 @@ def bridge_name(instance: str) -> str:
     return f"weir-{instance}"
 
 
+def _is_within(word: str, subnet: str) -> bool:
+    try:
+        return ipaddress.IPv4Network(word).subnet_of(ipaddress.IPv4Network(subnet))
+    except ValueError:
+        return False
+
+
 def _settings() -> dict[str, Any]:
     return {
         "ip_forward": _FORWARDING.read_text().strip(),
         "forward_policy": _forward_policy(),
+        "traces": [str(path) for path in _TRACES if path.exists()],
         "chains": [chain for table in ("nat", "filter") for chain in _docker_chains(table)],
     }
 
@@ -98,8 +120,19 @@ def _restore(before: dict[str, Any]) -> None:
             for action in ("-F", "-X"):
                 for chain in chains:
                     _run("iptables", "-w", "-t", table, action, chain)
+    for path in _TRACES:
+        if str(path) not in before["traces"] and path.exists():
+            _remove(path)
     _run("iptables", "-w", "-P", "FORWARD", before["forward_policy"])
     _FORWARDING.write_text(before["ip_forward"])
+
+
+def _remove(path: Path) -> None:
+    if path.is_file():
+        path.unlink()
+        return
+    with suppress(OSError):  # not empty: somebody else uses it
+        path.rmdir()
 
 
 def _forward_policy() -> str:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,7 @@ from devcluster.state import State, socket_path, wait_until_gone, write_file
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 60.0
+_STOPPED = ("STOPPED", "EXITED", "FATAL")
 
 
 @dataclass(frozen=True)
@@ -150,10 +151,16 @@ class Supervisor:
         (self._programs / f"{name}.ini").unlink(missing_ok=True)
         self._apply_changes()
 
-    def restart(self, name: str) -> None:
-        """Stop a program, if it runs, and start it again."""
-        self._stop_program(name)
-        self._call("startProcess", name, False)
+    def stop_programs(self, names: Collection[str]) -> None:
+        """Stop programs, all at the same time, and keep them stopped; idempotent."""
+        for info in self.infos():
+            if info["name"] in names and info["statename"] not in _STOPPED:
+                self._call("stopProcess", info["name"], False)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while any(i["name"] in names and i["statename"] not in _STOPPED for i in self.infos()):
+            if time.monotonic() > deadline:
+                raise DevClusterError(f"Some of {', '.join(names)} do not stop.")
+            time.sleep(0.05)
 
     def infos(self) -> list[dict[str, Any]]:
         """Return what supervisord knows of each program; empty when it does not run."""
@@ -165,13 +172,6 @@ class Supervisor:
     def log_tail(self, name: str, lines: int = 15) -> str:
         """Return the end of a program's log."""
         return tail(self._state.log_of(name), lines)
-
-    def _stop_program(self, name: str) -> None:
-        try:
-            self._call("stopProcess", name)
-        except xmlrpc.client.Fault as fault:
-            if "NOT_RUNNING" not in fault.faultString:
-                raise
 
     def _apply_changes(self) -> None:
         [[added, changed, removed]] = self._call("reloadConfig")

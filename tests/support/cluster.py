@@ -74,6 +74,8 @@ class Cluster:
         process.kill()
         process.start()
         eventually(lambda: self.admin.answers("/readyz"), what="the API server is back", timeout=60)
+        # It exits when it loses the API server while it starts.
+        self.runner["kube-controller-manager"].start()
 
     def writes(self, group: str) -> int:
         """Return how many requests to an API group were no reads, since the API server's start."""
