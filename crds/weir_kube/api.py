@@ -20,7 +20,7 @@ Objects = list[Object]
 
 _PAGE = 500  # 10,000 Tasks in one answer would block the event loop for a quarter of a second
 _WATCH_SECONDS = 290
-# Bookmarks come about once a minute; a watch this silent is connected to nothing.
+# Bookmarks come about once a minute while anything happens: a watch this silent may be dead.
 _IDLE_SECONDS = 150.0
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -155,7 +155,7 @@ class Api:
         idle_seconds: float = _IDLE_SECONDS,
         on_open: Callable[[], None] | None = None,
     ) -> AsyncGenerator[Event, None]:
-        """Yield what happens after ``resource_version`` until the server ends the watch.
+        """Yield what happens after ``resource_version``, until the server ends it or is silent.
 
         Args:
             kind: what to watch.
@@ -164,7 +164,7 @@ class Api:
             field_selector: as for ``list``. What leaves the selection comes as DELETED.
             label_selector: as for ``list``.
             timeout_seconds: when the server ends it; None: about 290.
-            idle_seconds: when to give up a watch on which not even bookmarks come.
+            idle_seconds: after how long a silence the watch ends, not even bookmarks having come.
             on_open: called once, when the server has accepted the watch.
 
         Raises:

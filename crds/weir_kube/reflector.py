@@ -69,7 +69,7 @@ class Reflector:
 
     @property
     def contact_age_seconds(self) -> float:
-        """Seconds since the API server last told us anything; up to about 70 is usual."""
+        """Seconds since the API server last told us anything; up to 160 where nothing happens."""
         return time.monotonic() - self._contact
 
     @property

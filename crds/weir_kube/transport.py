@@ -8,7 +8,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -99,9 +99,11 @@ class Transport:
     ) -> AsyncGenerator[bytes, None]:
         """Send a request and yield the lines of its answer, however long, as they come.
 
+        Nothing for ``idle_seconds`` counts as the answer's end.
+
         Raises:
             ApiError: the answer was no success.
-            ApiUnavailableError: no connection, or nothing came for ``idle_seconds``.
+            ApiUnavailableError: no connection, or it broke.
         """
         if self._watches is None:
             self._watches = self.access.session(connections=0)
@@ -113,15 +115,9 @@ class Transport:
                 raise _error(response, await response.read())
             if on_open is not None:
                 on_open()
-            pending: list[bytes] = []
-            async for chunk in response.content.iter_any():
-                first, *rest = chunk.split(b"\n")
-                pending.append(first)
-                for following in rest:
-                    line = b"".join(pending)
-                    pending = [following]
-                    if line:
-                        yield line
+            async with aclosing(_lines(response)) as lines:
+                async for line in lines:
+                    yield line
 
     @asynccontextmanager
     async def _exchange(
@@ -131,7 +127,8 @@ class Transport:
         started = time.monotonic()
         code = 0
         try:
-            response = await self._open(session, request, timeout)
+            async with asyncio.timeout(DEADLINE_SECONDS):  # a watch has no other limit for it
+                response = await self._open(session, request, timeout)
             try:
                 code = response.status
                 self._log_warnings(response)
@@ -202,6 +199,23 @@ class Transport:
             if warning not in self._warned and len(self._warned) < _WARNINGS_REMEMBERED:
                 self._warned.add(warning)
                 logger.warning("the API server warns: %s", warning)
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    pending: list[bytes] = []
+    try:
+        async for chunk in response.content.iter_any():
+            first, *rest = chunk.split(b"\n")
+            pending.append(first)
+            for following in rest:
+                line = b"".join(pending)
+                pending = [following]
+                if line:
+                    yield line
+    except aiohttp.SocketTimeoutError:
+        return
+    if any(pending):
+        yield b"".join(pending)
 
 
 def _parsed(request: Request, body: bytes) -> Any:
