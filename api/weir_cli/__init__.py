@@ -1,0 +1,1 @@
+"""The kubectl plugin: ``kubectl weir logs``, ``why`` and ``hosts``."""

@@ -1,0 +1,76 @@
+"""Amounts, times and tables the way kubectl prints them."""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+
+_BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
+_GAP = 3
+
+
+def bytes_words(count: int) -> str:
+    """Return an amount of memory for people, rounded to what matters: ``7.5Gi``."""
+    value, unit = float(count), ""
+    for larger in _BINARY:
+        if value < 1024:
+            break
+        value, unit = value / 1024, larger
+    rounded = f"{value:.1f}" if value < 100 else f"{value:.0f}"
+    return rounded.removesuffix(".0") + unit
+
+
+def cpu_words(millis: int) -> str:
+    """Return an amount of cpu: ``500m``, ``4``, ``1.5``."""
+    if millis % 1000 and millis < 1000:
+        return f"{millis}m"
+    return f"{millis / 1000:g}"
+
+
+def age_words(age: dt.timedelta) -> str:
+    """Return a time span as kubectl does, the longer the coarser: ``45s``, ``3m12s``, ``5d``.
+
+    Source: ``HumanDuration`` in k8s.io/apimachinery/pkg/util/duration.
+    """
+    seconds = max(0, int(age.total_seconds()))
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if seconds < 120:
+        return f"{seconds}s"
+    if minutes < 10:
+        return _two(minutes, "m", seconds % 60, "s")
+    if hours < 3:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    if days < 8:
+        return _two(days, "d", hours % 24, "h")
+    if days < 365 * 2:
+        return f"{days}d"
+    if days < 365 * 8:
+        return _two(days // 365, "y", days % 365, "d")
+    return f"{days // 365}y"
+
+
+def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
+    return f"{large}{large_unit}" + (f"{small}{small_unit}" if small else "")
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers in the kernel's list format: ``0-3,8``."""
+    parts: list[list[int]] = []
+    for number in sorted(numbers):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return columns that line up, as kubectl's; an empty cell is shown as ``<none>``."""
+    lines = [list(header), *([cell or "<none>" for cell in row] for row in rows)]
+    widths = [max(map(len, column)) + _GAP for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
