@@ -31,7 +31,7 @@ def test_a_task_that_can_never_fit_says_so(weir: WeirSystem, namespace: str) -> 
     )
 
     assert (waiting["status"], waiting["reason"]) == ("False", "Unschedulable")
-    assert "cpu" in waiting["message"]
+    assert "cores" in waiting["message"]
     assert weir.hosts[0] in waiting["message"]
 
 
