@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 from collections import Counter
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
 from weir_kube.reflector import Reflector
-from weir_kube.store import Key, Store
+from weir_kube.store import Key, Store, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.cores import Holdings, HostShare
@@ -28,14 +30,18 @@ from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.observations import Observations
 from weir_nodedaemon.pool import SharedPool
 from weir_nodedaemon.pulls import Pulls
-from weir_nodedaemon.reconcile import TaskReconciler, Wake
+from weir_nodedaemon.reconcile import TaskReconciler
 from weir_nodedaemon.records import RecordStore
+from weir_nodedaemon.starting import Starter, Wake
 from weir_nodedaemon.sweep import INDEX_UID, Sweep, uids_of
+from weir_nodedaemon.telling import Teller
 
 logger = logging.getLogger(__name__)
 
 INDEX_ACTIVE = "active"
 _WORKERS = 16
+# A host has few keys that fail at a time, and what they have to tell is waited for.
+_MAX_BACKOFF_SECONDS = 5.0
 _SWEEP_WORKERS = 4
 
 
@@ -71,6 +77,7 @@ class Agent:
         log_limit_bytes: int,
         tasks: Store,
         periods: Periods | None = None,
+        now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         """Wire up; ``run`` acts.
 
@@ -86,6 +93,7 @@ class Agent:
             log_limit_bytes: how much output of a run is kept.
             tasks: an empty store to fill with the Tasks bound to this host.
             periods: how often to look.
+            now: the time.
         """
         self._cpus = cpus
         self._memory_bytes = memory_bytes
@@ -96,8 +104,8 @@ class Agent:
         self._holdings_changed = asyncio.Event()
         self._task_gone = asyncio.Event()
         self.engine_state = EngineState(engine_name)
-        self.queue: WorkQueue[Key] = WorkQueue("tasks")
-        self._host_queue: WorkQueue[Key] = WorkQueue("host", max_backoff=5.0)
+        self.queue: WorkQueue[Key] = WorkQueue("tasks", max_backoff=_MAX_BACKOFF_SECONDS)
+        self._host_queue: WorkQueue[Key] = WorkQueue("host", max_backoff=_MAX_BACKOFF_SECONDS)
         self.store = tasks
         tasks.add_index(INDEX_UID, uids_of)
         tasks.add_index(INDEX_ACTIVE, active_index)
@@ -119,19 +127,31 @@ class Agent:
         self._pool = SharedPool(engine, self._observations, self._holdings)
         records = RecordStore(state_dir / "runs")
         self._pulls = Pulls(engine, self.queue.add)
-        self._reconciler = TaskReconciler(
+        wake = Wake(self.queue.add, self.queue.add_after)
+        teller = Teller(api, tasks, now)
+        self._starter = Starter(
             host=facts.name,
-            api=api,
-            store=self.store,
+            reader=api,
+            is_current=teller.is_current,
             engine=engine,
             observations=self._observations,
             holdings=self._holdings,
             pool=self._pool,
+            pulls=self._pulls,
+            teller=teller,
+            wake=wake,
+            log_limit_bytes=log_limit_bytes,
+        )
+        self._reconciler = TaskReconciler(
+            store=tasks,
+            engine=engine,
+            observations=self._observations,
+            starter=self._starter,
+            teller=teller,
             records=records,
             logs=logs,
-            pulls=self._pulls,
-            wake=Wake(self.queue.add, self.queue.add_after),
-            log_limit_bytes=log_limit_bytes,
+            wake=wake,
+            now=now,
         )
         self._sweep = Sweep(
             host=facts.name,
@@ -206,7 +226,9 @@ class Agent:
         uid, _, _run = event.name.removeprefix("weir-").rpartition("-")
         tasks = self.store.by_index(INDEX_UID, uid)
         for task in tasks:
-            self.queue.add(Key(task["metadata"]["namespace"], task["metadata"]["name"]))
+            self.queue.add(key_of(task))
+            if event.action in ("create", "start") and not active_index(task):
+                self._resync_now.set()  # a call past its deadline took effect after all
         if not tasks:
             self._sweep.queue.add(event.name)
 
@@ -222,7 +244,7 @@ class Agent:
 
     def _add_active(self) -> None:
         for task in self.store.by_index(INDEX_ACTIVE, True):
-            self.queue.add(Key(task["metadata"]["namespace"], task["metadata"]["name"]))
+            self.queue.add(key_of(task))
 
     # -- loops ------------------------------------------------------------------------------
 
@@ -274,7 +296,7 @@ class Agent:
         for name in containers:
             uid, _, _run = name.removeprefix("weir-").rpartition("-")
             for task in self.store.by_index(INDEX_UID, uid):
-                self.queue.add(Key(task["metadata"]["namespace"], task["metadata"]["name"]))
+                self.queue.add(key_of(task))
         self._sweep.look()
         self._task_gone.set()
         self._holdings_changed.set()
@@ -284,7 +306,7 @@ class Agent:
         while True:
             await self._holdings_changed.wait()
             self._holdings_changed.clear()
-            self._reconciler.wake_waiting()
+            self._starter.wake_waiting()
             try:
                 await self._pool.apply()
             except WeirError as exc:
@@ -311,7 +333,7 @@ class Agent:
             await asyncio.sleep(self._periods.health)
             if self.is_watching and not watching:
                 for task in self.store.by_index(INDEX_ACTIVE, True):
-                    key = Key(task["metadata"]["namespace"], task["metadata"]["name"])
+                    key = key_of(task)
                     if self.queue.failures(key):
                         self.queue.add(key)
                 self._sweep.look()

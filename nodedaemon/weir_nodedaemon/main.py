@@ -21,7 +21,10 @@ from weir_kube.reflector import selection
 from weir_kube.store import Store
 from weir_nodedaemon import machine, settings
 from weir_nodedaemon.agent import Agent
+from weir_nodedaemon.capacity.capacity import capacity
+from weir_nodedaemon.capacity.cpulist import format_cpulist
 from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.fake_engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
@@ -98,18 +101,11 @@ async def serve(chosen: Settings) -> None:
         )
         port = await server.start()
         stack.push_async_callback(server.close)
-        cpus, memory = _capacity(chosen)
+        room = capacity(chosen.sysfs_root, limit_cpus=chosen.cpus, limit_memory=chosen.memory_bytes)
         facts = HostFacts(
             name=chosen.host_name,
             host_id=machine.host_id(chosen.state_dir, chosen.host_name),
-            capacity={
-                "cpus": len(cpus),
-                "memory": format_bytes(memory),
-                "numa": [
-                    {"id": 0, "cpus": list(cpus), "memory": format_bytes(memory), "distances": [10]}
-                ],
-                "gpus": [],
-            },
+            capacity=room.as_status(),
             endpoint={
                 "url": machine.endpoint_url(address, port),
                 "fingerprint": certificate.fingerprint,
@@ -120,8 +116,8 @@ async def serve(chosen: Settings) -> None:
         )
         agent = Agent(
             facts=facts,
-            cpus=frozenset(cpus),
-            memory_bytes=memory,
+            cpus=frozenset(room.cpus),
+            memory_bytes=room.memory_bytes,
             api=api,
             engine=engine,
             engine_name=chosen.engine,
@@ -140,7 +136,8 @@ async def serve(chosen: Settings) -> None:
             },
         )
         await stack.enter_async_context(health)
-        logger.info("host=%s version=%s cpus=%d memory=%d", facts.name, version, len(cpus), memory)
+        cores, memory = format_cpulist(room.cpus), format_bytes(room.memory_bytes)
+        logger.info("host=%s version=%s cores=%s memory=%s", facts.name, version, cores, memory)
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run(), name="heartbeat")
             group.create_task(agent.run(), name="agent")
@@ -148,6 +145,8 @@ async def serve(chosen: Settings) -> None:
 
 def make_engine(chosen: Settings) -> ContainerEngine:
     """Return the engine that was chosen."""
+    if chosen.engine == "fake":
+        return FakeEngine(chosen.host_name)
     return DockerEngine(chosen.host_name, chosen.docker_host)
 
 
@@ -170,12 +169,6 @@ def locked(state_dir: Path) -> Iterator[None]:
         raise StateDirError(f"another node daemon uses {state_dir}") from exc
     finally:
         os.close(lock)
-
-
-def _capacity(chosen: Settings) -> tuple[tuple[int, ...], int]:
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    cpus = chosen.cpus or tuple(sorted(os.sched_getaffinity(0)))
-    return cpus, chosen.memory_bytes or pages
 
 
 def _leaves(group: BaseExceptionGroup[WeirError]) -> Iterator[BaseException]:

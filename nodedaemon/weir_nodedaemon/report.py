@@ -17,6 +17,7 @@ Object = Mapping[str, Any]
 Changes = dict[str, Any]
 
 _EXEC_FAILED_CODES = (126, 127)
+_NEVER_STARTED = (Reason.CREATE_FAILED, Reason.IMAGE_PULL_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,14 @@ def end_changes(
         now: the time; used where the container does not know better.
     """
     ran = container is not None and container.state is ContainerState.EXITED
-    changes = _started(task, container, now) if ran and container else {}
+    if result.reason in _NEVER_STARTED and not conditions.is_true(task, ConditionType.STARTED):
+        changes: Changes = {
+            "conditions": _set(
+                task, ConditionType.STARTED, FALSE, result.reason, result.message, now=now
+            )
+        }
+    else:
+        changes = _started(task, container, now) if ran and container else {}
     changes["conditions"] = _paused(task, changes, False, now)
     finished_at = (container.finished_at if ran and container else None) or now
     changes["finishedAt"] = now_rfc3339(finished_at)

@@ -150,8 +150,6 @@ class Sweep:
 
     async def _stop(self, name: str, container: ObservedContainer) -> float:
         kill_at = self._kill_at.get(name)
-        if container.state is ContainerState.PAUSED:
-            await self._engine.resume(name)
         if kill_at is None:
             grace = float(container.stop_grace_seconds)
             logger.info("stopping orphan container=%s grace=%s", name, grace)
