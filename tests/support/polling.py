@@ -8,9 +8,16 @@ T = TypeVar("T")
 
 
 def eventually(
-    look: Callable[[], T], what: str = "the condition", timeout: float = 30, every: float = 0.05
+    look: Callable[[], T],
+    what: str | Callable[[], str] = "the condition",
+    timeout: float = 30,
+    every: float = 0.05,
 ) -> T:
-    """Return the first true result of ``look``; an AssertionError in it counts as not yet."""
+    """Return the first true result of ``look``; an AssertionError in it counts as not yet.
+
+    Args:
+        what: what is waited for, or a function that says so when the time is over.
+    """
     deadline = time.monotonic() + timeout
     while True:
         missing: AssertionError | None = None
@@ -21,5 +28,6 @@ def eventually(
         except AssertionError as exc:
             missing = exc
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:.0f} s: {what}") from missing
+            said = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {timeout:.0f} s: {said}") from missing
         time.sleep(every)

@@ -117,7 +117,7 @@ class WeirSystem:
             seen.update(self.get(namespace, name))
             return "finishedAt" in seen["status"]
 
-        eventually(finished, f"{name} ends; last seen: {seen}", timeout)
+        eventually(finished, lambda: f"{name} ends; last seen: {seen}", timeout)
         return seen
 
     def wait_condition(
@@ -203,7 +203,7 @@ class WeirSystem:
             assert process.running(), f"{name} ended: {self._log_tail(name)}"
             return rest.answers("/readyz")
 
-        eventually(ready, f"{name} is ready; {self._log_tail(name)}", _READY_SECONDS)
+        eventually(ready, lambda: f"{name} is ready; {self._log_tail(name)}", _READY_SECONDS)
 
     def _log_tail(self, name: str) -> str:
         return self.cluster.runner.log_tail(self._components[name].program.name)

@@ -1,0 +1,60 @@
+# `make help` lists what can be done here.
+
+HOSTS ?= 1
+# More arguments for pytest in `make test`: `make test PYTEST="-k registry -x"`.
+PYTEST ?=
+
+PYTHON := PYTHONPATH=hack .venv/bin/python
+DEVCLUSTER := $(PYTHON) -m devcluster
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet $(UPGRADE) \
+	--python-version 3.11 --generate-hashes --no-emit-index-url
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up down status test lint generate format lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo "  HOSTS=n         hosts that share this machine in demo and up (now $(HOSTS))"
+	@echo "  WEIR_STATE_DIR  where an instance is kept (default .weir)"
+
+setup: ## Install what is missing: Debian packages, .venv
+	@hack/setup test
+
+demo: ## Start Weir on this machine and run a first Task
+	@hack/setup
+	@$(DEVCLUSTER) demo --hosts $(HOSTS)
+
+up: ## Start Weir on this machine, or resume what was interrupted
+	@hack/setup
+	@$(DEVCLUSTER) up --hosts $(HOSTS)
+
+down: ## Stop all that demo and up started, and remove it
+	@if [ -e "$${WEIR_STATE_DIR:-.weir}" ]; then hack/setup && $(DEVCLUSTER) down; \
+	else echo "Nothing to stop."; fi
+
+status: ## Show what runs, since when, and its last error
+	@if [ -e "$${WEIR_STATE_DIR:-.weir}" ]; then hack/setup && $(DEVCLUSTER) status; \
+	else echo "Nothing runs here. \`make demo\` starts it."; fi
+
+test: lint ## Run lint and all tests
+	@$(DEVCLUSTER) binaries
+	@.venv/bin/python -m pytest $(PYTEST)
+
+lint: setup ## Check format, style, types, layers and generated files
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+	@.venv/bin/python hack/generate_crds.py --check
+
+generate: setup ## Write the CRDs in crds/yaml anew from the models
+	@.venv/bin/python hack/generate_crds.py
+
+format: setup ## Put all Python code into the project's format
+	@.venv/bin/ruff format --quiet .
+	@.venv/bin/ruff check --quiet --fix .
+
+lock: setup ## Pin what pyproject.toml asks for (UPGRADE=--upgrade: the newest of all)
+	@$(LOCK) --all-extras pyproject.toml --output-file requirements.lock
+	@$(LOCK) --no-annotate hack/go.in --output-file hack/go.lock
