@@ -145,7 +145,7 @@ class World:
     engine: ScriptedEngine = field(default_factory=ScriptedEngine)
     session: aiohttp.ClientSession = None  # type: ignore[assignment]
     url: str = ""
-    version: int = 0
+    version: int = 1  # of the list that the store begins with
 
     def get(
         self, path: str, token: str | None = "reader", **kwargs: Any

@@ -1,8 +1,9 @@
 """The archive of logs in the daemon's state directory.
 
-``<root>/<uid>/<run>/`` holds segments of frames (``frames.py``) and ``summary.json``. It appears
-whole, by one rename, or not at all. Nothing is synced to the disk: after a power cut an archive may
-be missing, and the daemon makes it again while the engine still has the container.
+``<root>/<uid>/<run>/`` holds segments of frames, in the format of Docker's multiplexed stream
+(``engines/frames.py``), so that both streams stay in order, and ``summary.json``. It appears whole,
+by one rename, or not at all. Nothing is synced to the disk: after a power cut an archive may be
+missing, and the daemon makes it again while the engine still has the container.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -20,14 +22,16 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from weir_crds.errors import WeirError
+from weir_nodedaemon.engines.frames import FrameDecoder
 from weir_nodedaemon.engines.port import LogChunk, Stream
-from weir_nodedaemon.logs import frames
 from weir_nodedaemon.logs.filters import closing, skip_bytes
 
 _BLOCK_BYTES = 256 * 1024
 _FRAME_BYTES = 32 * 1024
 _SEGMENTS = 4  # an archive takes at most (1 + 1 / _SEGMENTS) times its limit on the disk
 _SUMMARY = "summary.json"
+_HEADER = struct.Struct(">BxxxL")
+_STREAM_NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 _P = ParamSpec("_P")
@@ -68,6 +72,16 @@ class LogSummary:
         return self.stdout_bytes + self.stderr_bytes
 
 
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """What ``summary.json`` tells."""
+
+    summary: LogSummary
+    segment_bytes: int  # output in all segments
+    skip_bytes: int  # of the oldest segment, which would be more than the limit
+    dropped_bytes: int  # came and is not kept
+
+
 class LogStore:
     """Archived logs by uid and run, each capped at the newest ``limit_bytes`` bytes printed.
 
@@ -97,7 +111,7 @@ class LogStore:
         async with closing(chunks):
             stored = await _in_thread(_read_summary, final)
             if stored is not None:
-                return stored[0]
+                return stored.summary
             writer = await _in_thread(_Writer, self._scratch, self._limit_bytes)
             try:
                 async for chunk in chunks:
@@ -114,12 +128,12 @@ class LogStore:
             stored = _read_summary(self._folder(uid, run_id))
         except OSError as error:
             raise _translated(error) from error
-        return stored[0] if stored else None
+        return stored.summary if stored else None
 
     async def dropped_bytes(self, uid: str, run_id: int) -> int:
         """Return how much of an archived run's oldest output was not kept; 0 if not archived."""
         stored = await _in_thread(_read_summary, self._folder(uid, run_id))
-        return stored[2] if stored else 0
+        return stored.dropped_bytes if stored else 0
 
     async def read(self, uid: str, run_id: int) -> AsyncIterator[LogChunk]:
         """Yield the kept output of an archived run, block by block.
@@ -132,7 +146,8 @@ class LogStore:
         stored = await _in_thread(_read_summary, folder)
         if stored is None:
             raise LogNotFoundError(f"run {run_id} of {uid} is not archived")
-        async with closing(skip_bytes(_read_segments(folder), stored[1])) as kept:
+        segments = _read_segments(folder, stored.segment_bytes)
+        async with closing(skip_bytes(segments, stored.skip_bytes)) as kept:
             async for chunk in kept:
                 yield chunk
 
@@ -186,7 +201,7 @@ class _Writer:
             if self._file is None or self._segments[-1][1] >= self._segment_limit:
                 self._next_segment()
             assert self._file is not None
-            self._file.write(frames.header(stream, len(payload)))
+            self._file.write(_HEADER.pack(_STREAM_NUMBERS[stream], len(payload)))
             self._file.write(payload)
             path, size = self._segments[-1]
             self._segments[-1] = (path, size + len(payload))
@@ -207,6 +222,7 @@ class _Writer:
             "stdoutBytes": summary.stdout_bytes,
             "stderrBytes": summary.stderr_bytes,
             "truncated": summary.truncated,
+            "segmentBytes": kept,
             "skipBytes": max(0, kept - self._limit_bytes),
             "droppedBytes": max(0, came - self._limit_bytes),
         }
@@ -219,7 +235,7 @@ class _Writer:
                 raise
             faster = _read_summary(final)
             if faster is not None:
-                return faster[0]
+                return faster.summary
             shutil.rmtree(final)  # lost its summary in a power cut
             self._folder.rename(final)
         return summary
@@ -242,30 +258,33 @@ class _Writer:
         self._segments.append((path, 0))
 
 
-def _read_summary(folder: Path) -> tuple[LogSummary, int, int] | None:
-    """Return the summary, how many bytes of the oldest segment to skip, how many are lost."""
+def _read_summary(folder: Path) -> _Stored | None:
     try:
         stored = json.loads((folder / _SUMMARY).read_text())
         summary = LogSummary(stored["stdoutBytes"], stored["stderrBytes"], stored["truncated"])
-        return summary, stored["skipBytes"], stored["droppedBytes"]
+        return _Stored(summary, stored["segmentBytes"], stored["skipBytes"], stored["droppedBytes"])
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 
 
-async def _read_segments(folder: Path) -> AsyncIterator[LogChunk]:
-    decoder = frames.Decoder()
-    try:
-        for path in await _in_thread(lambda: sorted(folder.glob("*.frames"))):
-            file = await _in_thread(_open, path)
-            try:
-                while block := await _in_thread(file.read, _BLOCK_BYTES):
-                    for chunk in decoder.feed(block):
-                        yield chunk
-            finally:
-                await _in_thread(file.close)
-        decoder.finish()
-    except frames.DamagedFramesError as error:
-        raise LogArchiveError(f"{folder} is damaged: {error}") from error
+async def _read_segments(folder: Path, size_bytes: int) -> AsyncIterator[LogChunk]:
+    """Yield all chunks of the segments; ``size_bytes`` of output must be in them."""
+    decoder = FrameDecoder()
+    for path in await _in_thread(lambda: sorted(folder.glob("*.frames"))):
+        file = await _in_thread(_open, path)
+        try:
+            while block := await _in_thread(file.read, _BLOCK_BYTES):
+                try:
+                    chunks = decoder.feed(block)
+                except ValueError as error:
+                    raise LogArchiveError(f"{path} is damaged: {error}") from error
+                for chunk in chunks:
+                    size_bytes -= len(chunk.data)
+                    yield chunk
+        finally:
+            await _in_thread(file.close)
+    if size_bytes:
+        raise LogArchiveError(f"{folder} is damaged: {size_bytes} bytes are missing")
 
 
 def _open(path: Path) -> FileIO:
