@@ -1,5 +1,6 @@
 """How the API server is reached: its address, TLS, and a token that may change at any time."""
 
+import asyncio
 import logging
 import socket
 import ssl
@@ -95,6 +96,7 @@ class ExecCredentials:
         """Keep the first value and the way to another."""
         self._value = value
         self._run = run
+        self._running = asyncio.Lock()
 
     async def header(self) -> str | None:
         """Return the last value."""
@@ -102,8 +104,9 @@ class ExecCredentials:
 
     async def refresh(self, refused: str | None) -> bool:
         """Run the plugin, unless another request has just done so."""
-        if self._value == refused:
-            self._value = await self._run()
+        async with self._running:
+            if self._value == refused:
+                self._value = await self._run()
         return self._value != refused
 
 

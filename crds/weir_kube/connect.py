@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import yaml
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config
@@ -23,6 +24,9 @@ from weir_kube.api import Api
 from weir_kube.errors import ConfigError
 
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+# What the loader stumbles over in a kubeconfig of another shape.
+_MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 async def connect(
@@ -57,7 +61,7 @@ async def load_access(
         raise ConfigError(f"no kubeconfig at {paths}")
     try:
         return await _from_kubeconfig(paths, context, user_agent)
-    except (ConfigException, OSError, KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (ConfigException, OSError, yaml.YAMLError, *_MALFORMED) as exc:
         raise ConfigError(f"cannot use kubeconfig {paths}: {exc}") from exc
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,9 +12,23 @@ async def until(
     look: Callable[[], T], what: str = "the condition", timeout: float = 10, every: float = 0.01
 ) -> T:
     """Return the first true result of ``look``."""
+
+    async def looked() -> T:
+        return look()
+
+    return await until_async(looked, what, timeout, every)
+
+
+async def until_async(
+    look: Callable[[], Awaitable[T]],
+    what: str = "the condition",
+    timeout: float = 10,
+    every: float = 0.01,
+) -> T:
+    """Return the first true result of awaiting ``look``."""
     deadline = time.monotonic() + timeout
     while True:
-        seen = look()
+        seen = await look()
         if seen:
             return seen
         if time.monotonic() > deadline:
