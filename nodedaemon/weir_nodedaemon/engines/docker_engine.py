@@ -44,6 +44,7 @@ T = TypeVar("T")
 _LOOK_THREADS = 8
 _ACT_THREADS = 16
 _PULL_SILENCE_SECONDS = 300.0
+_CONFLICT_SECONDS = 0.05
 _INIT_EXIT_CODES = (126, 127)
 _INIT_OUTPUT_BYTES = 4096
 # In these states nothing that we show changes any more without a change of the state.
@@ -144,8 +145,8 @@ class DockerEngine:
                 )
             )
         except RefusedError as exc:
-            if exc.status == 409 and await self.inspect(spec.name) is not None:
-                return
+            if exc.status == 409:
+                return await self._settle_conflict(spec.name)
             if exc.status == 404 and "no such image" in str(exc).lower():
                 raise ImagePullError(str(exc), permanent=False) from exc
             if exc.status >= 500 or may_pass(str(exc)):
@@ -266,12 +267,9 @@ class DockerEngine:
     async def _inspect(self, reference: str) -> ObservedContainer | None:
         """Return the container of this name or Docker id, if it is this host's."""
         updates = self._updates
-        try:
-            raw = await self._look.call(lambda client: client.inspect_container(reference))
-        except RefusedError as exc:
-            if exc.status == 404:
-                return None
-            raise _unavailable(exc) from exc
+        raw = await self._raw(reference)
+        if raw is None:
+            return None
         container = docker_objects.observed(raw)
         if container.labels.get(LABEL_HOST) != self._host_name:
             return None
@@ -280,6 +278,32 @@ class DockerEngine:
         if container.state in _SETTLED and updates == self._updates:
             self._settled[raw["Id"]] = container
         return container
+
+    async def _raw(self, reference: str) -> Mapping[str, Any] | None:
+        """Return Docker's words on any container, whosever it is."""
+        try:
+            return await self._look.call(lambda client: client.inspect_container(reference))
+        except RefusedError as exc:
+            if exc.status == 404:
+                return None
+            raise _unavailable(exc) from exc
+
+    async def _settle_conflict(self, name: str) -> None:
+        """Tell what holds a name: a container of ours, which is fine, or somebody else's.
+
+        Docker gives a name away before the container can be seen: an earlier call of ours that
+        took too long may still be at work.
+        """
+        try:
+            async with asyncio.timeout(self._act.deadline_seconds):
+                raw = await self._raw(name)
+                while raw is None:
+                    await asyncio.sleep(_CONFLICT_SECONDS)
+                    raw = await self._raw(name)
+        except TimeoutError as exc:
+            raise EngineUnavailableError(f"{name} is being created for long") from exc
+        if docker_objects.observed(raw).labels.get(LABEL_HOST) != self._host_name:
+            raise ContainerCreateError(f"another container has the name {name}")
 
     async def _refresh(self, listed: Mapping[str, Any]) -> ObservedContainer | None:
         """Return the container of an entry of Docker's list, asking only when it changed."""

@@ -78,7 +78,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> list[Step] | None:
 def _script(text: str, env: Mapping[str, str]) -> Iterator[Step]:
     lexer = shlex.shlex(text, posix=True, punctuation_chars=_PUNCTUATION)
     lexer.whitespace = " \t"
-    lexer.wordchars += "$%{}'"
+    lexer.whitespace_split = True
     lexer.commenters = ""
     words: list[str] = []
     for token in [*lexer, ";"]:
