@@ -97,7 +97,8 @@ def _installed(program: str, version: str) -> Path | None:
     candidates = [Path(assets) / program] if assets else []
     on_path = shutil.which(program)
     if on_path:
-        candidates.append(Path(on_path))
+        # After `. .weir/env` it is our own link, which must not come to point at itself.
+        candidates.append(Path(on_path).resolve())
     for path in candidates:
         if path.exists() and fits(_version_of(path), version):
             return path

@@ -27,6 +27,8 @@ def operator(identities: Identities, ports: Ports, log_level: str = "info") -> C
     argv = (
         *_python("weir_operator"),
         f"--kubeconfig={identities.kubeconfig_for(OPERATOR)}",
+        # One process at most, as the supervisor sees to: it leads again at once after a crash.
+        "--identity=weir-dev",
         f"--listen={listen}",
         f"--log-level={log_level}",
     )
