@@ -1,18 +1,12 @@
 import asyncio
-from collections.abc import Callable
 
 import aiohttp
 import pytest
 
+from support.aio import until
 from support.daemon_server import CONTAINER, LOG, UID, ScriptedEngine, World
 from weir_nodedaemon.engines.port import ContainerState, Stream
 from weir_nodedaemon.server.output import Run, read_run
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 (the fake has no events)
-            await asyncio.sleep(0.01)
 
 
 async def body(world: World, query: str = "") -> bytes:

@@ -1,0 +1,141 @@
+"""A Host of a real API server with a real HTTPS port, whose containers only the test makes."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from support.cluster import Cluster
+from support.daemon_server import ScriptedEngine
+from support.tasks import task
+from weir_crds.kinds import HOST, TASK
+from weir_crds.names import container_name
+from weir_kube.api import Api
+from weir_kube.connect import connect
+from weir_kube.store import Store
+from weir_nodedaemon.logs import LogStore
+from weir_nodedaemon.server import DaemonServer, load_or_create
+from weir_nodedaemon.server.metrics import REQUESTS
+
+STARTED = {
+    "type": "Started",
+    "status": "True",
+    "reason": "ContainerStarted",
+    "message": "",
+    "lastTransitionTime": "2026-11-22T10:00:00Z",
+}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class ServedHost:
+    """One Host; the test plays operator and agent."""
+
+    def __init__(self, admin: Api, namespace: str, folder: Path) -> None:
+        self.admin = admin
+        self.name = f"h-{uuid.uuid4().hex[:8]}"
+        self.namespace = namespace
+        self.engine = ScriptedEngine()
+        self.logs = LogStore(folder / "logs", 10**6)
+        self.tasks = Store()
+        self.tasks.replace([], "1")
+        self.url = ""
+
+    def server_refusals(self) -> int:
+        """Return how many answers of the port were 404."""
+        return sum(
+            int(sample.value)
+            for sample in REQUESTS.collect()[0].samples
+            if sample.name.endswith("_total") and sample.labels["code"] == "404"
+        )
+
+    async def create_task(self, name: str, **spec: Any) -> dict[str, Any]:
+        return await self.admin.create(TASK, task(name, self.namespace, **spec), self.namespace)
+
+    async def set_task(self, name: str, **status: Any) -> dict[str, Any]:
+        """Write a Task's status; the daemon knows of it."""
+        changes = {"status": status}
+        obj = await self.admin.patch(TASK, name, changes, self.namespace, "status")
+        self.tasks.apply("MODIFIED", obj)
+        return obj
+
+    async def run_task(self, name: str, **spec: Any) -> str:
+        """Create a Task that runs here; returns the name of its container."""
+        obj = await self.create_task(name, **spec)
+        container = container_name(obj["metadata"]["uid"], 1)
+        self.engine.add(container)
+        await self.set_running(name)
+        return container
+
+    async def set_running(self, name: str) -> None:
+        await self.set_task(
+            name,
+            nodeName=self.name,
+            runID=1,
+            startedAt="2026-11-22T10:00:00.000000Z",
+            conditions=[STARTED],
+        )
+
+    async def archive(self, container: str) -> None:
+        """Do what the agent does at the end of a run."""
+        uid, run_id = container.removeprefix("weir-").rsplit("-", 1)
+        self.engine.end(container)
+        await self.logs.archive(uid, int(run_id), self.engine.logs(container))
+        self.engine.remove(container)
+
+
+@asynccontextmanager
+async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIterator[ServedHost]:
+    """Create the Host and open its port, as the real daemon's account."""
+    async with await connect(str(cluster.admin_kubeconfig)) as admin:
+        host = ServedHost(admin, namespace, folder)
+        kubeconfig = cluster.kubeconfig_for("weir-nodedaemon", host.name)
+        async with await connect(str(kubeconfig)) as api:
+            certificate = load_or_create(folder, ["127.0.0.1"])
+            server = DaemonServer(
+                api,
+                host.tasks,
+                host.engine,
+                host.logs,
+                host_name=host.name,
+                listen="127.0.0.1:0",
+                certificate=certificate,
+            )
+            host.url = f"https://127.0.0.1:{await server.start()}"
+            endpoint = {"url": host.url, "fingerprint": certificate.fingerprint}
+            await admin.create(HOST, {"metadata": {"name": host.name}, "spec": {}})
+            changes = {"status": {"endpoint": endpoint}}
+            await admin.patch(HOST, host.name, changes, subresource="status")
+            try:
+                yield host
+            finally:
+                await server.close()
+                await admin.delete(HOST, host.name)
+
+
+async def start_weir(kubeconfig: Path, *arguments: str, **pipes: Any) -> asyncio.subprocess.Process:
+    """Start ``kubectl weir`` as a process of its own."""
+    pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE} | pipes
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "weir_cli", "--kubeconfig", str(kubeconfig), *arguments, **pipes
+    )
+
+
+async def weir(kubeconfig: Path, *arguments: str) -> Finished:
+    """Run ``kubectl weir`` to its end."""
+    process = await start_weir(kubeconfig, *arguments)
+    async with asyncio.timeout(30):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Finished(process.returncode, out, err.decode())
