@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import annotated_types
+import yaml
 from pydantic.fields import FieldInfo
 
-import yaml
-from weir_crds import host, task
+from weir_crds import host, task, times
 from weir_crds.kinds import GROUP, VERSION
 from weir_crds.meta import ObjectMeta
 from weir_crds.quantities import MAX_LENGTH, PATTERN
@@ -165,7 +165,7 @@ def type_schema(annotation: Any, metadata: list[Any], *, defaults: bool) -> Sche
         if isinstance(marker, QuantityRange):
             return quantity_schema(marker)
         if isinstance(marker, TimeFormat):
-            return {"type": "string", "format": "date-time", "maxLength": 40}
+            return {"type": "string", "maxLength": 40, "pattern": times.PATTERN}
     if get_origin(annotation) is Literal:
         return {"type": "string", "enum": list(get_args(annotation))}
     if get_origin(annotation) is list:

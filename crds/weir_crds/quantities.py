@@ -11,13 +11,9 @@ from fractions import Fraction
 from weir_crds.errors import WeirError
 
 PATTERN = "^-?[0-9]+([.][0-9]+)?([eE][-+]?[0-9]{1,2}|[KMGTPE]i|[numkMGTPE])?$"
-"""What a quantity looks like; ``schema.py`` puts it into the CRDs."""
+"""What a quantity looks like, to the CRDs' rules too. Group 2 is the suffix or exponent."""
 
-_REGEX = re.compile(
-    r"(?P<number>-?[0-9]+(\.[0-9]+)?)"
-    r"(?:[eE](?P<exponent>[-+]?[0-9]{1,2})|(?P<suffix>[KMGTPE]i|[numkMGTPE]))?",
-    re.ASCII,
-)
+_REGEX = re.compile(PATTERN, re.ASCII)
 _BINARY = {f"{letter}i": 1024**power for power, letter in enumerate("KMGTPE", 1)}
 _DECIMAL = {letter: 1000**power for power, letter in enumerate("kMGTPE", 1)}
 _SMALL = {letter: Fraction(1, 1000**power) for power, letter in enumerate("mun", 1)}
@@ -47,11 +43,12 @@ def parse_quantity(quantity: int | str) -> Fraction:
             raise InvalidQuantityError(
                 f"{quantity[: 2 * MAX_LENGTH]!r} is no quantity (such as 4, 500m, 8Gi)"
             )
-        value = Fraction(match["number"])
-        if match["exponent"]:
-            value *= Fraction(10) ** int(match["exponent"])
-        elif match["suffix"]:
-            value *= _FACTOR[match["suffix"]]
+        suffix: str = match[2] or ""
+        value = Fraction(quantity.removesuffix(suffix))
+        if suffix in _FACTOR:
+            value *= _FACTOR[suffix]
+        elif suffix:
+            value *= Fraction(10) ** int(suffix[1:])
     if value < 0:
         raise InvalidQuantityError(f"{quantity} must not be negative")
     value = Fraction(math.ceil(value * _NANO), _NANO)

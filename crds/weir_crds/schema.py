@@ -148,6 +148,13 @@ def _time(value: object) -> object:
         raise ValueError(str(exc)) from exc
 
 
+def _without_nulls(value: object) -> object:
+    """Leave out what is null, as the API server does."""
+    if isinstance(value, dict):
+        return {name: item for name, item in value.items() if item is not None}
+    return value
+
+
 def _integer(value: object) -> object:
     """Accept 1.0 for 1: JSON does not tell them apart, and neither does the API server."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
@@ -166,6 +173,9 @@ ObjectName = Annotated[
 ]
 LabelValue = Annotated[
     str, Field(pattern=r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$", max_length=63)
+]
+LabelSelector = Annotated[
+    dict[str, LabelValue], BeforeValidator(_without_nulls), Field(max_length=32)
 ]
 CoreID = Annotated[Integer, Field(ge=0, le=65535)]
 NumaNodeID = Annotated[Integer, Field(ge=0, le=1023)]
@@ -197,9 +207,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {name: value for name, value in data.items() if value is not None}
-        return data
+        return _without_nulls(data)
 
     @model_validator(mode="after")
     def _check_rules(self) -> Self:

@@ -5,9 +5,15 @@ import re
 
 from weir_crds.errors import WeirError
 
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})"
+PATTERN = (
+    "^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+    "T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?"
+    "(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$"
 )
+"""What a time looks like. The CRDs have it in the place of ``format: date-time``, with which the
+API server takes a list for a string."""
+
+_REGEX = re.compile(PATTERN, re.ASCII)
 
 
 class InvalidTimeError(WeirError):
@@ -33,7 +39,7 @@ def parse_time(text: str) -> dt.datetime:
     Raises:
         InvalidTimeError: it is malformed or has no time zone.
     """
-    if _RFC3339.fullmatch(text) is None:
+    if _REGEX.fullmatch(text) is None:
         raise InvalidTimeError(f"{text!r} is no RFC 3339 time")
     try:
         return dt.datetime.fromisoformat(text).astimezone(dt.UTC)

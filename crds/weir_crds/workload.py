@@ -9,7 +9,7 @@ from weir_crds.schema import (
     AbsolutePath,
     GPUIndex,
     Integer,
-    LabelValue,
+    LabelSelector,
     ListSet,
     Model,
     NumaNodeID,
@@ -132,9 +132,7 @@ class Placement(Model):
 
     host_name: ObjectName | None = None
     """The one Host to run on. Absent: any."""
-    host_selector: Annotated[dict[str, LabelValue], Field(max_length=32)] = Field(
-        default_factory=dict
-    )
+    host_selector: LabelSelector = Field(default_factory=dict)
     """Labels that the Host must have. Absent: none."""
     numa_node: NumaNodeID | None = None
     """The one NUMA node whose cores to use. Absent: one node if it fits in one, else spread."""
