@@ -78,3 +78,12 @@ def images(request: pytest.FixtureRequest, rig: Rig) -> Images:
         return Images("team/busybox:1", "unknown/none:1", "unknown/busybox:none")
     found: Images = request.getfixturevalue("docker_images")
     return found
+
+
+@pytest.fixture
+def slow_image(request: pytest.FixtureRequest, rig: Rig) -> str:
+    """An image whose pull takes for ever."""
+    if isinstance(rig.engine, FakeEngine):
+        rig.engine.world.pull_seconds = 60
+        return "team/slow:1"
+    return f"{request.getfixturevalue('stuck_registry')}/team/slow:1"

@@ -76,6 +76,8 @@ def split_reference(image: str) -> tuple[str, str, str]:
         ImagePullError: it is no name of an image; permanent.
     """
     repository, tag = parse_repository_tag(image)
+    if not repository:  # Docker would ask a registry without a name
+        raise ImagePullError(f"invalid reference format: {image!r}", permanent=True)
     try:
         registry, _ = auth.resolve_repository_name(repository)
     except errors.DockerException as exc:

@@ -27,7 +27,7 @@ from weir_nodedaemon.engines.port import (
     ObservedContainer,
 )
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._:/@-]*")
+_NAME = re.compile(r"[a-z0-9]+([._:/@-][a-zA-Z0-9_.-]+)*")
 _UNREACHABLE = "127.0.0.1:9/"  # nothing listens there, for Docker too
 _UNKNOWN = "unknown/"
 _NO_FOLDER = "/nonexistent"
