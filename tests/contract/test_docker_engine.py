@@ -1,0 +1,230 @@
+"""What Docker really does with what the engine tells it."""
+
+import asyncio
+import itertools
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from support.engine_rig import Rig, until
+from weir_nodedaemon.engines.port import (
+    ContainerCreateError,
+    ContainerEngine,
+    ContainerState,
+    Mount,
+    Stream,
+)
+
+pytestmark = pytest.mark.docker
+
+MIB = 2**20
+
+
+@pytest.fixture
+def rig(docker_rig: Rig) -> Rig:
+    """Real Docker only."""
+    return docker_rig
+
+
+@pytest.fixture
+def client(docker_host: str) -> Iterator[Any]:
+    """Docker as others see it."""
+    api = docker.APIClient(docker_host, version="auto")
+    yield api
+    api.close()
+
+
+async def test_cores_and_memory_nodes_are_the_kernels_own_limits(rig: Rig) -> None:
+    lines = await rig.lines(
+        "grep -E '^(Cpus|Mems)_allowed_list' /proc/self/status", cpus=(1,), memory_nodes=(0,)
+    )
+    assert [line.split() for line in lines] == [
+        ["Cpus_allowed_list:", "1"],
+        ["Mems_allowed_list:", "0"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("millis", "micros_of_100000"), [(500, 50_000), (1500, 150_000), (1, 1_000)]
+)
+async def test_a_quota_is_the_kernels_own_limit(
+    rig: Rig, millis: int, micros_of_100000: int
+) -> None:
+    files = "/sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max"  # cgroup v1, v2
+    lines = await rig.lines(f"cat {files} 2>/dev/null", cpu_millis=millis)
+    assert lines[0].split()[0] == str(micros_of_100000)
+
+
+async def test_memory_without_swap_and_shared_memory_are_limited(rig: Rig, client: Any) -> None:
+    spec = rig.spec("df -k /dev/shm | tail -1", memory_bytes=64 * MIB, shm_bytes=8 * MIB)
+    lines = await rig.lines("df -k /dev/shm | tail -1", name=spec.name, shm_bytes=8 * MIB)
+    assert lines[0].split()[1] == str(8 * 1024)
+    limited = await rig.create(memory_bytes=64 * MIB)
+    host = client.inspect_container(limited)["HostConfig"]
+    assert host["Memory"] == 64 * MIB
+    assert host["MemorySwap"] in {64 * MIB, -1}  # -1: this kernel counts no swap
+
+
+async def test_a_running_container_moves_to_other_cores(rig: Rig, client: Any) -> None:
+    name = await rig.run("sleep 60", cpus=(0,))
+    pid = client.inspect_container(name)["State"]["Pid"]
+    assert os.sched_getaffinity(pid) == {0}
+    await rig.engine.update_cpus(name, (0, 1))
+    assert os.sched_getaffinity(pid) == {0, 1}
+    assert (await rig.seen(name)).cpus == (0, 1)
+
+
+async def test_a_container_is_kept_with_raw_logs_and_an_init(rig: Rig, client: Any) -> None:
+    name = await rig.run("cat /proc/1/comm", log_limit_bytes=MIB, stop_grace_seconds=7)
+    assert (await rig.output(name, follow=True))[Stream.STDOUT] == b"docker-init\n"
+    seen = client.inspect_container(name)
+    host = seen["HostConfig"]
+    assert host["AutoRemove"] is False
+    assert host["RestartPolicy"]["Name"] == "no"
+    assert host["LogConfig"]["Type"] == "local"
+    assert seen["Config"]["StopTimeout"] == 7
+
+
+async def test_a_flood_keeps_its_newest_bytes_and_little_more(rig: Rig) -> None:
+    limit = 256 * 1024
+    name = await rig.run("yes 0123456789 | head -c 3000000; echo the end", log_limit_bytes=limit)
+    await rig.ended(name)
+    kept = (await rig.output(name))[Stream.STDOUT]
+    assert kept.endswith(b"the end\n")
+    # Docker's own words about each line take room, more than the line itself when it is short.
+    assert limit / 4 <= len(kept) <= 4 * limit
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "said"),
+    [
+        (None, None, "entrypoint default"),
+        (None, ("args",), "entrypoint args"),
+        (("echo", "command"), None, "command"),
+        (("echo", "command"), ("args",), "command args"),
+    ],
+)
+async def test_command_and_args_mean_what_they_mean_in_kubernetes(
+    rig: Rig,
+    image_with_entrypoint: str,
+    command: tuple[str, ...] | None,
+    args: tuple[str, ...] | None,
+    said: str,
+) -> None:
+    name = await rig.run(None, image=image_with_entrypoint, command=command, args=args)
+    assert (await rig.output(name, follow=True))[Stream.STDOUT].decode().strip() == said
+
+
+@pytest.fixture
+def image_with_entrypoint(client: Any, busybox_image: str) -> Iterator[str]:
+    """An image that says "entrypoint default" when nothing else is asked of it."""
+    name = f"localhost/weir-test-{uuid.uuid4().hex[:8]}:1"
+    container = client.create_container(busybox_image, ["true"])["Id"]
+    changes = ['ENTRYPOINT ["echo", "entrypoint"]', 'CMD ["default"]']
+    repository, tag = name.rsplit(":", 1)
+    client.commit(container, repository, tag, changes=changes)
+    client.remove_container(container)
+    yield name
+    client.remove_image(name, force=True)
+
+
+async def test_a_file_that_is_no_program_is_named(rig: Rig) -> None:
+    seen = await rig.result(None, command=("/tmp",))
+    assert (seen.exit_code, seen.error) == (126, "exec /tmp failed: Permission denied")
+
+
+async def test_a_program_that_speaks_as_the_init_does_is_not_taken_for_it(rig: Rig) -> None:
+    line = "[FATAL tini (7)] exec /x failed: No such file or directory"
+    assert (await rig.result(f"echo before >&2; echo '{line}' >&2; exit 127")).error == ""
+
+
+async def test_a_start_that_docker_refuses_is_told_and_stays_to_be_seen(rig: Rig) -> None:
+    name = await rig.create(mounts=(Mount("/tmp", "/proc/self"),))
+    with pytest.raises(ContainerCreateError) as caught:
+        await rig.engine.start(name)
+    seen = await rig.seen(name)
+    assert seen.state is ContainerState.CREATED
+    assert seen.error
+    assert seen.error in str(caught.value)
+
+
+async def test_mounts_are_there_and_read_only_where_asked(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_text("given\n")
+    (tmp_path / "out").mkdir()
+    lines = await rig.lines(
+        "cat /in/file; touch /in/x 2>&1; echo made > /out/file",
+        mounts=(
+            Mount(str(tmp_path / "in"), "/in", read_only=True),
+            Mount(str(tmp_path / "out"), "/out"),
+        ),
+    )
+    assert lines == ["given", "touch: /in/x: Read-only file system"]
+    assert (tmp_path / "out" / "file").read_text() == "made\n"
+
+
+async def test_networks_are_what_they_are_called(rig: Rig) -> None:
+    def names() -> list[str]:
+        return sorted(path.name for path in Path("/sys/class/net").iterdir())
+
+    assert await rig.lines("ls /sys/class/net", network_mode="None") == ["lo"]
+    assert "eth0" in await rig.lines("ls /sys/class/net", network_mode="Bridge")
+    assert sorted(await rig.lines("ls /sys/class/net", network_mode="Host")) == names()
+
+
+async def test_privileged_reaches_docker_only_when_asked_for(rig: Rig, client: Any) -> None:
+    # Not every machine that runs tests can start one.
+    asked = client.inspect_container(await rig.create(privileged=True))
+    assert asked["HostConfig"]["Privileged"] is True
+    plain = client.inspect_container(await rig.create())
+    assert plain["HostConfig"]["Privileged"] is False
+
+
+async def test_a_container_without_our_label_is_neither_seen_nor_touched(
+    rig: Rig, client: Any, busybox_image: str
+) -> None:
+    name = f"foreign-{uuid.uuid4().hex[:8]}"
+    client.create_container(busybox_image, ["sleep", "60"], name=name)
+    try:
+        client.start(name)
+        assert await rig.engine.inspect(name) is None
+        assert await rig.engine.observe() == {}
+        await rig.engine.remove(name)
+        assert client.inspect_container(name)["State"]["Running"]
+    finally:
+        client.remove_container(name, force=True)
+
+
+async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str) -> None:
+    name = await rig.run("sleep 0.5; exit 3")
+    later: ContainerEngine = rig.engine_of((await rig.seen(name)).labels["weir.dev/host"])
+    rig.engines.append(later)
+    assert (await later.observe())[name].state is ContainerState.RUNNING
+
+    async def ended() -> bool:
+        return (await later.observe())[name].exit_code == 3
+
+    await until(ended, "its exit code is seen")
+    assert (await later.observe())[name] == (await rig.seen(name))
+
+
+async def test_a_settled_world_is_observed_with_one_request(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await asyncio.gather(*(rig.run("sleep 60") for _ in range(4)))
+    await rig.engine.observe()
+    requests = itertools.count()
+    call = docker.APIClient.request
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        next(requests)
+        return call(*args, **kwargs)
+
+    monkeypatch.setattr(docker.APIClient, "request", counted)
+    assert len(await rig.engine.observe()) == 4
+    assert next(requests) == 1

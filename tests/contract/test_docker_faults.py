@@ -1,0 +1,143 @@
+"""Docker that is not there, hangs, or goes away within an answer."""
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.port import ContainerSpec, EngineUnavailableError
+
+DEADLINE = 0.4
+SPEC = ContainerSpec(name="weir-u-1", image="busybox", labels={})
+CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
+    "info": lambda engine: engine.info(),
+    "observe": lambda engine: engine.observe(),
+    "inspect": lambda engine: engine.inspect("weir-u-1"),
+    "has_image": lambda engine: engine.has_image("busybox"),
+    "pull": lambda engine: engine.pull("127.0.0.1:9/none:1"),
+    "create": lambda engine: engine.create(SPEC),
+    "start": lambda engine: engine.start("weir-u-1"),
+    "pause": lambda engine: engine.pause("weir-u-1"),
+    "resume": lambda engine: engine.resume("weir-u-1"),
+    "signal": lambda engine: engine.signal("weir-u-1", 15),
+    "remove": lambda engine: engine.remove("weir-u-1"),
+    "update_cpus": lambda engine: engine.update_cpus("weir-u-1", (0,)),
+    "usage": lambda engine: engine.usage("weir-u-1"),
+    "logs": lambda engine: anext(engine.logs("weir-u-1")),
+    "events": lambda engine: anext(engine.events()),
+}
+
+Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def docker_that(answers: Answer | None, folder: Path) -> AsyncIterator[DockerEngine]:
+    """Listen as Docker does, with these answers to a request's path; None: never answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                if answers is None:
+                    await asyncio.sleep(3600)
+                await answers(head.split()[1].decode(), writer)  # type: ignore[misc]
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    path = folder / "docker.sock"
+    server = await asyncio.start_unix_server(serve, path)
+    engine = DockerEngine("h", f"unix://{path}", look_seconds=DEADLINE, act_seconds=DEADLINE)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+        server.close()
+
+
+def json_answer(body: object) -> bytes:
+    data = json.dumps(body).encode()
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+        + f"{len(data)}\r\n\r\n".encode()
+        + data
+    )
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_docker_that_hangs_is_given_up_within_the_deadline(
+    tmp_path: Path, name: str
+) -> None:
+    async with docker_that(None, tmp_path) as engine:
+        began = time.monotonic()
+        with pytest.raises(EngineUnavailableError):
+            await CALLS[name](engine)
+        assert time.monotonic() - began < 3 * DEADLINE
+
+
+async def test_a_docker_that_hangs_costs_no_more_threads_however_often_it_is_asked(
+    tmp_path: Path,
+) -> None:
+    async with docker_that(None, tmp_path) as engine:
+        threads = threading.active_count()
+        calls = [call(engine) for call in CALLS.values() for _ in range(20)]
+        began = time.monotonic()
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(result) for result in results} == {EngineUnavailableError}
+        assert time.monotonic() - began < 5 * DEADLINE
+        assert threading.active_count() <= threads + 24
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_a_docker_that_is_not_there_is_told_at_once(tmp_path: Path, name: str) -> None:
+    engine = DockerEngine("h", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EngineUnavailableError):
+        await asyncio.wait_for(CALLS[name](engine), 5)
+    await engine.close()
+
+
+async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:
+    async def version(path: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(json_answer({"ApiVersion": "1.41", "Version": "20.10"}))
+
+    engine = DockerEngine("h", f"unix://{tmp_path}/docker.sock")
+    with pytest.raises(EngineUnavailableError):
+        await engine.info()
+    async with docker_that(version, tmp_path):
+        assert (await engine.info()).version == "20.10"
+    await engine.close()
+
+
+async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> None:
+    container = {
+        "Name": "/weir-u-1",
+        "State": {"Status": "running", "ExitCode": 0},
+        "Config": {"Labels": {"weir.dev/host": "h"}},
+        "HostConfig": {},
+        "Id": "1",
+    }
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        if path.endswith("/version"):
+            writer.write(json_answer({"ApiVersion": "1.41", "Version": "20.10"}))
+        elif path.endswith("/json"):
+            writer.write(json_answer(container))
+        else:
+            frame = b"\1\0\0\0\0\0\0\3abc"
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            writer.write(head + f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
+            await writer.drain()
+            writer.close()
+
+    async with docker_that(answers, tmp_path) as engine:
+        chunks = engine.logs("weir-u-1", follow=True)
+        assert (await anext(chunks)).data == b"abc"
+        with pytest.raises(EngineUnavailableError):
+            await anext(chunks)
