@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from weir_cli.errors import CommandError
 from weir_cli.options import HostsOptions
 from weir_cli.reads import list_hosts, list_tasks
 from weir_cli.room import Node, Room, rooms_of
@@ -15,7 +14,7 @@ from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.times import parse_time
 from weir_kube.api import Api, Object, Objects
-from weir_kube.errors import ForbiddenError
+from weir_kube.errors import ForbiddenError, NotFoundError
 
 _HEADER = (
     "NAME",
@@ -109,7 +108,7 @@ def _named(hosts: Objects, names: Iterable[str]) -> Objects:
     found = {host["metadata"]["name"]: host for host in hosts}
     for name in names:
         if name not in found:
-            raise CommandError(f'hosts.weir.dev "{name}" not found')
+            raise NotFoundError(f'hosts.weir.dev "{name}" not found', status=404)
     return [found[name] for name in dict.fromkeys(names)]
 
 
@@ -121,7 +120,7 @@ def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: 
         _status(host),
         str(sum(len(node.cores) for node in room.nodes)),
         str(room.exclusive) if known else _UNKNOWN,
-        _share(cpu_words(room.shared_millis), str(room.free_cores), known=known),
+        f"{cpu_words(room.shared_millis)}/{room.free_cores}" if known else _UNKNOWN,
         _share(bytes_words(room.memory_held), bytes_words(room.memory_bytes), known=known),
         _share(str(in_use), str(len(room.gpus)), known=known),
         str(room.tasks) if known else _UNKNOWN,
@@ -145,7 +144,7 @@ def _node_row(room: Room, node: Node, *, known: bool, wide: bool) -> list[str]:
         "-",
         str(len(node.cores)),
         str(len(node.held)) if known else _UNKNOWN,
-        _share("-", str(node.free), known=known),
+        f"-/{node.free}" if known else _UNKNOWN,
         f"-/{bytes_words(node.memory_bytes)}",
         "-",
         str(len(set(node.held.values()))) if known else _UNKNOWN,

@@ -72,8 +72,9 @@ async def test_a_daemon_that_hears_of_the_start_a_little_later_is_asked_again(
     host.engine.end(container)
     known = host.tasks.list()[0]
     host.tasks.apply("DELETED", known)
+    before = host.times_not_found()
     asking = asyncio.ensure_future(weir(kubeconfig, "logs", "-n", host.namespace, "train"))
-    await until(lambda: host.server_refusals() > 0)
+    await until(lambda: host.times_not_found() > before)
     await host.set_task("train", conditions=[STARTED | {"message": "again"}])
     got = await asking
     assert (got.code, got.out, got.err) == (0, b"here\n", "")
@@ -108,7 +109,10 @@ async def test_what_cannot_be_printed_is_said_as_kubectl_would(
     assert await fails("--run=2", "train") == (
         f"Error from host {host.name} (RunNotFound): there is no run 2: the last is 1\n"
     )
-    assert "cannot be told" not in await fails("--tail", "x", "train")
+    assert await fails("--tail", "x", "train") == (
+        "error: argument --tail: invalid int value: 'x'\n"
+        "See 'kubectl weir logs --help' for usage.\n"
+    )
     await host.admin.delete(HOST, host.name)
     assert await fails("train") == (f"error: host {host.name} is gone, and the output with it\n")
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prometheus_client import REGISTRY
+
 from support.cluster import Cluster
 from support.daemon_server import ScriptedEngine
 from support.tasks import task
@@ -19,7 +21,7 @@ from weir_kube.connect import connect
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
-from weir_nodedaemon.server.metrics import REQUESTS
+from weir_nodedaemon.server.log_route import PATH as LOG_PATH
 
 STARTED = {
     "type": "Started",
@@ -52,13 +54,10 @@ class ServedHost:
         self.tasks.replace([], "1")
         self.url = ""
 
-    def server_refusals(self) -> int:
-        """Return how many answers of the port were 404."""
-        return sum(
-            int(sample.value)
-            for sample in REQUESTS.collect()[0].samples
-            if sample.name.endswith("_total") and sample.labels["code"] == "404"
-        )
+    def times_not_found(self) -> int:
+        """Return how often the port has said that there is no such log."""
+        labels = {"route": LOG_PATH, "code": "404"}
+        return int(REGISTRY.get_sample_value("weir_daemon_http_requests_total", labels) or 0)
 
     async def create_task(self, name: str, **spec: Any) -> dict[str, Any]:
         return await self.admin.create(TASK, task(name, self.namespace, **spec), self.namespace)

@@ -1,0 +1,200 @@
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from weir_cli.explain import explain
+from weir_crds.conditions import Reason
+
+NOW = dt.datetime(2026, 11, 22, 10, 5, tzinfo=dt.UTC)
+AT = "2026-11-22T10:00:00Z"
+
+
+def condition(kind: str, status: str, reason: str, message: str = "") -> dict[str, Any]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastTransitionTime": AT,
+    }
+
+
+HOST = {
+    "metadata": {"name": "n1"},
+    "spec": {"approval": "Approved"},
+    "status": {
+        "capacity": {"cpus": 4, "memory": "8Gi"},
+        "conditions": [
+            condition("Ready", "True", "DaemonReady"),
+            condition("DockerReady", "True", "EngineReady"),
+        ],
+    },
+}
+QUEUED = condition("Scheduled", "False", "InsufficientCapacity", "0/1 hosts: 1 lack cpu (n1)")
+STARTED = condition("Started", "True", "ContainerStarted")
+
+
+def task(
+    name: str = "train", spec: dict[str, Any] | None = None, created: str = AT, **status: Any
+) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "default", "name": name, "creationTimestamp": created},
+        "spec": {"image": "busybox"} | (spec or {}),
+        "status": status,
+    }
+
+
+def told(obj: dict[str, Any], *others: dict[str, Any], hosts: list[Any] | None = None) -> str:
+    return "\n".join(explain(obj, [HOST] if hosts is None else hosts, [obj, *others], NOW))
+
+
+def test_a_task_that_waits_is_told_what_each_host_lacks_and_who_goes_first() -> None:
+    holder = task("big", nodeName="n1", runID=1, cpus=[0, 1, 2])
+    first = task("first", {"priority": 5}, created="2026-11-22T10:04:00Z")
+    later = task("later", created="2026-11-22T10:04:00Z")
+    paused = task("held", {"suspend": True, "priority": 9})
+    waiting = task(spec={"resources": {"cpu": 2, "memory": "1Gi"}}, conditions=[QUEUED])
+    assert told(waiting, holder, first, later, paused).splitlines() == [
+        "Task default/train has no host; it waits for 5m.",
+        "  Scheduled=False InsufficientCapacity: 0/1 hosts: 1 lack cpu (n1)",
+        "It asks for 2 cores of its own, 1Gi memory.",
+        "HOST   ROOM   WHY",
+        "n1     no     1 of 4 cores free, 2 needed",
+        "Before it in the queue, by priority or age: default/first.",
+    ]
+
+
+def test_a_task_for_which_there_is_room_is_told_so() -> None:
+    assert told(task()).splitlines()[-3:] == [
+        "HOST   ROOM   WHY",
+        "n1     yes    -",
+        "There is room and nothing is before it: it should get its host any moment.",
+    ]
+    assert "no operator runs" in told(task())
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"suspend": True}, "spec.suspend is true"),
+        ({"approval": "Pending"}, "it waits for a decision"),
+        ({"desiredState": "Killed"}, "It is being killed"),
+    ],
+)
+def test_a_task_that_is_held_back_is_told_by_what(spec: dict[str, Any], words: str) -> None:
+    text = told(task(spec=spec, conditions=[QUEUED]))
+    assert words in text
+    assert "HOST" not in text
+
+
+def test_without_hosts_or_without_the_right_to_see_all_tasks() -> None:
+    assert "There is no Host at all." in told(task(), hosts=[])
+    assert "You may not list the Tasks of all namespaces" in "\n".join(
+        explain(task(), [HOST], None, NOW)
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, "1 core of its own"),
+        ({"resources": {"cpu": 0}}, "a place on the shared cores"),
+        (
+            {
+                "resources": {"cpu": "500m", "gpus": {"count": 2}},
+                "placement": {"hostName": "n1", "numaNode": 0, "hostSelector": {"a": "b"}},
+            },
+            "500m cpu on the shared cores, 2 gpus, host n1, a host labelled a=b, NUMA node 0",
+        ),
+    ],
+)
+def test_what_it_asks_for(spec: dict[str, Any], expected: str) -> None:
+    assert f"It asks for {expected}." in told(task(spec=spec))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({}, "Its host has not said anything about it yet."),
+        (
+            {"conditions": [condition("Started", "False", "PullingImage")]},
+            "The host is fetching its image.",
+        ),
+        (
+            {"conditions": [condition("Started", "False", "SecretNotReadable", "bind the role")]},
+            "  Started=False SecretNotReadable: bind the role",
+        ),
+        (
+            {"conditions": [STARTED], "startedAt": AT},
+            "Task default/train has been running on host n1 for 5m.",
+        ),
+        (
+            {"conditions": [STARTED, condition("Paused", "True", "AsDesired")]},
+            "Task default/train is paused on host n1",
+        ),
+    ],
+)
+def test_a_bound_task_is_told_how_far_it_is(status: dict[str, Any], words: str) -> None:
+    assert words in told(task(nodeName="n1", runID=1, scheduledAt=AT, **status))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"desiredState": "Killed"}, "It is being killed: TERM, and KILL 10 s later."),
+        ({"suspend": True}, "It is being stopped: spec.suspend is true."),
+        ({"desiredState": "Paused"}, "It is about to be paused"),
+    ],
+)
+def test_a_running_task_is_told_what_is_wanted_of_it(spec: dict[str, Any], words: str) -> None:
+    assert words in told(task(spec=spec, nodeName="n1", conditions=[STARTED]))
+
+
+def test_trouble_of_the_host_is_told() -> None:
+    running = task(nodeName="n1", conditions=[STARTED])
+    lost = {**HOST, "status": {"conditions": [condition("Ready", "Unknown", "LeaseExpired")]}}
+    assert "Host n1 is not heard of for 5m." in told(running, hosts=[lost])
+    assert "There is no Host n1" in told(running, hosts=[])
+
+
+@pytest.mark.parametrize(
+    ("reason", "more", "words"),
+    [
+        ("Completed", {"exitCode": 0}, "It succeeded"),
+        ("NonZeroExit", {"exitCode": 3}, "exited with code 3."),
+        ("Signalled", {"exitCode": 139, "signal": 11}, "Signal 11 (SIGSEGV) ended"),
+        ("Signalled", {"exitCode": 255, "signal": 127}, "Signal 127 ended"),
+        ("OOMKilled", {"exitCode": 137}, "spec.resources.memory (64Mi)"),
+        ("TimedOut", {"exitCode": 143}, "spec.timeoutSeconds (90s)"),
+        ("ImagePullFailed", {}, "Its image busybox could not be fetched."),
+        ("HostLost", {}, "spec.onHostLost is Fail"),
+        ("SomethingNew", {}, "It ended with reason SomethingNew."),
+    ],
+)
+def test_an_ended_task_is_told_how(reason: str, more: dict[str, Any], words: str) -> None:
+    spec = {"resources": {"memory": "64Mi"}, "timeoutSeconds": 90, "onHostLost": "Fail"}
+    status = "True" if reason == "Completed" else "False"
+    ended = [condition("Succeeded", status, reason, "said so")]
+    facts: dict[str, Any] = {"nodeName": "n1", "runID": 2, "finishedAt": AT, "startedAt": AT}
+    lines = told(task(spec=spec, conditions=ended, **facts, **more))
+    assert lines.startswith("Task default/train ended 5m ago on host n1, run 2.\n")
+    assert words in lines
+    assert f"  Succeeded={status} {reason}: said so" in lines
+    assert ("kubectl weir logs" in lines) == (reason != "Completed")
+
+
+def test_every_reason_of_an_end_has_words() -> None:
+    for reason in (
+        Reason.NON_ZERO_EXIT,
+        Reason.OOM_KILLED,
+        Reason.SIGNALLED,
+        Reason.TIMED_OUT,
+        Reason.KILLED,
+        Reason.REJECTED,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.CREATE_FAILED,
+        Reason.HOST_LOST,
+    ):
+        ended = [condition("Succeeded", "False", reason)]
+        assert "It ended with reason" not in told(task(finishedAt=AT, conditions=ended))

@@ -1,0 +1,67 @@
+import datetime as dt
+
+import pytest
+
+from weir_cli.words import age_words, bytes_words, cpu_words, ranges, table
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "0s"),
+        (0.9, "0s"),
+        (119, "119s"),
+        (120, "2m"),
+        (192, "3m12s"),
+        (600, "10m"),
+        (10799, "179m"),
+        (10800, "3h"),
+        (3 * 3600 + 60, "3h1m"),
+        (8 * 3600 + 60, "8h"),
+        (47 * 3600, "47h"),
+        (48 * 3600, "2d"),
+        (53 * 3600, "2d5h"),
+        (8 * 86400, "8d"),
+        (729 * 86400, "729d"),
+        (730 * 86400, "2y"),
+        (731 * 86400, "2y1d"),
+        (3000 * 86400, "8y"),
+    ],
+)
+def test_ages_are_kubectls(seconds: float, words: str) -> None:
+    assert age_words(dt.timedelta(seconds=seconds)) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "0"),
+        (1023, "1023"),
+        (1536, "1.5Ki"),
+        (2**33, "8Gi"),
+        (8053063680, "7.5Gi"),
+        (250 * 2**30 + 2**29, "250Gi"),
+        (2**60 * 3, "3Ei"),
+    ],
+)
+def test_memory_is_rounded_to_what_matters(count: int, words: str) -> None:
+    assert bytes_words(count) == words
+
+
+@pytest.mark.parametrize(
+    ("millis", "words"), [(0, "0"), (500, "500m"), (4000, "4"), (1500, "1.5"), (2250, "2.25")]
+)
+def test_cpu(millis: int, words: str) -> None:
+    assert cpu_words(millis) == words
+
+
+def test_ranges() -> None:
+    assert ranges([8, 0, 2, 1, 3]) == "0-3,8"
+    assert ranges([4, 5]) == "4-5"
+    assert ranges([]) == ""
+
+
+def test_columns_line_up_and_no_cell_is_empty() -> None:
+    assert table(("A", "LONG"), [("abc", "1"), ("", "22")]) == (
+        "A        LONG\nabc      1\n<none>   22"
+    )
