@@ -11,7 +11,12 @@ from kubernetes.aio.config.incluster_config import (
     SERVICE_HOST_ENV_NAME,
     SERVICE_TOKEN_FILENAME,
 )
-from kubernetes.aio.config.kube_config import ConfigNode, KubeConfigLoader, KubeConfigMerger
+from kubernetes.aio.config.kube_config import (
+    ConfigNode,
+    KubeConfigLoader,
+    KubeConfigMerger,
+    _cleanup_temp_files,
+)
 
 from weir_kube.access import (
     Access,
@@ -73,17 +78,21 @@ async def _from_kubeconfig(paths: str, context: str | None, user_agent: str) -> 
     config = KubeConfigMerger(paths).config
     loader = KubeConfigLoader(config_dict=config, active_context=context, config_base_path=None)
     configuration = Configuration()
-    await loader.load_and_set(configuration)
-    active = loader.current_context["context"]
-    return _access(
-        configuration,
-        await _credentials(config, active.get("user"), loader, configuration),
-        namespace=active.get("namespace") or "default",
-        user_agent=user_agent,
-    )
+    try:
+        await loader.load_and_set(configuration)
+        active = loader.current_context["context"]
+        return _access(
+            configuration,
+            _credentials(config, active.get("user"), loader, configuration),
+            namespace=active.get("namespace") or "default",
+            user_agent=user_agent,
+        )
+    finally:
+        # The library keeps keys that stood in the kubeconfig in files of /tmp until a clean exit.
+        _cleanup_temp_files()
 
 
-async def _credentials(
+def _credentials(
     config: ConfigNode, user_name: str | None, loader: KubeConfigLoader, loaded: Configuration
 ) -> Credentials:
     value = loaded.api_key.get("BearerToken")

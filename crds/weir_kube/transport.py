@@ -127,7 +127,7 @@ class Transport:
         started = time.monotonic()
         code = 0
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):  # a watch has no other limit for it
+            async with asyncio.timeout(timeout.total or DEADLINE_SECONDS):
                 response = await self._open(session, request, timeout)
             try:
                 code = response.status
@@ -135,8 +135,10 @@ class Transport:
                 time_request(request.verb, request.kind).observe(time.monotonic() - started)
                 yield response
             finally:
-                # Without this, a watch that is left early would go on in the pool.
-                response.close() if request.verb == "watch" else response.release()
+                if request.verb == "watch":
+                    response.close()  # left early, it would go on in the pool
+                else:
+                    response.release()
         except TimeoutError as exc:
             raise ApiUnavailableError(
                 f"{request.verb} {request.kind}: no answer from {self.access.server} in time"

@@ -47,6 +47,10 @@ def write_kubeconfig(path: Path, user: dict[str, Any], server: str = SERVER, **c
     return str(path)
 
 
+def files_in(folder: Path) -> set[Path]:
+    return set(folder.iterdir())
+
+
 async def test_the_path_given_comes_before_the_environment_and_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +90,17 @@ async def test_an_unusable_kubeconfig_is_named(tmp_path: Path, content: str | No
         path.write_text(content)
     with pytest.raises(ConfigError, match=str(path)):
         await load_access(str(path))
+
+
+async def test_no_key_is_left_in_a_file(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = files_in(tmp_path)
+    for _ in range(2):
+        async with await connect(str(cluster.admin_kubeconfig)) as api:
+            await api.get(NAMESPACE, "default")
+    assert files_in(tmp_path) == before
 
 
 async def test_in_a_pod_its_service_account_is_used(

@@ -156,6 +156,30 @@ async def test_a_watch_too_far_behind_lists_again_and_sees_the_deletion_in_the_g
         assert [seen.changed.count(name) for name in ("a", "b", "kept")] == [2, 1, 1]
 
 
+async def test_a_bookmark_moves_the_place_from_which_it_goes_on(
+    proxied_api: Api, namespace: str, api_proxy: ApiProxy
+) -> None:
+    bookmark = {
+        "type": "BOOKMARK",
+        "object": {"kind": "ConfigMap", "metadata": {"resourceVersion": "9000000000"}},
+    }
+    asked: list[str] = []
+
+    async def rule(request: web.Request) -> web.StreamResponse | None:
+        if not is_watch(request):
+            return None
+        asked.append(request.query["resourceVersion"])
+        return web.Response(text=json.dumps(bookmark) + "\n")
+
+    api_proxy.add_rule(rule)
+    async with watching(proxied_api, namespace) as seen:
+        listed_at = seen.store.resource_version
+        await until(lambda: len(asked) == 2)
+        assert asked == [listed_at, "9000000000"]
+        assert seen.store.resource_version == "9000000000"
+        assert seen.syncs == 1
+
+
 @pytest.mark.parametrize(
     "when",
     [is_watch, lambda request: not is_watch(request)],
