@@ -7,9 +7,8 @@ and CEL rules from the markers in ``weir_crds.schema``.
 
 import argparse
 import sys
-import types
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types
 import yaml
@@ -30,6 +29,8 @@ from weir_crds.schema import (
     Rule,
     TimeFormat,
     field_name,
+    markers,
+    strip,
 )
 
 RESOURCES = (task.RESOURCE, host.RESOURCE)
@@ -134,27 +135,6 @@ def default_of(info: FieldInfo) -> Any:
     if isinstance(value, Model):
         return {}  # the defaults of its fields follow
     return None if value in ([], {}) else value
-
-
-def markers(info: FieldInfo) -> list[Any]:
-    """Return all metadata of a field, also of an optional one's only type."""
-    return [*info.metadata, *strip(info.annotation)[1]]
-
-
-def strip(annotation: Any) -> tuple[Any, list[Any]]:
-    """Take the type and its metadata out of any nesting of Annotated and Optional."""
-    metadata: list[Any] = []
-    while True:
-        if get_origin(annotation) is Annotated:
-            annotation, *found = get_args(annotation)
-            for item in found:
-                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
-        elif get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(
-            annotation
-        ):
-            (annotation,) = [arg for arg in get_args(annotation) if arg is not types.NoneType]
-        else:
-            return annotation, metadata
 
 
 def type_schema(annotation: Any, metadata: list[Any], *, defaults: bool) -> Schema:

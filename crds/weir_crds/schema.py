@@ -6,10 +6,11 @@ Python check that a model makes. A test holds them together with made-up objects
 
 import datetime as dt
 import re
+import types
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -20,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from weir_crds.kinds import Kind
@@ -241,3 +243,24 @@ class Resource:
     short_names: tuple[str, ...]
     columns: tuple[Column, ...]
     selectable_fields: tuple[str, ...] = ()
+
+
+def markers(info: FieldInfo) -> list[Any]:
+    """Return all metadata of a field, also of an optional one's only type."""
+    return [*info.metadata, *strip(info.annotation)[1]]
+
+
+def strip(annotation: Any) -> tuple[Any, list[Any]]:
+    """Take the type and its metadata out of any nesting of Annotated and Optional."""
+    metadata: list[Any] = []
+    while True:
+        if get_origin(annotation) is Annotated:
+            annotation, *found = get_args(annotation)
+            for item in found:
+                metadata += item.metadata if isinstance(item, FieldInfo) else [item]
+        elif get_origin(annotation) in (Union, types.UnionType) and types.NoneType in get_args(
+            annotation
+        ):
+            (annotation,) = [arg for arg in get_args(annotation) if arg is not types.NoneType]
+        else:
+            return annotation, metadata

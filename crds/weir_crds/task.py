@@ -57,6 +57,12 @@ class TaskSpec(Model):
 
     rules = (
         Rule(
+            "!has(self.command) || self.command[0] != ''",
+            "the program must not be empty",
+            field_path=".command",
+            holds=lambda s: s.command is None or s.command[0] != "",
+        ),
+        Rule(
             "!has(self.resources.gpus) || !has(self.resources.gpus.indices)"
             " || (has(self.placement) && has(self.placement.hostName))",
             "gpus.indices needs placement.hostName",

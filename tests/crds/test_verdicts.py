@@ -128,7 +128,7 @@ def agree(model: type[Model], part: str, value: Any, verdict: str | None) -> Non
 
 
 BOUNDED = settings(
-    max_examples=120,
+    max_examples=80,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
