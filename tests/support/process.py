@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 from devcluster.state import State
@@ -72,6 +73,40 @@ class Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
+
+
+class Keeper:
+    """Starts again, a second later, what ended by itself, as a supervisor would."""
+
+    def __init__(self) -> None:
+        self._kept: set[Process] = set()
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        # It lives until the end: what it starts would die with it.
+        self._thread = threading.Thread(target=self._watch, name="keeper", daemon=True)
+        self._thread.start()
+
+    def start(self, process: Process) -> None:
+        """Start a process, if it does not run, and keep it running."""
+        with self._lock:
+            process.start()
+            self._kept.add(process)
+
+    def release(self, process: Process) -> None:
+        """Let it end, however it does."""
+        with self._lock:
+            self._kept.discard(process)
+
+    def close(self) -> None:
+        """Keep nothing any longer."""
+        self._closed.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(1.0):
+            with self._lock:
+                for process in self._kept:
+                    process.start()
 
 
 class ProcessRunner:

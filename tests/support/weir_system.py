@@ -15,7 +15,7 @@ from devcluster.rest import MERGE_PATCH, Rest, RestError
 from support.cluster import Cluster
 from support.containers import Containers, Watcher
 from support.polling import eventually
-from support.process import Process
+from support.process import Keeper, Process
 from support.tasks import condition
 
 _READY_SECONDS = 60.0
@@ -47,6 +47,7 @@ class WeirSystem:
                 ports=cluster.ports,
                 log_level="debug",
             )
+        self._keeper = Keeper()
         self._processes = {
             name: Process(component.program, cluster.state.log_of(component.program.name))
             for name, component in self._components.items()
@@ -57,24 +58,26 @@ class WeirSystem:
     def start_all(self) -> None:
         """Start what does not run, and wait until all hosts can be given work."""
         for process in self._processes.values():
-            process.start()
+            self._keeper.start(process)
         for name in self._components:
             self._wait_ready(name)
         for host in self.hosts:
             eventually(partial(self._host_ready, host), f"{host} is Ready", _READY_SECONDS)
 
     def start(self, component: str) -> None:
-        """Start a component and wait until it answers its probe."""
-        self._processes[self._name(component)].start()
+        """Start a component, wait until it answers its probe, and keep it running."""
+        self._keeper.start(self.process(component))
         self._wait_ready(self._name(component))
 
     def stop(self, component: str) -> None:
         """End a component by TERM."""
-        self._processes[self._name(component)].stop()
+        self._keeper.release(self.process(component))
+        self.process(component).stop()
 
     def kill(self, component: str) -> None:
-        """kill -9."""
-        self._processes[self._name(component)].kill()
+        """kill -9; it stays dead until it is started."""
+        self._keeper.release(self.process(component))
+        self.process(component).kill()
 
     def restart(self, component: str) -> None:
         """kill -9, and start again."""
@@ -87,6 +90,7 @@ class WeirSystem:
 
     def close(self) -> None:
         """Stop all, and remove the containers that are left."""
+        self._keeper.close()
         for process in self._processes.values():
             process.stop()
         self._containers.remove_all()
@@ -197,13 +201,11 @@ class WeirSystem:
 
     def _wait_ready(self, name: str) -> None:
         rest = Rest(f"http://{self._components[name].health}")
-        process = self._processes[name]
-
-        def ready() -> bool:
-            assert process.running(), f"{name} ended: {self._log_tail(name)}"
-            return rest.answers("/readyz")
-
-        eventually(ready, lambda: f"{name} is ready; {self._log_tail(name)}", _READY_SECONDS)
+        eventually(
+            lambda: rest.answers("/readyz"),
+            lambda: f"{name} is ready; {self._log_tail(name)}",
+            _READY_SECONDS,
+        )
 
     def _log_tail(self, name: str) -> str:
         return self.cluster.runner.log_tail(self._components[name].program.name)
