@@ -1,0 +1,58 @@
+"""What Docker's words mean, as several of its versions say them."""
+
+import pytest
+
+from weir_nodedaemon.engines.docker_refusals import may_pass, pull_is_hopeless
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (404, "manifest for r:5000/team/x:none not found: manifest unknown: manifest unknown"),
+        (404, "repository r:5000/none not found: name unknown: repository name not known"),
+        (404, "pull access denied for x, repository does not exist or may require 'docker login'"),
+        (400, "invalid reference format: repository name must be lowercase"),
+        (500, "unauthorized: authentication required"),
+        (500, "Get https://r/v2/: no basic auth credentials"),
+        (None, "no matching manifest for linux/arm64/v8 in the manifest list entries"),
+        (None, "unauthorized: access to the resource is denied"),
+        (404, 'failed to resolve reference "r:5000/x:1": r:5000/x:1: not found'),
+    ],
+)
+def test_a_registry_that_says_no_is_not_asked_again(status: int | None, message: str) -> None:
+    assert pull_is_hopeless(message, status)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (500, 'Get "http://127.0.0.1:9/v2/": dial tcp 127.0.0.1:9: connect: connection refused'),
+        (500, "dial tcp: lookup registry.example on 10.0.0.1:53: no such host"),
+        (500, "Get https://r/v2/: net/http: request canceled (Client.Timeout exceeded)"),
+        (500, "received unexpected HTTP status: 503 Service Unavailable"),
+        (500, "received unexpected HTTP status: 502 Bad Gateway"),
+        (404, "toomanyrequests: You have reached your pull rate limit"),
+        (None, "write /var/lib/docker/tmp/x: no space left on device"),
+        (None, "read tcp 10.0.0.2:1->10.0.0.3:5000: read: connection reset by peer"),
+        (None, "unexpected EOF"),
+        (500, "some words that nobody knows"),
+    ],
+)
+def test_what_may_pass_is_tried_again(status: int | None, message: str) -> None:
+    assert not pull_is_hopeless(message, status)
+
+
+@pytest.mark.parametrize(
+    ("message", "passing"),
+    [
+        ("transport is closing: unavailable", True),
+        ("context deadline exceeded: unknown", True),
+        ("OCI runtime create failed: ... no such file or directory: unknown", False),
+        ("unable to find user nobody2: no matching entries in passwd file", False),
+        ('could not select device driver "" with capabilities: [[gpu]]', False),
+    ],
+)
+def test_a_failed_start_is_for_good_unless_its_words_say_otherwise(
+    message: str, passing: bool
+) -> None:
+    assert may_pass(message) == passing
