@@ -103,7 +103,8 @@ class Agent:
         self._resync_now = asyncio.Event()
         self._holdings_changed = asyncio.Event()
         self._task_gone = asyncio.Event()
-        self.engine_state = EngineState(engine_name)
+        self._engine_name = engine_name
+        self._engine_state: EngineState | None = None  # not known yet
         self.queue: WorkQueue[Key] = WorkQueue("tasks", max_backoff=_MAX_BACKOFF_SECONDS)
         self._host_queue: WorkQueue[Key] = WorkQueue("host", max_backoff=_MAX_BACKOFF_SECONDS)
         self.store = tasks
@@ -162,12 +163,17 @@ class Agent:
             records=records,
             logs=logs,
         )
-        self._keeper = HostKeeper(api, self._hosts.store, facts, lambda: self.engine_state)
+        self._keeper = HostKeeper(api, self._hosts.store, facts, lambda: self._engine_state)
 
     @property
     def has_synced(self) -> bool:
         """Whether the Tasks of this host are known."""
         return self.store.has_synced
+
+    @property
+    def engine_ready(self) -> bool:
+        """Whether the engine answered when it was last looked at."""
+        return self._engine_state is not None and self._engine_state.ready
 
     @property
     def is_watching(self) -> bool:
@@ -233,10 +239,10 @@ class Agent:
             self._sweep.queue.add(event.name)
 
     def _engine_answers(self, state: EngineState) -> None:
-        if state == self.engine_state:
+        if state == self._engine_state:
             return
         logger.info("engine=%s version=%s ready=%s", state.name, state.version, state.ready)
-        self.engine_state = state
+        self._engine_state = state
         metrics.ENGINE_READY.set(state.ready)
         self._host_queue.add(self._host_key)
         if state.ready:
@@ -256,7 +262,7 @@ class Agent:
                     async for event in events:
                         self._container_changed(event)
             except EngineUnavailableError as exc:
-                if self.engine_state.ready:
+                if self.engine_ready:
                     logger.warning("engine does not answer: %s", exc)
             except Exception:
                 logger.exception("engine events failed")
@@ -271,7 +277,8 @@ class Agent:
             try:
                 await self._look_at_all()
             except EngineUnavailableError as exc:
-                self._engine_answers(EngineState(self.engine_state.name, self.engine_state.version))
+                version = self._engine_state.version if self._engine_state else ""
+                self._engine_answers(EngineState(self._engine_name, version))
                 logger.debug("engine does not answer: %s", exc)
                 period = self._periods.engine_retry
             except WeirError as exc:

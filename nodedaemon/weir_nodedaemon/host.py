@@ -112,11 +112,11 @@ class HostKeeper:
         api: Api,
         store: Store,
         facts: HostFacts,
-        engine: Callable[[], EngineState],
+        engine: Callable[[], EngineState | None],
         *,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """Keep the Host in ``store`` as ``facts`` and ``engine`` say."""
+        """Keep the Host in ``store`` as ``facts`` and ``engine`` (None: not known yet) say."""
         self._api = api
         self._store = store
         self._facts = facts
@@ -139,7 +139,10 @@ class HostKeeper:
             logger.info("created host=%s", key)
             self._store.apply("ADDED", host)
         self.check_owner(host)
-        changes = host_changes(host, self._facts, self._engine(), self._now())
+        engine = self._engine()
+        if engine is None:
+            return None  # a restart is no reason to call a host unready
+        changes = host_changes(host, self._facts, engine, self._now())
         try:
             written = await patch_status(self._api, HOST, host, changes)
         except ConflictError:

@@ -131,7 +131,7 @@ async def serve(chosen: Settings) -> None:
             chosen.metrics_listen,
             {
                 "tasks": lambda: agent.has_synced or "the Tasks of this host are not known yet",
-                "engine": lambda: agent.engine_state.ready or "the engine does not answer",
+                "engine": lambda: agent.engine_ready or "the engine does not answer",
                 "lease": lambda: heartbeat.age_seconds < _STALE_LEASE_SECONDS,
             },
         )

@@ -1,0 +1,14 @@
+"""A node daemon's agent over fakes."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from support.daemon_rig import Rig
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    """One host with four cores; its agent is not started yet."""
+    async with Rig(tmp_path) as made:
+        yield made

@@ -1,0 +1,202 @@
+"""The agent is killed, the engine and the API server go away: nothing is lost, nothing runs twice."""
+
+import asyncio
+
+from support.aio import until
+from support.daemon_rig import Rig
+
+from weir_crds.kinds import TASK
+from weir_kube.errors import ApiUnavailableError
+from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.logs.store import LogStore
+
+RUNNING = ContainerState.RUNNING
+
+
+async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> None:
+    key = rig.bind("alone", command=["sh", "-c", "sleep 0.3; exit 7"])
+    rig.start()
+    await until(lambda: rig.container(key) is RUNNING)
+    await rig.kill()
+    await until(lambda: rig.container(key) is ContainerState.EXITED)
+    rig.start()
+
+    status = await rig.finished(key)
+
+    assert status["exitCode"] == 7
+    assert rig.world.starts[rig.name(key)] == 1
+
+
+async def test_the_api_server_away_while_a_task_ends(rig: Rig) -> None:
+    """It is told within a moment of the return, and nothing was removed or started meanwhile."""
+    key = rig.bind("through", command=["sh", "-c", "sleep 0.3; exit 5"])
+    stopped = rig.bind("stopped", command=["sleep", "60"], timeoutSeconds=1)
+    rig.start()
+    await until(lambda: rig.container(key) is rig.container(stopped) is RUNNING)
+    rig.api.available = False
+    await until(lambda: rig.container(stopped) is ContainerState.EXITED, timeout=5)
+    await asyncio.sleep(2)
+    assert rig.container(key) is ContainerState.EXITED
+
+    rig.api.available = True
+
+    status = await rig.finished(key, timeout=2)
+    assert status["exitCode"] == 5
+    await rig.finished(stopped, timeout=2)
+    assert rig.told(stopped, "Succeeded") == ("False", "TimedOut")
+    assert set(rig.world.starts.values()) == {1}
+
+
+async def test_the_engine_away(rig: Rig) -> None:
+    """Starts say so, what runs is not judged, the Host is not ready; and back again."""
+    running = rig.bind("running", command=["sleep", "0.8"])
+    rig.start()
+    await until(lambda: rig.told(running, "Started")[0] == "True")
+    rig.world.available = False
+    await until(lambda: rig.host_told("DockerReady") == ("False", "EngineUnavailable"))
+    waiting = rig.bind("waiting")
+
+    await until(lambda: rig.told(waiting, "Started") == ("False", "EngineUnavailable"))
+    await asyncio.sleep(1)
+    assert "finishedAt" not in rig.status(running)
+    assert rig.told(running, "Started")[0] == "True"
+    await rig.quiet()
+
+    rig.world.available = True
+    await rig.finished(running, timeout=3)
+    await rig.finished(waiting, timeout=3)
+    assert rig.told(running, "Succeeded") == ("True", "Completed")
+    await until(lambda: rig.host_told("Ready") == ("True", "DaemonReady"))
+
+
+async def test_a_container_whose_task_is_gone_is_ended_with_its_grace(rig: Rig) -> None:
+    script = "trap 'exit 0' TERM; sleep 60"
+    key = rig.bind("gone", command=["sh", "-c", script])
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+
+    rig.api.remove(TASK, key)
+
+    await until(lambda: not rig.world.containers)
+    await until(lambda: not list(rig.state_dir.glob("runs/*.json")))
+
+
+async def test_a_task_deleted_while_the_agent_was_away(rig: Rig) -> None:
+    key = rig.bind("gone", command=["sleep", "60"])
+    done = rig.bind("done")
+    rig.start()
+    await rig.finished(done)
+    await until(lambda: rig.container(key) is RUNNING)
+    await rig.kill()
+    for one in (key, done):
+        rig.api.remove(TASK, one)
+    again = rig.bind("gone", command=["sleep", "60"])  # another Task of the same name
+    rig.start()
+
+    await until(lambda: rig.container(again) is RUNNING)
+    await until(lambda: list(rig.world.containers) == [rig.name(again)])
+    logs = LogStore(rig.state_dir / "logs", 1024)
+    await until(lambda: not logs.uids())
+
+
+async def test_nothing_is_removed_while_the_api_server_does_not_answer(rig: Rig) -> None:
+    key = rig.bind("gone", command=["sleep", "60"])
+    rig.start()
+    await until(lambda: rig.container(key) is RUNNING)
+    await rig.kill()
+    rig.api.remove(TASK, key)
+    rig.api.available = False
+    rig.start()
+    await asyncio.sleep(0.5)
+    assert len(rig.world.containers) == 1
+
+    rig.api.available = True
+
+    await until(lambda: not rig.world.containers)
+
+
+async def test_a_deletion_that_is_a_lie_of_the_watch_removes_nothing(rig: Rig) -> None:
+    """The cache says gone, the live GET says no: what the object says counts."""
+    key = rig.bind("stays", command=["sleep", "60"])
+    agent = rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+
+    gone = rig.task(key)
+    agent.store.apply("DELETED", gone)
+    agent._task_changed(key)
+    await asyncio.sleep(0.5)
+
+    assert rig.container(key) is RUNNING
+    assert list(rig.state_dir.glob("runs/*.json"))
+
+
+async def test_another_run_of_the_same_task_ends_the_old_container(rig: Rig) -> None:
+    key = rig.bind("again", command=["sleep", "60"])
+    rig.start()
+    await until(lambda: rig.container(key, 1) is RUNNING)
+
+    rig.api.change_status(TASK, key, runID=2, conditions=[])
+
+    await until(lambda: rig.container(key, 2) is RUNNING)
+    await until(lambda: rig.container(key, 1) is None)
+
+
+async def test_a_task_moved_to_another_host_keeps_its_logs_here(rig: Rig) -> None:
+    key = rig.bind("moves")
+    rig.start()
+    await rig.finished(key)
+    uid = rig.task(key)["metadata"]["uid"]
+
+    rig.api.change_status(TASK, key, nodeName="n2")
+    await asyncio.sleep(0.5)
+
+    assert LogStore(rig.state_dir / "logs", 1024).uids() == {uid}
+
+
+async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
+    """HostLost while we were away: the container is stopped, its output kept, the end unchanged."""
+    key = rig.bind("late", command=["sh", "-c", "echo out; sleep 60"])
+    rig.start()
+    await until(lambda: rig.container(key) is RUNNING)
+    await rig.kill()
+    ended = "2026-11-22T10:00:00.000000Z"
+    rig.api.change_status(TASK, key, finishedAt=ended)
+    rig.start()
+
+    await until(lambda: rig.container(key) is None)
+
+    assert rig.status(key)["finishedAt"] == ended
+    uid = rig.task(key)["metadata"]["uid"]
+    assert LogStore(rig.state_dir / "logs", 1024).summary(uid, 1) is not None
+
+
+async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig) -> None:
+    key = rig.bind("unsure", command=["sh", "-c", "sleep 0.1; exit 4"])
+    agent = rig.start()
+    patch = rig.api.patch
+
+    async def lossy(*args: object, **kwargs: object) -> object:
+        await patch(*args, **kwargs)  # type: ignore[arg-type]
+        rig.api.patch = patch  # type: ignore[method-assign]
+        raise ApiUnavailableError("the reply was lost")
+
+    rig.api.patch = lossy  # type: ignore[method-assign,assignment]
+
+    status = await rig.finished(key)
+
+    assert agent.has_synced
+    assert status["exitCode"] == 4
+    assert [w for w in rig.api.writes if w[0] == "Task"] == [("Task", key, "status")]
+
+
+async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -> None:
+    key = rig.bind("full", command=["sh", "-c", "echo out; exit 2"])
+    rig.start()
+    scratch = rig.state_dir / "logs" / ".scratch"
+    scratch.rmdir()
+    scratch.write_text("in the way")
+
+    status = await rig.finished(key)
+
+    assert status["exitCode"] == 2
+    assert status["logs"]["truncated"] is True

@@ -1,0 +1,215 @@
+"""A node daemon's agent over a fake engine and a fake API server, to start, kill and watch."""
+
+import asyncio
+import datetime as dt
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, cast
+
+from support.aio import until
+from support.fake_api import FakeApi
+from support.tasks import BUSYBOX, task
+from weir_crds.kinds import HOST, TASK
+from weir_crds.names import container_name
+from weir_crds.phase import phase_of
+from weir_kube.api import Api
+from weir_kube.reflector import selection
+from weir_kube.store import Key, Object, Store
+from weir_nodedaemon.agent import Agent, Periods
+from weir_nodedaemon.capacity.capacity import Capacity
+from weir_nodedaemon.capacity.numa import NumaNode
+from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
+from weir_nodedaemon.engines.port import ContainerEngine, ContainerState
+from weir_nodedaemon.host import HostFacts
+from weir_nodedaemon.logs.store import LogStore
+
+HOST_NAME = "n1"
+NAMESPACE = "default"
+GIB = 2**30
+_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, log_sweep=0.02)
+
+
+class WatchedWorld(FakeWorld):
+    """A world that takes note of what must never happen, at the moment it happens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images.add(BUSYBOX)
+        self.starts: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def tell(self, host_name: str, name: str, action: str) -> None:
+        """Check every start against what runs already."""
+        if action == "start":
+            self.starts[name] += 1
+            if self.starts[name] > 1:
+                self.violations.append(f"{name} was started {self.starts[name]} times")
+            mine = self.containers[name].seen
+            for other in self.containers.values():
+                if other.seen.name == name or not other.alive:
+                    continue
+                shared = set(mine.cpus) & set(other.seen.cpus)
+                if shared and "exclusive" in (_pool(mine.labels), _pool(other.seen.labels)):
+                    self.violations.append(f"{name} shares {shared} with {other.seen.name}")
+        super().tell(host_name, name, action)
+
+
+class Rig:
+    """One host: its world and API outlive the agent, which may be killed and started."""
+
+    def __init__(self, state_dir: Path, *, cpus: int = 4, memory_bytes: int = 8 * GIB) -> None:
+        self.state_dir = state_dir
+        self.api = FakeApi()
+        self.world = WatchedWorld()
+        self.engine: ContainerEngine = FakeEngine(HOST_NAME, self.world)
+        cores = tuple(range(cpus))
+        self.capacity = Capacity(cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),))
+        self.agent: Agent | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Rig":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.kill()
+        await self.world.close()
+
+    def start(self) -> Agent:
+        """Start an agent, as after a restart of the process."""
+        assert self._running is None
+        self.agent = Agent(
+            facts=HostFacts(
+                name=HOST_NAME,
+                host_id="11111111-2222-3333-4444-555555555555",
+                capacity=self.capacity.as_status(),
+                endpoint={"url": "https://127.0.0.1:8443", "fingerprint": "sha256:" + "0" * 64},
+                addresses=[{"type": "InternalIP", "address": "127.0.0.1"}],
+                info={"bootID": "b"},
+            ),
+            cpus=frozenset(self.capacity.cpus),
+            memory_bytes=self.capacity.memory_bytes,
+            api=cast(Api, self.api),
+            engine=self.engine,
+            engine_name="fake",
+            logs=LogStore(self.state_dir / "logs", 2**20),
+            state_dir=self.state_dir,
+            log_limit_bytes=2**20,
+            tasks=Store(accepts=selection(f"status.nodeName={HOST_NAME}")),
+            periods=_FAST,
+        )
+        self._running = asyncio.create_task(self.agent.run())
+        return self.agent
+
+    async def kill(self) -> None:
+        """End the agent at whatever line it is."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    def bind(self, name: str, *, cpus: tuple[int, ...] = (), run: int = 1, **spec: Any) -> Key:
+        """Create a Task that is bound to this host already."""
+        obj = task(name, NAMESPACE, **{"command": ["true"], **spec})
+        defaults: dict[str, Any] = {"desiredState": "Running", "resources": {"cpu": len(cpus)}}
+        obj["spec"] = {**defaults, **obj["spec"]}
+        obj["status"] = {"nodeName": HOST_NAME, "cpus": list(cpus), "runID": run}
+        self.api.put(TASK, obj)
+        return Key(NAMESPACE, name)
+
+    def want(self, key: Key, **spec: Any) -> None:
+        """Change a Task's spec."""
+        self.api.change_spec(TASK, key, **spec)
+
+    def task(self, key: Key) -> Object:
+        """Return a Task as the API has it."""
+        found = self.api.peek(TASK, key)
+        assert found is not None
+        return found
+
+    def status(self, key: Key) -> dict[str, Any]:
+        """Return a Task's status."""
+        status: dict[str, Any] = self.task(key)["status"]
+        return status
+
+    def told(self, key: Key, type: str) -> tuple[str, str]:
+        """Return status and reason of a condition; empty strings: it is not there."""
+        for condition in self.status(key).get("conditions") or ():
+            if condition["type"] == type:
+                return condition["status"], condition["reason"]
+        return "", ""
+
+    def message(self, key: Key, type: str) -> str:
+        """Return the message of a condition."""
+        found = [c for c in self.status(key).get("conditions") or () if c["type"] == type]
+        return str(found[0]["message"]) if found else ""
+
+    def container(self, key: Key, run: int = 1) -> ContainerState | None:
+        """Return the state of a Task's container; None: there is none."""
+        found = self.world.containers.get(self.name(key, run))
+        return found.seen.state if found else None
+
+    def name(self, key: Key, run: int = 1) -> str:
+        """Return the name of a Task's container."""
+        return container_name(self.task(key)["metadata"]["uid"], run)
+
+    def host(self) -> Object | None:
+        """Return the Host."""
+        return self.api.peek(HOST, Key("", HOST_NAME))
+
+    def is_ready(self) -> bool:
+        """Tell whether the Host says that it is ready."""
+        return self.host_told("Ready") == ("True", "DaemonReady")
+
+    def host_told(self, type: str) -> tuple[str, str]:
+        """Return status and reason of a condition of the Host; empty strings: it is not there."""
+        for condition in ((self.host() or {}).get("status") or {}).get("conditions") or ():
+            if condition["type"] == type:
+                return condition["status"], condition["reason"]
+        return "", ""
+
+    async def finished(self, key: Key, timeout: float = 5.0) -> dict[str, Any]:
+        """Wait for a Task's end and for its container to be gone; return its status."""
+        await until(lambda: "finishedAt" in self.status(key), f"{key} ends", timeout)
+        await until(lambda: self.container(key) is None, f"{key} loses its container", timeout)
+        status = self.status(key)
+        assert status["phase"] == phase_of(self.task(key)["spec"], status)
+        return status
+
+    async def quiet(self, seconds: float = 0.4) -> None:
+        """Wait, and assert that nothing was written meanwhile."""
+        before = list(self.api.writes)
+        await asyncio.sleep(seconds)
+        assert self.api.writes == before
+
+
+class Jittery:
+    """An engine whose every call takes a random number of turns before and after its effect."""
+
+    def __init__(self, engine: ContainerEngine, chance: random.Random) -> None:
+        self._engine = engine
+        self._chance = chance
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._engine, name)
+        if name in ("logs", "events", "close"):
+            return call
+
+        async def slowly(*args: Any) -> Any:
+            await self._turns()
+            result = await call(*args)
+            await self._turns()
+            return result
+
+        return slowly
+
+    async def _turns(self) -> None:
+        for _ in range(self._chance.randrange(4)):
+            await asyncio.sleep(0)
+
+
+def _pool(labels: Any) -> str:
+    return str(labels.get("weir.dev/cpu-pool"))
