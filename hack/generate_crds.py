@@ -254,11 +254,11 @@ def render(resource: Resource) -> str:
     return HEADER + yaml.safe_dump(definition, sort_keys=False, width=120, allow_unicode=True)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Write or check the files; 1: they differ from the models."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     stale = []
     for resource in RESOURCES:
         path = OUTPUT / f"{GROUP}_{resource.kind.plural}.yaml"
