@@ -44,7 +44,7 @@ class Controller:
             api,
             self._stores[TASK],
             self._stores[HOST],
-            on_settled=self._task_queue.add,
+            on_news=self._task_queue.add,
             on_host_change=self._account_changed,
         )
         retention = Retention(settings.finished_tasks_per_namespace)

@@ -38,35 +38,34 @@ def numa_capacity(nodes: int, cores: int, memory_gib: int = 64, gpus: int = 0) -
     }
 
 
-def host_conditions(now: dt.datetime, **statuses: str) -> list[Object]:
-    """Return the conditions a daemon writes: Ready and DockerReady, or as told."""
-    found: list[Object] = []
-    for kind, status in ({"Ready": "True", "DockerReady": "True"} | statuses).items():
-        found = conditions.set_condition(
-            found, kind, status, "DaemonReady", "made up", now=now, observed_generation=None
-        )
-    return found
-
-
 async def create_host(api: Api, name: str, capacity: Object, **spec: Any) -> Object:
     """Create a Host that says it is ready, as its daemon would; approval is the operator's."""
-    now = dt.datetime.now(dt.UTC)
     host = await api.create(
         HOST, {"metadata": {"name": name}, "spec": {"approval": "Pending", **spec}}
     )
+    return await report(api, host, capacity=capacity)
+
+
+async def report(api: Api, host: Object, capacity: Object | None = None, **statuses: str) -> Object:
+    """Write what a daemon says of its Host: Ready and DockerReady, unless told otherwise."""
     while True:
-        try:
-            return await patch_status(
-                api, HOST, host, {"capacity": capacity, "conditions": host_conditions(now)}
+        status = host.get("status", {})
+        found = status.get("conditions", [])
+        for kind, value in ({"Ready": "True", "DockerReady": "True"} | statuses).items():
+            found = conditions.set_condition(
+                found,
+                kind,
+                value,
+                "DaemonReady",
+                "made up",
+                now=dt.datetime.now(dt.UTC),
+                observed_generation=None,
             )
+        changes = {"capacity": capacity or status.get("capacity"), "conditions": found}
+        try:
+            return await patch_status(api, HOST, host, changes)
         except ConflictError:  # the operator was faster
-            host = await api.get(HOST, name)
-            known = {condition["type"]: condition for condition in host_conditions(now)}
-            others = [
-                one for one in host["status"].get("conditions", []) if one["type"] not in known
-            ]
-            merged = {"capacity": capacity, "conditions": [*others, *known.values()]}
-            return await api.patch(HOST, name, {"status": merged}, subresource="status")
+            host = await api.get(HOST, host["metadata"]["name"])
 
 
 async def renew_lease(api: Api, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from weir_crds import conditions
@@ -20,10 +20,11 @@ ALLOCATED_SECONDS = 10.0
 class Verdict:
     """What to write to a Host, and when to look again."""
 
-    approve: bool
-    lost: bool
-    changes: Mapping[str, Any]
-    look_again_seconds: float | None
+    approve: bool = False
+    """Set ``spec.approval`` first; the rest follows at the next look."""
+    lost: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    look_again_seconds: float | None = None
 
 
 def decide(
@@ -48,9 +49,10 @@ def decide(
     spec, status = host.get("spec") or {}, host.get("status") or {}
     generation = host["metadata"].get("generation")
     approval = spec.get("approval", "Pending")
-    approve = approval == "Pending" and approve_pending
+    if approval == "Pending" and approve_pending:
+        return Verdict(approve=True)
     before = status.get("conditions") or []
-    after = _with_approval(before, "Approved" if approve else approval, generation, now)
+    after = _with_approval(before, approval, generation, now)
     ready = conditions.get(before, ConditionType.READY)
     look_again: float | None = None
     lost = False
@@ -78,7 +80,7 @@ def decide(
             changes["allocated"] = dict(allocated)
         else:
             look_again = min(look_again or ALLOCATED_SECONDS, ALLOCATED_SECONDS - age)
-    return Verdict(approve, lost, changes, look_again)
+    return Verdict(lost=lost, changes=changes, look_again_seconds=look_again)
 
 
 def _with_approval(

@@ -8,16 +8,17 @@ from collections.abc import Callable
 
 from weir_crds.kinds import HOST
 from weir_kube.api import Api
-from weir_kube.errors import NotFoundError
-from weir_kube.status import patch_status
+from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.host.decide import allocated_of, decide, state_word
 from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.loop import Scheduler
+from weir_operator.writes import refresh, write_status
 
 logger = logging.getLogger(__name__)
 
+AT_ONCE = 0.0
 _STATES = ("ready", "cordoned", "not_ready", "unapproved")
 
 
@@ -88,13 +89,17 @@ class HostReconciler:
             allocated_age_seconds=None if written_at is None else clock - written_at,
             now=self._now(),
         )
-        try:
-            await self._write(host, approve=verdict.approve, changes=dict(verdict.changes))
-        except NotFoundError:
-            self._store.apply("DELETED", host)
-            return 0.0
-        if verdict.lost:
-            logger.warning("lost host=%s: its Lease was not renewed", name)
+        if verdict.approve:
+            await self._approve(host)
+            return AT_ONCE
+        if verdict.changes:
+            if not await write_status(self._api, HOST, self._store, host, verdict.changes):
+                return AT_ONCE
+            if "allocated" in verdict.changes:
+                self._allocated_at[name] = clock
+            if verdict.lost:
+                logger.warning("lost host=%s: its Lease was not renewed", name)
+            self._scheduler.observe_host(name)
         return verdict.look_again_seconds
 
     def observe_lease(self, name: str) -> None:
@@ -107,23 +112,19 @@ class HostReconciler:
         self._liveness.observe(name, version, clock)
         return self._liveness.age(name, clock)
 
-    async def _write(self, host: Object, *, approve: bool, changes: dict[str, object]) -> None:
-        name = host["metadata"]["name"]
-        if approve:
-            patch = {
-                "metadata": {"resourceVersion": host["metadata"]["resourceVersion"]},
-                "spec": {"approval": "Approved"},
-            }
-            host = await self._api.patch(HOST, name, patch)
-            self._store.apply("MODIFIED", host)
-            logger.info("approved host=%s", name)
-        if changes:
-            written = await patch_status(self._api, HOST, host, changes)
-            self._store.apply("MODIFIED", written)
-            if "allocated" in changes:
-                self._allocated_at[name] = self._clock()
-        if approve or changes:
-            self._scheduler.observe_host(name)
+    async def _approve(self, host: Object) -> None:
+        metadata = host["metadata"]
+        patch = {
+            "metadata": {"resourceVersion": metadata["resourceVersion"]},
+            "spec": {"approval": "Approved"},
+        }
+        try:
+            approved = await self._api.patch(HOST, metadata["name"], patch)
+        except (ConflictError, NotFoundError):
+            await refresh(self._api, HOST, self._store, host)
+        else:
+            self._store.apply("MODIFIED", approved)
+            logger.info("approved host=%s", metadata["name"])
 
     def _count(self, name: str, state: str | None) -> None:
         if self._states.get(name) == state:

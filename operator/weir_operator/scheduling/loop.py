@@ -14,22 +14,20 @@ from weir_kube.api import Api
 from weir_kube.backoff import exponential
 from weir_kube.errors import (
     ApiUnavailableError,
-    ConflictError,
-    NotFoundError,
     TooManyRequestsError,
     UnauthorizedError,
 )
-from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.scheduling.facts import facts_of
 from weir_operator.scheduling.ledger import Ledger
-from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.place import Placement, Refusal, place
 from weir_operator.scheduling.queue import Pending, PendingQueue
 from weir_operator.scheduling.request import Request, allocation_of, owner_of, request_of
 from weir_operator.scheduling.words import Waiting, bound_message, waiting_of
 from weir_operator.task import status as task_status
 from weir_operator.task.decide import Standing, standing_of
+from weir_operator.writes import write_status
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +50,7 @@ class Scheduler:
         tasks: Store,
         hosts: Store,
         *,
-        on_settled: Callable[[Key], None],
+        on_news: Callable[[Key], None],
         on_host_change: Callable[[str], None] = lambda _name: None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
@@ -62,14 +60,14 @@ class Scheduler:
             api: where binds are written.
             tasks: cache of all Tasks.
             hosts: cache of all Hosts.
-            on_settled: told the key of a Task whose bind has come to an end.
+            on_news: told the key of a Task that was just refused, or whose bind has ended.
             on_host_change: told the name of a Host whose account changed.
             now: the time, for what is written.
         """
         self._api = api
         self._tasks = tasks
         self._hosts = hosts
-        self._on_settled = on_settled
+        self._on_news = on_news
         self._now = now
         self.ledger = Ledger(on_change=on_host_change)
         self.queue = PendingQueue()
@@ -126,10 +124,11 @@ class Scheduler:
         pending = self.queue.get(self._uids.get(key, ""))
         if pending is None:
             return None
-        result = place(pending.request, self.ledger.known_hosts())
-        if isinstance(result, Placement):
-            return Waiting(Reason.QUEUED, "others are before it")
-        return waiting_of(pending.request, result)
+        if pending.request in self._refused_at:  # else its turn has yet to come
+            result = place(pending.request, self.ledger.known_hosts())
+            if isinstance(result, Refusal):
+                return waiting_of(pending.request, result)
+        return Waiting(Reason.QUEUED, "others are before it")
 
     async def run(self) -> None:
         """Place and bind for ever."""
@@ -175,6 +174,8 @@ class Scheduler:
             self._assume(pending, result)
             return
         self._refused_at[pending.request] = self.ledger.version
+        if refused_at is None:
+            self._on_news(pending.key)
         if len(self._refused_at) > 1000:
             waiting = self.queue.requests()
             self._refused_at = {
@@ -221,37 +222,17 @@ class Scheduler:
         attempt = 0
         while True:
             try:
-                reply = await patch_status(self._api, TASK, task, changes)
-            except ConflictError:
-                await self._look_again(key, task)
-                return "conflict"
-            except NotFoundError:
-                self._tasks.apply("DELETED", task)
-                return "gone"
+                done = await write_status(self._api, TASK, self._tasks, task, changes)
             except _OUTCOME_UNKNOWN as exc:
                 attempt += 1
                 delay = exc.retry_after_seconds or _back_off(attempt)
                 logger.warning("bind unanswered task=%s, again in %.1f s: %s", key, delay, exc)
                 await asyncio.sleep(delay)
-            else:
-                self._tasks.apply("MODIFIED", reply)
+                continue
+            if done:
                 logger.info("bound task=%s host=%s cpus=%s", key, placement.host, placement.cpus)
                 return "bound"
-
-    async def _look_again(self, key: Key, seen: Object) -> None:
-        attempt = 0
-        while True:
-            try:
-                live = await self._api.get(TASK, key.name, key.namespace)
-            except NotFoundError:
-                self._tasks.apply("DELETED", seen)
-                return
-            except _OUTCOME_UNKNOWN as exc:
-                attempt += 1
-                await asyncio.sleep(exc.retry_after_seconds or _back_off(attempt))
-            else:
-                self._tasks.apply("MODIFIED", live)
-                return
+            return "conflict" if key in self._tasks else "gone"
 
     def is_binding(self, key: Key) -> bool:
         """Tell whether a bind of that Task is being written."""
@@ -282,7 +263,7 @@ class Scheduler:
             self.observe_task(key)
         except WeirError as exc:
             logger.warning("left alone task=%s: %s", key, exc)
-        self._on_settled(key)
+        self._on_news(key)
 
     def _let_go(self, uid: str) -> None:
         self.queue.remove(uid)

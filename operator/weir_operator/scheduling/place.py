@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from heapq import nsmallest
 
 from weir_operator.scheduling.facts import Gpu, HostFacts
 from weir_operator.scheduling.ledger import HostState
@@ -55,12 +56,13 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cores:
-    """Cores of one host, and how well taking them fits (less is better)."""
+class _Offer:
+    """How a host could take a request, and how well that fits: less is better."""
 
-    cpus: tuple[int, ...]
-    numa_node: int | None
     fit: tuple[int, ...]
+    numa_node: int | None = None
+    take: tuple[tuple[int, int], ...] = ()
+    """How many cores of which NUMA nodes."""
 
 
 def place(
@@ -78,20 +80,23 @@ def place(
     """
     wanted = None if only is None else set(only)
     refusals: dict[str, HostRefusal] = {}
-    best: tuple[tuple[int, ...], str, Placement] | None = None
-    for state in sorted(hosts, key=lambda state: state.name):
+    best: tuple[tuple[int, ...], str, HostState, _Offer] | None = None
+    for state in hosts:
         facts = state.facts
         if facts is None or (wanted is not None and state.name not in wanted):
             continue
-        refusal = _never(request, facts) or _not_now(facts)
-        found = None if refusal else _fit(request, state, facts)
-        if isinstance(found, tuple):
-            candidate = (found[0], state.name, found[1])
-            if best is None or candidate[:2] < best[:2]:
-                best = candidate
-        elif refusal := refusal or found:
-            refusals[state.name] = refusal
-    return Refusal(refusals) if best is None else best[2]
+        found = _never(request, facts) or _not_now(facts) or _offer(request, state, facts)
+        if isinstance(found, HostRefusal):
+            refusals[state.name] = found
+        elif best is None or (found.fit, state.name) < best[:2]:
+            best = (found.fit, state.name, state, found)
+    return Refusal(refusals) if best is None else _accept(request, best[2], best[3])
+
+
+def _accept(request: Request, state: HostState, offer: _Offer) -> Placement:
+    cpus = [core for node, count in offer.take for core in nsmallest(count, state.free[node])]
+    gpus = _nearest(_free_gpus(request, state), offer.numa_node, request.gpus)
+    return Placement(state.name, tuple(sorted(cpus)), offer.numa_node, gpus)
 
 
 def _never(request: Request, facts: HostFacts) -> HostRefusal | None:
@@ -112,7 +117,7 @@ def _never(request: Request, facts: HostFacts) -> HostRefusal | None:
         return HostRefusal("too little memory", never=True)
     if len(facts.gpus) < request.gpus:
         return HostRefusal("too few gpus" if facts.gpus else "no gpu", never=True)
-    if not {gpu.index for gpu in facts.gpus}.issuperset(request.gpu_indices):
+    if not frozenset(request.gpu_indices) <= {gpu.index for gpu in facts.gpus}:
         return HostRefusal("lack those gpus", never=True)
     return None
 
@@ -122,28 +127,34 @@ def _not_now(facts: HostFacts) -> HostRefusal | None:
     return HostRefusal(words, available=False) if words else None
 
 
-def _fit(
-    request: Request, state: HostState, facts: HostFacts
-) -> HostRefusal | tuple[tuple[int, ...], Placement]:
-    if state.memory_free < request.memory_bytes:
+def _offer(request: Request, state: HostState, facts: HostFacts) -> HostRefusal | _Offer:
+    if 0 < request.memory_bytes > state.memory_free:
         return HostRefusal(LACK_MEMORY)
-    gpus = [gpu for gpu in facts.gpus if state.gpu_is_free(gpu.index)]
-    if request.gpu_indices:
-        gpus = [gpu for gpu in gpus if gpu.index in request.gpu_indices]
+    gpus = _free_gpus(request, state) if request.gpus else []
     if len(gpus) < request.gpus:
         return HostRefusal(GPU_IN_USE)
-    cores = _own_cores(request, state, facts, gpus) if request.cores else _shared(request, state)
-    if cores is None:
+    offer = _own_cores(request, state, facts, gpus) if request.cores else _shared(request, state)
+    if offer is None:
         return HostRefusal(LACK_CPU)
-    chosen = _nearest(gpus, cores.numa_node, request.gpus)
-    idle_gpus = len(facts.gpus) if not request.gpus else 0
-    fit = (idle_gpus, *cores.fit, state.memory_free - request.memory_bytes)
-    return fit, Placement(state.name, cores.cpus, cores.numa_node, chosen)
+    idle_gpus = 0 if request.gpus else len(facts.gpus)
+    fit = (idle_gpus, *offer.fit, state.memory_free - request.memory_bytes)
+    return replace(offer, fit=fit)
+
+
+def _free_gpus(request: Request, state: HostState) -> list[Gpu]:
+    if state.facts is None or not request.gpus:
+        return []
+    wanted = request.gpu_indices
+    return [
+        gpu
+        for gpu in state.facts.gpus
+        if state.gpu_is_free(gpu.index) and (not wanted or gpu.index in wanted)
+    ]
 
 
 def _own_cores(
     request: Request, state: HostState, facts: HostFacts, gpus: list[Gpu]
-) -> _Cores | None:
+) -> _Offer | None:
     """Choose exclusive cores, leaving the shared pool what it needs."""
     count = request.cores
     total = state.cores_free
@@ -154,31 +165,30 @@ def _own_cores(
         spare = {node: left for node, left in spare.items() if node == request.numa_node}
     in_one = [node for node, left in spare.items() if left >= count]
     if in_one:
-        near = {node: sum(gpu.numa_node == node for gpu in gpus) for node in in_one}
-        node = min(
-            in_one,
-            key=lambda node: (
-                -min(near[node], request.gpus),
+        far, broken, left, node = min(
+            (
+                request.gpus - min(request.gpus, sum(gpu.numa_node == node for gpu in gpus)),
                 _breaks(state, facts, node, count),
-                spare[node],
+                spare[node] - count,
                 node,
-            ),
+            )
+            for node in in_one
         )
-        fit = (0, _breaks(state, facts, node, count), spare[node] - count, total - count)
-        return _Cores(tuple(sorted(state.free[node])[:count]), node, fit)
+        return _Offer((0, far, broken, left, total - count), node, ((node, count),))
     if request.numa_node is not None or sum(max(0, left) for left in spare.values()) < count:
         return None
-    taken: list[int] = []
-    broken = 0
+    take: list[tuple[int, int]] = []
+    missing, broken = count, 0
     for node in sorted(spare, key=lambda node: (-spare[node], node)):
-        take = min(max(0, spare[node]), count - len(taken))
-        if take:
-            broken += _breaks(state, facts, node, take)
-            taken += sorted(state.free[node])[:take]
-    return _Cores(tuple(sorted(taken)), None, (1, broken, total - count, total - count))
+        taken = min(max(0, spare[node]), missing)
+        if taken:
+            missing -= taken
+            broken += _breaks(state, facts, node, taken)
+            take.append((node, taken))
+    return _Offer((1, 0, broken, total - count, total - count), None, tuple(take))
 
 
-def _shared(request: Request, state: HostState) -> _Cores | None:
+def _shared(request: Request, state: HostState) -> _Offer | None:
     """Look for room on the shared pool; within one NUMA node if the request says so."""
     node = request.numa_node
     cores = state.cores_free
@@ -192,9 +202,9 @@ def _shared(request: Request, state: HostState) -> _Cores | None:
     left = 1000 * cores - state.shared.millis - request.cpu_millis
     if request.cpu_millis:
         # Where a core has to stay shared anyway, one more Task there takes no core from anyone.
-        return _Cores((), node, (0, 0 if state.shared.tasks else 1, left, 0))
+        return _Offer((0, 0, 0 if state.shared.tasks else 1, left, 0), node)
     # Nothing is held, so nothing would ever be full: spread them.
-    return _Cores((), node, (0, 0, 1000 * state.shared.tasks // cores, 0))
+    return _Offer((0, 0, 0, 1000 * state.shared.tasks // cores, 0), node)
 
 
 def _kept(state: HostState, node: int) -> int:

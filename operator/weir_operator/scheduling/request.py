@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from weir_crds.names import LABEL_OWNER
 from weir_crds.quantities import cpu_millis, memory_bytes
 
 DEFAULT_CPU = 1
+
+# Tasks ask for few different amounts, and each is read several times in its life.
+_cpu_millis = lru_cache(maxsize=4096)(cpu_millis)
+_memory_bytes = lru_cache(maxsize=4096)(memory_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,8 @@ def request_of(task: Mapping[str, Any]) -> Request:
     gpus = resources.get("gpus") or {}
     memory = resources.get("memory")
     return Request(
-        cpu_millis=cpu_millis(resources.get("cpu", DEFAULT_CPU)),
-        memory_bytes=0 if memory is None else memory_bytes(memory),
+        cpu_millis=_cpu_millis(resources.get("cpu", DEFAULT_CPU)),
+        memory_bytes=0 if memory is None else _memory_bytes(memory),
         gpu_count=gpus.get("count", 0),
         gpu_indices=tuple(sorted(gpus.get("indices") or ())),
         host_name=placement.get("hostName"),

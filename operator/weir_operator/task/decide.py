@@ -13,6 +13,8 @@ from weir_operator.scheduling.words import Waiting
 
 FIRST_WORD_SECONDS = 2.0
 """A wait shorter than this is never written."""
+QUEUED_SECONDS = 30.0
+"""A wait for no lack but one's turn is not written before: the bind is on its way."""
 NEXT_WORD_SECONDS = 30.0
 """The least time between two writes about the same wait."""
 NEW_WORDING_SECONDS = 300.0
@@ -104,8 +106,9 @@ def word_on(
 ) -> Word:
     """Decide whether a wait is worth a write.
 
-    After two seconds, then when the reason changes, at most every thirty seconds. At once: that it
-    can never fit, and the change to or from what a person asked for (suspended, unapproved).
+    After two seconds (thirty, if nothing is lacking), then when the reason changes, at most every
+    thirty seconds. At once: that it can never fit, and the change to or from what a person asked
+    for (suspended, unapproved).
 
     Args:
         waiting: why it waits now.
@@ -115,6 +118,7 @@ def word_on(
     """
     said = condition.get("reason") if condition else None
     age = written_seconds_ago
+    first = QUEUED_SECONDS if waiting.reason == Reason.QUEUED else FIRST_WORD_SECONDS
     if condition and said == waiting.reason and condition["status"] == conditions.FALSE:
         if condition.get("message") == waiting.message:
             return Word(write=False, look_again_seconds=NEXT_WORD_SECONDS)
@@ -124,12 +128,14 @@ def word_on(
     elif waiting.reason == Reason.UNSCHEDULABLE:
         due = 0.0
     elif said in _BY_WISH or waiting.reason in _BY_WISH or age is None:
-        due = FIRST_WORD_SECONDS - waited_seconds
+        due = first - waited_seconds
     else:
-        due = max(NEXT_WORD_SECONDS - age, FIRST_WORD_SECONDS - waited_seconds)
+        due = max(NEXT_WORD_SECONDS - age, first - waited_seconds)
     if due <= 0:
         return Word(write=True, look_again_seconds=NEXT_WORD_SECONDS)
-    return Word(write=False, look_again_seconds=min(due, NEXT_WORD_SECONDS))
+    # The reason may become another one that is due earlier.
+    soon = FIRST_WORD_SECONDS - waited_seconds
+    return Word(write=False, look_again_seconds=min(due, soon if soon > 0 else NEXT_WORD_SECONDS))
 
 
 def finished_at(task: Mapping[str, Any]) -> dt.datetime | None:

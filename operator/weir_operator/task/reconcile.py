@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
-from weir_kube.errors import NotFoundError
-from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, Store
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.scheduling.words import Waiting
@@ -25,8 +23,11 @@ from weir_operator.task.decide import (
     word_on,
 )
 from weir_operator.task.retention import Finished, Retention
+from weir_operator.writes import write_status
 
 logger = logging.getLogger(__name__)
+
+AT_ONCE = 0.0
 
 
 @dataclass(slots=True)
@@ -99,8 +100,7 @@ class TaskReconciler:
         if self._scheduler.is_binding(key):
             return None  # its end has us look again
         if end := end_of(standing):
-            await self._end(key, task, end)
-            return None
+            return await self._end(key, task, end)
         waiting = held_back(standing) or self._scheduler.why(key)
         if waiting is None:
             self._waits.pop(key, None)
@@ -121,23 +121,19 @@ class TaskReconciler:
             written_seconds_ago=None if wait.written_at is None else now - wait.written_at,
         )
         if word.write:
-            await self._write(key, task, status.waiting(task, waiting, self._now()))
+            if not await self._write(task, status.waiting(task, waiting, self._now())):
+                return AT_ONCE
             wait.written_at = self._clock()
             logger.info("waits task=%s reason=%s: %s", key, waiting.reason, waiting.message)
         return word.look_again_seconds
 
-    async def _end(self, key: Key, task: Object, end: End) -> None:
-        await self._write(key, task, status.ended(task, end, self._now()))
-        logger.info("ended task=%s reason=%s", key, end.reason)
+    async def _end(self, key: Key, task: Object, end: End) -> float:
+        if await self._write(task, status.ended(task, end, self._now())):
+            logger.info("ended task=%s reason=%s", key, end.reason)
+        return AT_ONCE
 
-    async def _write(self, key: Key, task: Object, changes: status.Changes) -> None:
-        try:
-            reply = await patch_status(self._api, TASK, task, changes)
-        except NotFoundError:
-            self._store.apply("DELETED", task)
-        else:
-            self._store.apply("MODIFIED", reply)
-        self._scheduler.observe_task(key)
+    async def _write(self, task: Object, changes: status.Changes) -> bool:
+        return await write_status(self._api, TASK, self._store, task, changes)
 
     def _retain(self, key: Key, task: Object) -> None:
         metadata = task["metadata"]

@@ -1,0 +1,150 @@
+"""The order in which waiting Tasks are tried."""
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.ledgers import cpu
+from weir_kube.store import Key
+from weir_operator.scheduling.queue import Pending, PendingQueue
+from weir_operator.scheduling.request import Request
+
+
+def pending(uid: str, **fields: Any) -> Pending:
+    """Return a waiting Task."""
+    return Pending(
+        **{
+            "uid": uid,
+            "key": Key("default", uid),
+            "owner": "namespace:default",
+            "priority": 0,
+            "created": "2026-11-22T10:00:00Z",
+            "request": cpu(1),
+            **fields,
+        }
+    )
+
+
+def no_share(_owner: str) -> tuple[float, int]:
+    return (0.0, 0)
+
+
+def drain(queue: PendingQueue, share: Any = no_share, skip: Any = lambda _: False) -> list[str]:
+    """Return the uids in the order in which they are tried, each taken out when it is."""
+    order: list[str] = []
+    while (chosen := queue.choose(share, skip)) is not None:
+        order.append(chosen.uid)
+        queue.remove(chosen.uid)
+    return order
+
+
+def queue_of(*items: Pending) -> PendingQueue:
+    queue = PendingQueue()
+    for item in items:
+        queue.add(item)
+    return queue
+
+
+def test_priority_then_age_then_arrival() -> None:
+    queue = queue_of(
+        pending("second"),
+        pending("third"),
+        pending("older", created="2026-11-22T09:00:00Z"),
+        pending("urgent", priority=10),
+        pending("idle", priority=-1),
+    )
+    assert drain(queue) == ["urgent", "older", "second", "third", "idle"]
+
+
+def test_who_has_less_goes_first() -> None:
+    queue = queue_of(
+        pending("a1", owner="a", created="2026-11-22T09:00:00Z"),
+        pending("b1", owner="b"),
+        pending("a2", owner="a", priority=1),
+    )
+    shares = {"a": (0.5, 3), "b": (0.25, 9)}
+    assert drain(queue, shares.__getitem__) == ["a2", "b1", "a1"]
+
+
+def test_shares_that_grow_with_each_bind_take_turns() -> None:
+    queue = queue_of(
+        *(pending(f"a{n}", owner="a", created="2026-11-22T09:00:00Z") for n in range(3)),
+        *(pending(f"b{n}", owner="b") for n in range(3)),
+    )
+    counts = {"a": 0, "b": 0}
+    order = []
+    while chosen := queue.choose(lambda owner: (0.0, counts[owner]), lambda _: False):
+        counts[chosen.owner] += 1
+        order.append(chosen.uid)
+        queue.remove(chosen.uid)
+    assert order == ["a0", "b0", "a1", "b1", "a2", "b2"]
+
+
+def test_what_fits_nowhere_holds_up_nobody() -> None:
+    queue = queue_of(pending("large", priority=5, request=cpu(64)), pending("small"))
+    assert drain(queue, skip=lambda request: request.cores == 64) == ["small"]
+    assert "large" in queue
+
+
+def test_a_changed_priority_moves_a_task_and_keeps_its_age() -> None:
+    queue = queue_of(pending("a"), pending("b"), pending("c"))
+    assert queue.add(pending("c", priority=1))
+    assert not queue.add(pending("c", priority=1))
+    assert queue.add(pending("c"))
+    assert queue.add(pending("a", priority=1))
+    assert drain(queue) == ["a", "b", "c"]
+
+
+def test_requests_are_known_while_they_wait() -> None:
+    queue = queue_of(pending("a"), pending("b"), pending("c", request=cpu(2)))
+    queue.remove("a")
+    queue.remove("c")
+    queue.remove("never there")
+    assert queue.requests() == {cpu(1)}
+    assert len(queue) == 1
+    assert queue.get("b") == pending("b")
+    assert queue.get("a") is None
+
+
+ITEMS = st.builds(
+    pending,
+    st.sampled_from([f"task-{number}" for number in range(8)]),
+    owner=st.sampled_from(["a", "b"]),
+    priority=st.integers(0, 2),
+    request=st.sampled_from([cpu(1), cpu(2)]),
+    created=st.just("2026-11-22T10:00:00Z"),
+)
+
+
+@given(st.lists(st.one_of(ITEMS, st.sampled_from([f"task-{n}" for n in range(8)])), max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_it_is_a_sorted_list(steps: list[Pending | str]) -> None:
+    """Whatever was added, moved and taken out: the order is that of a plain sort."""
+    queue = PendingQueue()
+    model: dict[str, tuple[Pending, int]] = {}
+    arrivals = 0
+    for step in steps:
+        if isinstance(step, str):
+            queue.remove(step)
+            model.pop(step, None)
+            continue
+        queue.add(step)
+        if step.uid in model:
+            model[step.uid] = (step, model[step.uid][1])
+        else:
+            arrivals += 1
+            model[step.uid] = (step, arrivals)
+
+    def share(owner: str) -> tuple[float, int]:
+        return (0.0, 1 if owner == "a" else 2)
+
+    def skip(request: Request) -> bool:
+        return request.cores == 2
+
+    expected = sorted(
+        (item for item in model.values() if not skip(item[0].request)),
+        key=lambda item: (-item[0].priority, share(item[0].owner), item[0].created, item[1]),
+    )
+    assert drain(queue, share, skip) == [item.uid for item, _ in expected]
+    assert len(queue) == len(model) - len(expected)

@@ -1,0 +1,119 @@
+"""What one Task needs of the operator, by its own fields."""
+
+from typing import Any
+
+import pytest
+
+from support.tasks import task
+from weir_crds.conditions import Reason
+from weir_operator.scheduling.words import Waiting
+from weir_operator.task.decide import Standing, Word, end_of, held_back, standing_of, word_on
+
+
+def given(spec: dict[str, Any], status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
+    made = task("t", "default", **spec)
+    made["metadata"].update(metadata)
+    made["status"] = status
+    return made
+
+
+@pytest.mark.parametrize(
+    ("spec", "status", "standing"),
+    [
+        ({}, {}, Standing.PENDING),
+        ({"desiredState": "Paused"}, {}, Standing.PENDING),
+        ({"suspend": True}, {}, Standing.SUSPENDED),
+        ({"approval": "Pending"}, {}, Standing.AWAITING_APPROVAL),
+        ({"approval": "Pending", "suspend": True}, {}, Standing.AWAITING_APPROVAL),
+        ({"approval": "Pending", "desiredState": "Killed"}, {}, Standing.KILLED),
+        ({"approval": "Rejected", "desiredState": "Killed"}, {}, Standing.REJECTED),
+        ({"suspend": True, "desiredState": "Killed"}, {}, Standing.KILLED),
+        ({}, {"nodeName": "n1"}, Standing.BOUND),
+        ({"desiredState": "Killed"}, {"nodeName": "n1"}, Standing.BOUND),
+        ({"suspend": True}, {"nodeName": "n1"}, Standing.BOUND),
+        ({}, {"nodeName": "n1", "finishedAt": "2026-11-22T10:00:00Z"}, Standing.FINISHED),
+        ({"suspend": True}, {"finishedAt": "2026-11-22T10:00:00Z"}, Standing.FINISHED),
+    ],
+)
+def test_standing(spec: dict[str, Any], status: dict[str, Any], standing: Standing) -> None:
+    assert standing_of(given(spec, status)) is standing
+
+
+def test_a_deleted_task_that_something_keeps_is_not_bound_any_more() -> None:
+    leaving = given({}, {}, deletionTimestamp="2026-11-22T10:00:00Z")
+    assert standing_of(leaving) is Standing.LEAVING
+
+
+def test_a_deleted_task_that_is_bound_keeps_its_cores() -> None:
+    bound = given({}, {"nodeName": "n1"}, deletionTimestamp="2026-11-22T10:00:00Z")
+    assert standing_of(bound) is Standing.BOUND
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_the_operator_ends_only_what_no_daemon_has(standing: Standing) -> None:
+    end = end_of(standing)
+    reasons = {Standing.KILLED: Reason.KILLED, Standing.REJECTED: Reason.REJECTED}
+    assert (end.reason if end else None) == reasons.get(standing)
+
+
+@pytest.mark.parametrize("standing", Standing)
+def test_some_are_not_even_queued(standing: Standing) -> None:
+    waiting = held_back(standing)
+    reasons = {
+        Standing.SUSPENDED: Reason.SUSPENDED,
+        Standing.AWAITING_APPROVAL: Reason.AWAITING_APPROVAL,
+    }
+    assert (waiting.reason if waiting else None) == reasons.get(standing)
+
+
+FULL = Waiting(Reason.INSUFFICIENT_CAPACITY, "0/1 hosts: 1 lack cpu (n1)")
+NEVER = Waiting(Reason.UNSCHEDULABLE, "0/1 hosts: 1 too few cores (n1)")
+QUEUED = Waiting(Reason.QUEUED, "others are before it")
+SUSPENDED = Waiting(Reason.SUSPENDED, "spec.suspend is true")
+
+
+def said(waiting: Waiting, message: str | None = None) -> dict[str, str]:
+    """Return the condition that says it."""
+    return {"status": "False", "reason": waiting.reason, "message": message or waiting.message}
+
+
+BOUND = {"status": "True", "reason": "Bound", "message": "n1, core 0 (NUMA 0)"}
+OLD = "0/1 hosts: 1 lack memory (n1)"
+
+WORDS: list[tuple[str, Waiting, dict[str, str] | None, float, float | None, Word]] = [
+    ("not within the first two seconds", FULL, None, 0.5, None, Word(False, 1.5)),
+    ("after two seconds", FULL, None, 2.0, None, Word(True, 30.0)),
+    ("never a second time", FULL, said(FULL), 100.0, 90.0, Word(False, 30.0)),
+    ("nor after a restart", FULL, said(FULL), 2.0, None, Word(False, 30.0)),
+    ("that it can never fit, at once", NEVER, None, 0.0, None, Word(True, 30.0)),
+    ("also when another reason stood there", NEVER, said(FULL), 5.0, 1.0, Word(True, 30.0)),
+    ("another reason not within thirty seconds", FULL, said(NEVER), 20.0, 10.0, Word(False, 20.0)),
+    ("another reason after thirty seconds", FULL, said(NEVER), 40.0, 30.0, Word(True, 30.0)),
+    ("another reason after a restart", FULL, said(NEVER), 2.0, None, Word(True, 30.0)),
+    ("a turn that is about to come is not told", QUEUED, None, 2.5, None, Word(False, 27.5)),
+    ("and looked at early, as more may be told", QUEUED, None, 0.5, None, Word(False, 1.5)),
+    ("but after thirty seconds it is", QUEUED, None, 30.0, None, Word(True, 30.0)),
+    ("a wish is told after two seconds", SUSPENDED, said(FULL), 2.0, 3.0, Word(True, 30.0)),
+    ("and its end too", FULL, said(SUSPENDED), 2.0, 3.0, Word(True, 30.0)),
+    ("but not before", FULL, said(SUSPENDED), 1.0, 3.0, Word(False, 1.0)),
+    ("new wording waits", FULL, said(FULL, OLD), 100.0, 90.0, Word(False, 30.0)),
+    ("five minutes", FULL, said(FULL, OLD), 400.0, 300.0, Word(True, 30.0)),
+    ("also after a restart", FULL, said(FULL, OLD), 10.0, None, Word(False, 30.0)),
+    ("what was bound once says why not now", FULL, BOUND, 3.0, None, Word(True, 30.0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("waiting", "condition", "waited", "written", "word"),
+    [case[1:] for case in WORDS],
+    ids=[case[0] for case in WORDS],
+)
+def test_a_wait_is_told(
+    waiting: Waiting,
+    condition: dict[str, str] | None,
+    waited: float,
+    written: float | None,
+    word: Word,
+) -> None:
+    got = word_on(waiting, condition, waited_seconds=waited, written_seconds_ago=written)
+    assert got == word

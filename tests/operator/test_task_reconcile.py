@@ -1,0 +1,274 @@
+"""One Task is brought nearer to its spec, a step at a time."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.aio import until
+from support.operator_rig import NAMESPACE, OperatorApi, running
+from support.tasks import condition, task
+from weir_crds.kinds import HOST, TASK
+from weir_crds.times import now_rfc3339
+from weir_kube.errors import ApiUnavailableError
+from weir_kube.store import Key, Object, Store
+from weir_operator.scheduling.loop import Scheduler
+from weir_operator.settings import Settings
+from weir_operator.task.reconcile import TaskReconciler
+from weir_operator.task.retention import Retention
+
+NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
+KEY = Key(NAMESPACE, "t")
+
+
+class Desk:
+    """One reconciler, its cache fed by hand, its clock set by hand."""
+
+    def __init__(self) -> None:
+        self.api = OperatorApi()
+        self.tasks, self.hosts = Store(), Store()
+        self.seconds = 0.0
+        self.finished = 0
+        self.retention = Retention(cap=100)
+        self.scheduler = Scheduler(
+            self.api,  # type: ignore[arg-type]
+            self.tasks,
+            self.hosts,
+            on_news=lambda _key: None,
+        )
+        self.reconciler = TaskReconciler(
+            self.api,  # type: ignore[arg-type]
+            self.tasks,
+            self.scheduler,
+            self.retention,
+            default_ttl=dt.timedelta(hours=1),
+            on_finished=self.note_finished,
+            now=lambda: NOW + dt.timedelta(seconds=self.seconds),
+            clock=lambda: self.seconds,
+        )
+
+    def note_finished(self) -> None:
+        self.finished += 1
+
+    def put(self, status: Object | None = None, **spec: Any) -> None:
+        """Make or change the Task, and let the cache have it."""
+        self.api.put(TASK, {**task("t", NAMESPACE, **spec), "status": status or {}})
+        self.sync()
+
+    def sync(self) -> None:
+        """Let the cache have the Task as it is."""
+        found = self.api.peek(TASK, KEY)
+        assert found is not None
+        self.tasks.apply("MODIFIED", found)
+
+    def add_host(self, cores: int) -> None:
+        """Let there be a host that is ready."""
+        host = self.api.put(
+            HOST,
+            {
+                "metadata": {"name": "n1"},
+                "spec": {"approval": "Approved"},
+                "status": {
+                    "capacity": {"cpus": cores, "memory": "8Gi"},
+                    "conditions": [
+                        {"type": kind, "status": "True"} for kind in ("Ready", "DockerReady")
+                    ],
+                },
+            },
+        )
+        self.hosts.apply("ADDED", host)
+        self.scheduler.observe_host("n1")
+
+    async def look(self, seconds: float = 0.0) -> float | None:
+        """Reconcile at this time."""
+        self.seconds = seconds
+        return await self.reconciler.reconcile(KEY)
+
+    @property
+    def status(self) -> Object:
+        found = self.api.peek(TASK, KEY)
+        assert found is not None
+        status: Object = found["status"]
+        return status
+
+    def said(self, kind: str = "Scheduled") -> tuple[str, str]:
+        """Return status and reason of a condition."""
+        found = condition({"status": self.status}, kind)
+        return found.get("status", ""), found.get("reason", "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "phase"),
+    [
+        ({"desiredState": "Killed"}, "Killed", "Killed"),
+        ({"approval": "Rejected"}, "Rejected", "Rejected"),
+    ],
+)
+async def test_what_never_had_a_host_is_ended(
+    spec: dict[str, Any], reason: str, phase: str
+) -> None:
+    desk = Desk()
+    desk.put(**spec)
+    assert await desk.look() == 0
+    assert desk.said("Succeeded") == ("False", reason)
+    assert desk.status["finishedAt"] == now_rfc3339(NOW)
+    assert desk.status["phase"] == phase
+    assert await desk.look() is None
+    assert len(desk.api.writes) == 1
+    assert len(desk.retention) == 1
+    assert desk.finished == 1
+
+
+async def test_a_bound_task_is_its_daemons() -> None:
+    desk = Desk()
+    desk.put(status={"nodeName": "n1", "cpus": [0]}, desiredState="Killed")
+    assert await desk.look() is None
+    assert desk.api.writes == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason", "phase"),
+    [
+        ({"suspend": True}, "Suspended", "Queued"),
+        ({"approval": "Pending"}, "AwaitingApproval", "PendingApproval"),
+        ({}, "Queued", "Queued"),
+    ],
+)
+async def test_what_is_held_back_says_so_once(
+    spec: dict[str, Any], reason: str, phase: str
+) -> None:
+    desk = Desk()
+    desk.put(**spec)
+    assert await desk.look(0) == 2
+    assert desk.api.writes == []
+    wait = 30 if reason == "Queued" else 2
+    assert await desk.look(wait) == 30
+    assert desk.said() == ("False", reason)
+    assert desk.status["phase"] == phase
+    for later in (40, 80, 1000):
+        assert await desk.look(later) == 30
+    assert len(desk.api.writes) == 1
+
+
+async def test_what_can_never_fit_says_so_at_once() -> None:
+    desk = Desk()
+    desk.add_host(2)
+    desk.put(resources={"cpu": 3})
+    await desk.look(0)
+    desk.scheduler._one_pass()  # the loop refuses it
+    await desk.look(0)
+    assert desk.said() == ("False", "Unschedulable")
+    assert condition({"status": desk.status}, "Scheduled")["message"] == (
+        "0/1 hosts: 1 too few cores (n1)"
+    )
+
+
+async def test_an_approval_starts_the_wait_anew() -> None:
+    desk = Desk()
+    desk.put(approval="Pending")
+    await desk.look(0)
+    await desk.look(2)
+    desk.api.change_spec(TASK, KEY, approval="Approved")
+    desk.sync()
+    assert await desk.look(3) == 2
+    assert desk.said() == ("False", "AwaitingApproval")
+    assert len(desk.scheduler.queue) == 1
+
+
+async def test_a_write_that_conflicts_is_decided_anew() -> None:
+    desk = Desk()
+    desk.put(desiredState="Killed")
+    desk.api.change_status(TASK, KEY, nodeName="n1", cpus=[0])  # the cache does not know yet
+    assert await desk.look() == 0
+    assert desk.api.writes == []
+    assert await desk.look() is None
+    assert desk.said("Succeeded") == ("", "")
+
+
+async def test_a_task_that_is_gone_is_let_go() -> None:
+    desk = Desk()
+    desk.put(desiredState="Killed")
+    desk.api.remove(TASK, KEY)
+    assert await desk.look() == 0
+    assert await desk.look() is None
+    assert len(desk.tasks) == len(desk.retention) == 0
+
+
+async def test_an_end_without_an_answer_is_the_same_end() -> None:
+    desk = Desk()
+    desk.put(desiredState="Killed")
+    desk.api.lose_answer = lambda _kind, _key: ApiUnavailableError("lost")
+    with pytest.raises(ApiUnavailableError):
+        await desk.look(0)
+    assert await desk.look(5) == 0
+    assert await desk.look(5) is None
+    assert desk.status["finishedAt"] == now_rfc3339(NOW)
+    assert len(desk.api.writes) == 1
+
+
+async def test_a_deleted_task_that_something_keeps_is_not_kept_track_of() -> None:
+    desk = Desk()
+    desk.put(status={"finishedAt": now_rfc3339(NOW)})
+    await desk.look()
+    assert len(desk.retention) == 1
+    leaving = desk.api.peek(TASK, KEY)
+    assert leaving is not None
+    leaving["metadata"]["deletionTimestamp"] = now_rfc3339(NOW)
+    desk.api.put(TASK, leaving)
+    desk.sync()
+    await desk.look()
+    assert len(desk.retention) == 0
+
+
+class TestSweep:
+    @staticmethod
+    def finished(name: str, age: float, **spec: Any) -> Object:
+        made = task(name, NAMESPACE, **spec)
+        ended = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age)
+        made["status"] = {"finishedAt": now_rfc3339(ended)}
+        return made
+
+    @staticmethod
+    def left(api: OperatorApi, *names: str) -> list[str]:
+        return [name for name in names if api.peek(TASK, Key(NAMESPACE, name)) is not None]
+
+    async def until_left(self, api: OperatorApi, all_names: str, expected: str) -> None:
+        await until(
+            lambda: self.left(api, *all_names.split()) == expected.split(),
+            f"left: {expected}",
+            timeout=5,
+        )
+
+    async def test_old_ones_go_each_at_its_time(self) -> None:
+        api = OperatorApi()
+        api.put(TASK, self.finished("old", 7200))
+        api.put(TASK, self.finished("new", 10))
+        api.put(TASK, self.finished("short", 10, ttlSecondsAfterFinished=10))
+        api.put(TASK, self.finished("soon", 0, ttlSecondsAfterFinished=1))
+        api.put(TASK, self.finished("kept", 7200, ttlSecondsAfterFinished=10_000))
+        settings = Settings(ttl_after_finished=dt.timedelta(hours=1))
+        async with running(api, settings) as rig:
+            await self.until_left(api, "old new short soon kept", "new soon kept")
+            await self.until_left(api, "new soon kept", "new kept")
+            rig.change("new", ttlSecondsAfterFinished=0)
+            await self.until_left(api, "new kept", "kept")
+
+    async def test_too_many_go_oldest_first(self) -> None:
+        api = OperatorApi()
+        for number in range(6):
+            api.put(TASK, self.finished(f"t{number}", 100 - number))
+        async with running(api, Settings(finished_tasks_per_namespace=2)) as rig:
+            await self.until_left(api, "t0 t1 t2 t3 t4 t5", "t4 t5")
+            rig.add_task("t6", desiredState="Killed")
+            await self.until_left(api, "t4 t5 t6", "t5 t6")
+
+    async def test_a_deletion_that_fails_comes_again(self) -> None:
+        api = OperatorApi()
+        failing: Callable[..., ApiUnavailableError | None] = iter(
+            [ApiUnavailableError("away")] * 2 + [None] * 9
+        ).__next__
+        api.refuse = lambda _kind, _key: failing()
+        api.put(TASK, self.finished("t", 7200, ttlSecondsAfterFinished=1))
+        async with running(api):
+            await self.until_left(api, "t", "")

@@ -1,0 +1,64 @@
+"""Builders for the scheduler's books."""
+
+from typing import Any
+
+from weir_operator.scheduling.facts import Gpu, HostFacts
+from weir_operator.scheduling.ledger import Ledger
+from weir_operator.scheduling.place import Placement, Refusal, place
+from weir_operator.scheduling.request import Allocation, Request
+
+GIB = 2**30
+
+
+def facts(
+    name: str,
+    *,
+    nodes: int = 2,
+    cores: int = 4,
+    memory_gib: int = 64,
+    gpus: int = 0,
+    **fields: Any,
+) -> HostFacts:
+    """Return a host of so many NUMA nodes of so many cores each, GPUs dealt out evenly."""
+    return HostFacts(
+        name=name,
+        numa={node: frozenset(range(node * cores, (node + 1) * cores)) for node in range(nodes)},
+        memory_bytes=memory_gib * GIB,
+        gpus=tuple(Gpu(index, f"GPU-{index}", index % nodes) for index in range(gpus)),
+        **fields,
+    )
+
+
+def ledger_of(*hosts: HostFacts) -> Ledger:
+    """Return a ledger of these hosts, all empty."""
+    ledger = Ledger()
+    for host in hosts:
+        ledger.set_host(host.name, host)
+    return ledger
+
+
+def cpu(cores: float, **fields: Any) -> Request:
+    """Return a request for so many cores."""
+    return Request(cpu_millis=int(cores * 1000), **fields)
+
+
+def put(ledger: Ledger, uid: str, request: Request, owner: str = "namespace:a") -> Placement:
+    """Place a request that must fit, and note it."""
+    result = place(request, ledger.known_hosts())
+    assert isinstance(result, Placement), result
+    ledger.set_task(uid, result.allocation(request, owner))
+    return result
+
+
+def hold(ledger: Ledger, uid: str, host: str, *cpus: int, **fields: Any) -> None:
+    """Note that a Task holds these cores, wherever ``place`` would have put it."""
+    allocation = Allocation(host=host, owner="namespace:a", cpus=cpus, **fields)
+    ledger.set_task(uid, allocation)
+
+
+def refused(ledger: Ledger, request: Request) -> dict[str, str]:
+    """Return the words of each host's refusal; empty when one takes the request."""
+    result = place(request, ledger.known_hosts())
+    if not isinstance(result, Refusal):
+        return {}
+    return {name: refusal.words for name, refusal in result.hosts.items()}
