@@ -74,10 +74,10 @@ async def test_what_has_not_run_has_no_output(rig: Rig) -> None:
 
 async def test_follow_ends_when_the_container_is_removed(rig: Rig) -> None:
     name = await rig.run("echo up; sleep 60")
-    reader = asyncio.create_task(rig.output(name, follow=True))
-    await _said(rig, name, b"up\n")
-    await rig.engine.remove(name)
-    assert (await asyncio.wait_for(reader, 15))[Stream.STDOUT] == b"up\n"
+    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:  # type: ignore[type-var]
+        assert (await anext(chunks)).data == b"up\n"
+        await rig.engine.remove(name)
+        assert await asyncio.wait_for(anext(chunks, None), 15) is None
 
 
 @pytest.mark.parametrize("follow", [False, True])
@@ -159,10 +159,3 @@ async def test_events_tell_a_lack_of_memory(rig: Rig) -> None:
             assert event.name == name
             actions.append(event.action)
     assert actions[:2] == ["create", "start"]
-
-
-async def _said(rig: Rig, name: str, words: bytes) -> None:
-    async def look() -> bool:
-        return (await rig.output(name))[Stream.STDOUT] == words
-
-    await until(look, f"{name} says {words!r}")

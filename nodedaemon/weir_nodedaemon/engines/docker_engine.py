@@ -77,6 +77,7 @@ class DockerEngine:
         self._act = Lane(base_url, "act", _ACT_THREADS, act_seconds)
         self._streams = StreamClient(base_url)
         self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
+        self._unstarted: set[str] = set()  # made here and never started: no need to look first
         self._updates = 0  # a look that began before an update is not remembered
 
     async def info(self) -> EngineInfo:
@@ -144,6 +145,7 @@ class DockerEngine:
                     body, name=spec.name
                 )
             )
+            self._unstarted.add(spec.name)
         except RefusedError as exc:
             if exc.status == 409:
                 return await self._settle_conflict(spec.name)
@@ -155,7 +157,9 @@ class DockerEngine:
 
     async def start(self, name: str) -> None:
         """Start a created container; a running or ended one is left as it is."""
-        if (await self._known(name)).state is not ContainerState.CREATED:
+        if name in self._unstarted:
+            self._unstarted.discard(name)
+        elif (await self._known(name)).state is not ContainerState.CREATED:
             return  # Docker would run an ended one again
         try:
             await self._act.call(lambda client: client.start(name))
@@ -190,6 +194,7 @@ class DockerEngine:
         """Remove a container, killing it if it runs; a missing one is no error."""
         if await self.inspect(name) is None:
             return
+        self._unstarted.discard(name)
         try:
             await self._act.call(lambda client: client.remove_container(name, v=True, force=True))
         except RefusedError as exc:
