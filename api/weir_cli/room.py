@@ -228,7 +228,7 @@ def _lacking_cpu(asked: Asked, room: Room) -> list[str]:
             return [f"has no NUMA node {asked.numa_node}"]
     for_work = sum(node.for_work for node in nodes)
     if asked.cpu_millis > 1000 * for_work or not for_work:
-        return [f"has {for_work} cores for work{where}, {cpu_words(asked.cpu_millis)} needed"]
+        return [f"has {_cores(for_work)} for work{where}, {cpu_words(asked.cpu_millis)} needed"]
     free = sum(node.free for node in nodes)
     if not asked.cores:
         room_left = 1000 * free - room.shared_millis
@@ -244,6 +244,10 @@ def _lacking_cpu(asked: Asked, room: Room) -> list[str]:
         return []
     stay = f" ({room.shared_cores} more must stay shared)" if for_own < free else ""
     return [f"{max(0, for_own)} of {for_work} cores free{where}{stay}, {asked.cores} needed"]
+
+
+def _cores(count: int) -> str:
+    return f"{count or 'no'} core{'s' if count > 1 else ''}"
 
 
 def _lacking_gpus(asked: Asked, room: Room) -> list[str]:

@@ -68,9 +68,9 @@ def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
     [
         ({"cpu": 1}, None, []),
         ({"cpu": 2}, None, ["1 of 7 cores free (2 more must stay shared), 2 needed"]),
+        ({"cpu": 5}, {"numaNode": 1}, ["has 4 cores for work on NUMA node 1, 5 needed"]),
         ({"cpu": 8}, None, ["has 7 cores for work, 8 needed"]),
         ({"cpu": 1}, {"numaNode": 0}, ["0 of 3 cores free on NUMA node 0, 1 needed"]),
-        ({"cpu": 5}, {"numaNode": 1}, ["has 4 cores for work on NUMA node 1, 5 needed"]),
         ({"cpu": 1}, {"numaNode": 2}, ["has no NUMA node 2"]),
         ({"cpu": "1500m"}, None, []),
         ({"cpu": "1600m"}, None, ["1.5 of 3 shared cores left, 1.6 needed"]),
@@ -119,6 +119,7 @@ def test_all_that_a_busy_host_lacks_is_told(
             ["its disk is full"],
         ),
         ({"capacity": {}}, ["has not told what it has"]),
+        ({"capacity": {"cpus": 1}}, ["has no core for work, 1 needed"]),
         ({"capacity": {"cpus": 4, "memory": "8Gi"}}, []),
     ],
 )
