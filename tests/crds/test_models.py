@@ -84,7 +84,7 @@ def test_gpus_are_counted(gpus: dict[str, Any] | None, count: int) -> None:
 
 
 def test_a_refusal_names_the_field() -> None:
-    with pytest.raises(ValidationError, match="gpus.indices needs placement.hostName"):
+    with pytest.raises(ValidationError, match=r"gpus\.indices needs placement\.hostName"):
         task(resources={"gpus": {"indices": [0]}})
     with pytest.raises(ValidationError, match=r"spec\.env\n.*duplicate entry 'A'"):
         task(env=[{"name": "A"}, {"name": "A"}])
