@@ -192,7 +192,11 @@ async def test_a_reader_that_goes_away_ends_it_without_a_word(
 
 
 async def test_an_api_server_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(f"""
@@ -209,3 +213,4 @@ users: [{{name: u, user: {{token: t}}}}]
     assert got.code == 1
     assert got.err.startswith("Unable to connect to the server: ")
     server.close()
+    await server.wait_closed()
