@@ -258,7 +258,7 @@ class Agent:
         """Turn the engine's events into looks; every stream begins with a look at all."""
         while True:
             try:
-                async with aclosing(self._engine.events()) as events:  # type: ignore[type-var]
+                async with aclosing(self._engine.events()) as events:
                     async for event in events:
                         self._container_changed(event)
             except EngineUnavailableError as exc:

@@ -54,7 +54,7 @@ async def test_a_line_longer_than_any_buffer_is_one_line(rig: Rig) -> None:
 
 async def test_follow_tells_at_once_and_ends_when_the_program_ends(rig: Rig) -> None:
     name = await rig.run("echo first; sleep 1; echo last")
-    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:  # type: ignore[type-var]
+    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:
         assert await anext(chunks) == LogChunk(Stream.STDOUT, b"first\n")
         assert (await rig.seen(name)).exit_code is None
         assert [chunk async for chunk in chunks] == [LogChunk(Stream.STDOUT, b"last\n")]
@@ -74,7 +74,7 @@ async def test_what_has_not_run_has_no_output(rig: Rig) -> None:
 
 async def test_follow_ends_when_the_container_is_removed(rig: Rig) -> None:
     name = await rig.run("echo up; sleep 60")
-    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:  # type: ignore[type-var]
+    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:
         assert (await anext(chunks)).data == b"up\n"
         await rig.engine.remove(name)
         assert await asyncio.wait_for(anext(chunks, None), 15) is None
@@ -92,7 +92,7 @@ async def test_a_hundred_followers_hold_nobody_up_and_leave_nothing_behind(rig: 
     heard = asyncio.Semaphore(0)
 
     async def follow() -> None:
-        async with aclosing(rig.engine.logs(name, follow=True)) as chunks:  # type: ignore[type-var]
+        async with aclosing(rig.engine.logs(name, follow=True)) as chunks:
             async for _ in chunks:
                 heard.release()
 
@@ -109,7 +109,7 @@ async def test_a_hundred_followers_hold_nobody_up_and_leave_nothing_behind(rig: 
 
 async def test_a_follower_that_does_not_read_holds_nobody_up_and_loses_nothing(rig: Rig) -> None:
     name = await rig.run("echo first; sleep 0.5; " + FLOOD)
-    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:  # type: ignore[type-var]
+    async with aclosing(rig.engine.logs(name, follow=True)) as chunks:
         assert (await anext(chunks)).data == b"first\n"
         await rig.ended(name)
         rest = b"".join([chunk.data async for chunk in chunks])
@@ -150,7 +150,7 @@ async def test_events_tell_what_happens_to_this_hosts_containers(rig: Rig) -> No
 
 
 async def test_events_tell_a_lack_of_memory(rig: Rig) -> None:
-    async with aclosing(rig.engine.events()) as events:  # type: ignore[type-var]
+    async with aclosing(rig.engine.events()) as events:
         await anext(events)
         name = await rig.run(None, command=("tail", "/dev/zero"), memory_bytes=16 * 2**20)
         actions = []

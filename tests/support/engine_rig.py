@@ -94,7 +94,7 @@ class Rig:
     async def output(self, name: str, *, follow: bool = False) -> dict[Stream, bytes]:
         """Return all that a container wrote, by stream."""
         parts: dict[Stream, list[bytes]] = {stream: [] for stream in Stream}
-        async with aclosing(self.engine.logs(name, follow=follow)) as chunks:  # type: ignore[type-var]
+        async with aclosing(self.engine.logs(name, follow=follow)) as chunks:
             async for chunk in chunks:
                 parts[chunk.stream].append(chunk.data)
         return {stream: b"".join(data) for stream, data in parts.items()}

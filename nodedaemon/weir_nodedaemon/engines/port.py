@@ -6,7 +6,7 @@ the caller observes again and assumes nothing.
 """
 
 import datetime as dt
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -200,11 +200,14 @@ class ContainerEngine(Protocol):
         """Move a container to these cores; an ended one is left as it is."""
         ...
 
-    def logs(self, name: str, *, follow: bool = False) -> AsyncIterator[LogChunk]:
-        """Yield the container's output from its beginning; with follow until it ends."""
+    def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
+        """Yield the container's output from its beginning; with follow until it ends.
+
+        Closing the iterator (``aclosing``) or cancelling its reader closes the connection.
+        """
         ...
 
-    def events(self) -> AsyncIterator[EngineEvent]:
+    def events(self) -> AsyncGenerator[EngineEvent, None]:
         """Yield events of this host's containers until the engine's stream ends or fails.
 
         The first one has the action ``""``: what happened before it is not told, so look at all.
