@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 
 from weir_nodedaemon.engines.docker_engine import DockerEngine
-from weir_nodedaemon.engines.port import ContainerSpec, EngineUnavailableError
+from weir_nodedaemon.engines.port import (
+    ContainerSpec,
+    ContainerState,
+    EngineUnavailableError,
+    ImagePullError,
+)
 
 DEADLINE = 0.4
 SPEC = ContainerSpec(name="weir-u-1", image="busybox", labels={})
@@ -54,7 +59,13 @@ async def docker_that(answers: Answer | None, folder: Path) -> AsyncIterator[Doc
 
     path = folder / "docker.sock"
     server = await asyncio.start_unix_server(serve, path)
-    engine = DockerEngine("h", f"unix://{path}", look_seconds=DEADLINE, act_seconds=DEADLINE)
+    engine = DockerEngine(
+        "h",
+        f"unix://{path}",
+        look_seconds=DEADLINE,
+        act_seconds=DEADLINE,
+        pull_silence_seconds=DEADLINE,
+    )
     try:
         yield engine
     finally:
@@ -103,9 +114,12 @@ async def test_a_docker_that_is_not_there_is_told_at_once(tmp_path: Path, name: 
     await engine.close()
 
 
+VERSION = json_answer({"ApiVersion": "1.41", "Version": "20.10"})
+
+
 async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     async def version(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(json_answer({"ApiVersion": "1.41", "Version": "20.10"}))
+        writer.write(VERSION)
 
     engine = DockerEngine("h", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(EngineUnavailableError):
@@ -113,6 +127,54 @@ async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     async with docker_that(version, tmp_path):
         assert (await engine.info()).version == "20.10"
     await engine.close()
+
+
+async def test_a_pull_that_stands_still_is_no_fault_of_docker(tmp_path: Path) -> None:
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        if path.endswith("/version"):
+            writer.write(VERSION)
+        else:
+            await asyncio.sleep(3600)
+
+    async with docker_that(answers, tmp_path) as engine:
+        with pytest.raises(ImagePullError, match="stood still") as caught:
+            await engine.pull("127.0.0.1:9/none:1")
+        assert not caught.value.permanent
+
+
+async def test_one_container_with_a_broken_log_does_not_hide_the_others(tmp_path: Path) -> None:
+    def container(id: str, code: int) -> dict[str, object]:
+        return {
+            "Id": id,
+            "Name": f"/weir-{id}-1",
+            "State": {"Status": "exited", "ExitCode": code},
+            "Config": {"Labels": {"weir.dev/host": "h"}},
+            "HostConfig": {},
+        }
+
+    listed = [
+        {"Id": "a", "State": "exited", "Names": ["/weir-a-1"]},
+        {"Id": "b", "State": "exited", "Names": ["/weir-b-1"]},
+        {"Id": "c", "State": "dead", "Names": ["/weir-c-1"], "Labels": {"weir.dev/host": "h"}},
+    ]
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        known = {
+            "/version": VERSION,
+            "/v1.41/containers/json": json_answer(listed),
+            "/v1.41/containers/a/json": json_answer(container("a", 127)),
+            "/v1.41/containers/b/json": json_answer(container("b", 0)),
+        }
+        refusal = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n"
+        writer.write(known.get(path.partition("?")[0], refusal))
+
+    async with docker_that(answers, tmp_path) as engine:
+        observed = await engine.observe()
+    assert {name: (seen.state, seen.exit_code) for name, seen in observed.items()} == {
+        "weir-a-1": (ContainerState.EXITED, 127),
+        "weir-b-1": (ContainerState.EXITED, 0),
+        "weir-c-1": (ContainerState.REMOVING, None),
+    }
 
 
 async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> None:
@@ -126,7 +188,7 @@ async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> 
 
     async def answers(path: str, writer: asyncio.StreamWriter) -> None:
         if path.endswith("/version"):
-            writer.write(json_answer({"ApiVersion": "1.41", "Version": "20.10"}))
+            writer.write(VERSION)
         elif path.endswith("/json"):
             writer.write(json_answer(container))
         else:

@@ -43,7 +43,6 @@ T = TypeVar("T")
 
 _LOOK_THREADS = 8
 _ACT_THREADS = 16
-_PULL_SILENCE_SECONDS = 300.0
 _CONFLICT_SECONDS = 0.05
 _INIT_EXIT_CODES = (126, 127)
 _INIT_OUTPUT_BYTES = 4096
@@ -63,6 +62,7 @@ class DockerEngine:
         *,
         look_seconds: float = 15.0,
         act_seconds: float = 60.0,
+        pull_silence_seconds: float = 300.0,
     ) -> None:
         """Connect at the first call.
 
@@ -71,10 +71,12 @@ class DockerEngine:
             base_url: ``unix://<path>`` or ``tcp://<address>:<port>``.
             look_seconds: deadline of calls that only read.
             act_seconds: deadline of calls that change a container.
+            pull_silence_seconds: longest time that a pull may make no progress.
         """
         self._host_name = host_name
         self._look = Lane(base_url, "look", _LOOK_THREADS, look_seconds)
         self._act = Lane(base_url, "act", _ACT_THREADS, act_seconds)
+        self._pull_silence_seconds = pull_silence_seconds
         self._streams = StreamClient(base_url)
         self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
         self._unstarted: set[str] = set()  # made here and never started: no need to look first
@@ -123,8 +125,8 @@ class DockerEngine:
                     "/images/create",
                     params={"fromImage": repository, "tag": tag},
                     headers={"X-Registry-Auth": header} if header else None,
-                    answer_seconds=_PULL_SILENCE_SECONDS,
-                    silence_seconds=_PULL_SILENCE_SECONDS,
+                    answer_seconds=self._pull_silence_seconds,
+                    silence_seconds=self._pull_silence_seconds,
                 ) as pieces,
                 aclosing(json_lines(pieces)) as messages,
             ):
@@ -132,6 +134,9 @@ class DockerEngine:
                     if "error" in message:
                         words = str(message["error"])
                         raise ImagePullError(words, permanent=pull_is_hopeless(words))
+        except EngineUnavailableError as exc:
+            await self.info()  # it may be Docker that is away, not the registry
+            raise ImagePullError(f"the pull stood still: {exc}", permanent=False) from exc
         except RefusedError as exc:
             hopeless = pull_is_hopeless(str(exc), exc.status)
             raise ImagePullError(str(exc), permanent=hopeless) from exc
@@ -215,14 +220,20 @@ class DockerEngine:
             )
         finally:
             self._updates += 1
-            self._settled.clear()
+            settled = self._settled.items()
+            self._settled = {id: seen for id, seen in settled if seen.name != name}
 
     async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
         """Yield the container's output from its beginning; with follow until it ends."""
         await self._known(name)
-        async with aclosing(self._logs(name, follow=follow)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        try:
+            async with aclosing(self._logs(name, follow=follow)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except RefusedError as exc:
+            if exc.status in (404, 409):
+                raise ContainerGoneError(str(exc)) from exc
+            raise _unavailable(exc) from exc
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         """Yield events of this host's containers, after a first one that says: look at all."""
@@ -239,7 +250,7 @@ class DockerEngine:
                     if event is not None:
                         yield event
         except RefusedError as exc:
-            raise EngineUnavailableError(str(exc)) from exc
+            raise _unavailable(exc) from exc
 
     async def usage(self, name: str) -> ContainerUsage | None:
         """Return what a running container has used; None when it does not run."""
@@ -312,6 +323,8 @@ class DockerEngine:
 
     async def _refresh(self, listed: Mapping[str, Any]) -> ObservedContainer | None:
         """Return the container of an entry of Docker's list, asking only when it changed."""
+        if docker_objects.STATES.get(listed["State"]) is ContainerState.REMOVING:
+            return docker_objects.half_removed(listed)
         known = self._settled.get(listed["Id"])
         if known is not None and known.state is docker_objects.STATES.get(listed["State"]):
             return known
@@ -341,24 +354,18 @@ class DockerEngine:
                     output += chunk.data
                     if len(output) > _INIT_OUTPUT_BYTES:
                         break
-        except ContainerGoneError:
-            return ""
+        except RefusedError:
+            return ""  # one container whose log is broken must not hide all the others
         return docker_objects.init_failure(output)
 
     async def _logs(self, name: str, *, follow: bool) -> AsyncGenerator[LogChunk, None]:
         decoder = FrameDecoder()
         params = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
-        try:
-            async with self._stream(
-                "GET", f"/containers/{quote(name, safe='')}/logs", params=params
-            ) as pieces:
-                async for piece in pieces:
-                    for chunk in decoder.feed(piece):
-                        yield chunk
-        except RefusedError as exc:
-            if exc.status in (404, 409):
-                raise ContainerGoneError(str(exc)) from exc
-            raise EngineUnavailableError(str(exc)) from exc
+        path = f"/containers/{quote(name, safe='')}/logs"
+        async with self._stream("GET", path, params=params) as pieces:
+            async for piece in pieces:
+                for chunk in decoder.feed(piece):
+                    yield chunk
 
     @asynccontextmanager
     async def _stream(

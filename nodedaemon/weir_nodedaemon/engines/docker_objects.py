@@ -130,6 +130,21 @@ def observed(container: Mapping[str, Any]) -> ObservedContainer:
     )
 
 
+def half_removed(listed: Mapping[str, Any]) -> ObservedContainer | None:
+    """Return our view of an entry of Docker's list that is going away; None: it has no name.
+
+    Docker may fail to show such a container in detail.
+    """
+    names = listed.get("Names") or ()
+    if not names:
+        return None
+    return ObservedContainer(
+        name=names[0].removeprefix("/"),
+        labels=listed.get("Labels") or {},
+        state=ContainerState.REMOVING,
+    )
+
+
 def _start_error(words: str) -> str:
     """Return why a start failed for good; what may pass leaves a container to start again."""
     return "" if may_pass(words) else words

@@ -18,7 +18,7 @@ from weir_nodedaemon.engines.docker_refusals import RefusedError
 from weir_nodedaemon.engines.port import EngineUnavailableError
 
 _UNIX = "unix://"
-_READ_BYTES = 1 << 17  # what is read ahead of the reader, per stream
+_READ_BYTES = 1 << 16  # what is read ahead of the reader, per stream
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 
 
