@@ -118,10 +118,22 @@ def _start(state: State, runner: Runner) -> None:
     claim_network(state)
     config = _root(state) / "daemon.json"
     write_file(config, json.dumps(_config(state), indent=1) + "\n")
-    runner.ensure(Program(_PROGRAM, (binary, f"--config-file={config}"), stop_grace_seconds=30))
+    runner.ensure(Program(_PROGRAM, _argv(state, binary, config), stop_grace_seconds=30))
     host = _own_host(state)
     took = wait_for(runner, _PROGRAM, lambda: answers(host), _READY_SECONDS)
     say(f"dockerd is ready at {host} ({took:.1f} s)")
+
+
+def _argv(state: State, binary: str, config: Path) -> tuple[str, ...]:
+    """Return the command line that starts dockerd whatever became of the last one.
+
+    It takes its own pid file, and the one of its containerd, at their word, even when the process
+    is a zombie or, after a reboot, somebody else's. We know better: one supervisor starts it, and
+    its containerd dies with it.
+    """
+    stale = (_root(state) / "dockerd.pid", _root(state) / "exec" / "containerd" / "containerd.pid")
+    script = 'rm -f "$1" "$2" && shift 2 && exec "$@"'
+    return ("sh", "-c", script, "dockerd", *map(str, stale), binary, f"--config-file={config}")
 
 
 def _config(state: State) -> dict[str, object]:

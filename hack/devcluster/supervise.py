@@ -36,10 +36,16 @@ class Program:
     env: dict[str, str] = field(default_factory=dict)
     stop_grace_seconds: int = 15
 
-    @property
-    def tied_argv(self) -> tuple[str, ...]:
-        """The command line with which the process dies when the one that started it dies."""
-        return ("setpriv", "--pdeathsig", "KILL", "--", *self.argv)
+    def argv_tied_to(self, parent: int) -> tuple[str, ...]:
+        """Return the command line with which the process dies when its parent dies.
+
+        Args:
+            parent: process id of who starts it. The shell looks whether it is still there, because
+                it may have died before the kernel knew that its death matters.
+        """
+        started_by_parent = '[ "$PPID" = "$0" ] && exec "$@"'
+        tie = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", started_by_parent, str(parent))
+        return (*tie, *self.argv)
 
 
 class Runner(Protocol):
@@ -138,7 +144,10 @@ class Supervisor:
 
     def ensure(self, program: Program) -> None:
         """Make the program run as described; start at once one that waits after failures."""
-        write_file(self._programs / f"{program.name}.ini", self._program_text(program))
+        pid = self.pid()
+        if pid is None:
+            raise DevClusterError("supervisord has ended.", tail(self.log, 15))
+        write_file(self._programs / f"{program.name}.ini", self._program_text(program, pid))
         self._apply_changes()
         info = next(info for info in self.infos() if info["name"] == program.name)
         if info["statename"] not in ("RUNNING", "STARTING"):
@@ -214,11 +223,11 @@ class Supervisor:
             f"[include]\nfiles={self._programs}/*.ini\n"
         ).replace("%", "%%")
 
-    def _program_text(self, program: Program) -> str:
+    def _program_text(self, program: Program, supervisor: int) -> str:
         env = ",".join(f'{name}="{value}"' for name, value in sorted(program.env.items()))
         return (
             f"[program:{program.name}]\n"
-            f"command={shlex.join(program.tied_argv)}\n"
+            f"command={shlex.join(program.argv_tied_to(supervisor))}\n"
             f"environment={env}\n"
             "autostart=true\nautorestart=true\nstartsecs=3\nstartretries=1000000\n"
             f"stopsignal=TERM\nstopwaitsecs={program.stop_grace_seconds}\n"

@@ -34,7 +34,7 @@ class Process:
             return
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.program.tied_argv,
+                self.program.argv_tied_to(os.getpid()),
                 env=os.environ | self.program.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

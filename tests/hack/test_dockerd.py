@@ -1,0 +1,100 @@
+"""A Docker daemon of an instance's own, from its start to no trace of it."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from devcluster import dockerd, image, machine
+from devcluster.state import State, wait_until_gone
+from support.process import ProcessRunner
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def runner(own_state: State) -> Iterator[ProcessRunner]:
+    """Runs that daemon."""
+    processes = ProcessRunner(own_state)
+    yield processes
+    processes.stop_all()
+    dockerd.clean_up(own_state)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _traces(state: State) -> list[str]:
+    """Return all that an instance's Docker daemon leaves on a machine while it is there."""
+    bridge = machine.bridge_name(state.id)
+    links = [line for line in _output("ip", "-o", "link").splitlines() if bridge in line]
+    registry = Path("/run/weir/docker.json")
+    subnet = ""
+    if registry.exists() and state.id in registry.read_text():
+        subnet = "claimed"
+    rules = [line for line in _output("iptables-save").splitlines() if bridge in line]
+    mounts = [
+        line for line in Path("/proc/mounts").read_text().splitlines() if str(state.root) in line
+    ]
+    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{bridge}")]
+    return [*links, *rules, *mounts, *groups, *filter(None, [subnet])]
+
+
+def test_a_killed_daemon_and_its_containers_leave_nothing(
+    own_state: State, runner: ProcessRunner
+) -> None:
+    """Even when it can no longer be asked to remove them."""
+    found = dockerd.find_or_start(own_state, runner, own=True)
+    assert found.ours
+    image.ensure_busybox(found.host)
+    client = docker.DockerClient(base_url=found.host)
+    container = client.containers.run(
+        image.BUSYBOX, ["sleep", "1000"], detach=True, ports={"80/tcp": None}
+    )
+    container.reload()
+    pid = container.attrs["State"]["Pid"]
+    before = _output("iptables-save", "-t", "nat")
+    address = container.attrs["NetworkSettings"]["IPAddress"]
+    assert address in before
+    client.close()
+    assert _traces(own_state)
+
+    runner["dockerd"].kill()
+    assert wait_until_gone({pid}, 0) == {pid}  # containers outlive their daemon
+    dockerd.clean_up(own_state)
+
+    assert not wait_until_gone({pid}, 1)
+    assert _traces(own_state) == []
+    assert address not in _output("iptables-save", "-t", "nat")
+
+
+def test_a_restarted_daemon_finds_its_containers_running(
+    own_state: State, runner: ProcessRunner
+) -> None:
+    found = dockerd.find_or_start(own_state, runner, own=True)
+    image.ensure_busybox(found.host)
+    client = docker.DockerClient(base_url=found.host)
+    container = client.containers.run(image.BUSYBOX, ["sleep", "1000"], detach=True)
+
+    runner["dockerd"].kill()
+    again = dockerd.find_or_start(own_state, runner)
+
+    assert again == found
+    container.reload()
+    assert container.status == "running"
+    client.close()
+
+
+def test_an_answering_daemon_is_used_and_not_ours(
+    docker_host: str, own_state: State, runner: ProcessRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_host)
+
+    found = dockerd.find_or_start(own_state, runner)
+
+    assert found == dockerd.Docker(docker_host, ours=False)
+    dockerd.clean_up(own_state)
+    assert dockerd.answers(docker_host)

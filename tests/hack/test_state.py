@@ -1,0 +1,76 @@
+"""The state directory: lock, ports, files."""
+
+import multiprocessing
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from devcluster.errors import DevClusterError
+from devcluster.state import Ports, State, locked, socket_path, write_file
+
+
+def _hold_and_remove(root: Path, held: object, go: object) -> None:
+    with locked(State(root)):
+        held.set()  # type: ignore[attr-defined]
+        go.wait(10)  # type: ignore[attr-defined]
+        shutil.rmtree(root)
+
+
+def test_who_waited_while_the_directory_was_removed_gets_a_new_one(tmp_path: Path) -> None:
+    """As when `make demo` is typed while `make down` still works."""
+    state = State(tmp_path / "state")
+    context = multiprocessing.get_context("spawn")
+    held, go = context.Event(), context.Event()
+    remover = context.Process(target=_hold_and_remove, args=(state.root, held, go))
+    remover.start()
+    assert held.wait(10)
+    go.set()
+
+    with locked(state):
+        assert state.log.is_dir()
+    remover.join()
+
+
+def test_a_port_is_remembered(tmp_path: Path) -> None:
+    state = State(tmp_path)
+
+    first = Ports(state).get("etcd")
+
+    assert Ports(state).get("etcd") == first
+    assert Ports(state).get("other") != first
+
+
+def test_a_port_that_somebody_took_is_chosen_anew(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    ports = Ports(state)
+    first = ports.get("etcd")
+    with socket.create_server(("127.0.0.1", first)):
+        ports.drop_taken()
+
+        assert ports.get("etcd") != first
+
+
+def test_the_instance_is_known_by_its_path() -> None:
+    assert State(Path("/a")).id == State(Path("/a")).id
+    assert State(Path("/a")).id != State(Path("/b")).id
+
+
+def test_too_long_a_socket_path_is_an_error_that_says_what_to_do() -> None:
+    with pytest.raises(DevClusterError, match="too long") as caught:
+        socket_path(Path("/") / ("x" * 110))
+
+    assert "WEIR_STATE_DIR" in caught.value.hint
+
+
+def test_a_file_is_written_only_when_its_text_changes(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+
+    assert write_file(path, "a")
+    assert not write_file(path, "a")
+    assert write_file(path, "b")
+
+    assert path.read_text() == "b"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
