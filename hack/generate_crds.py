@@ -37,6 +37,9 @@ RESOURCES = (task.RESOURCE, host.RESOURCE)
 OUTPUT = Path(__file__).resolve().parent.parent / "crds" / "yaml"
 HEADER = "# Generated from crds/weir_crds by hack/generate_crds.py: make generate.\n"
 
+EXACT = 2**53 - 1
+"""The API server keeps an integer's limits as floats: 2^63 - 1 becomes a negative maximum."""
+
 Schema = dict[str, Any]
 
 
@@ -160,6 +163,8 @@ def type_schema(annotation: Any, metadata: list[Any], *, defaults: bool) -> Sche
         return {"type": "boolean"}
     if annotation is int:
         limits = bounds(metadata, "imum")
+        if not -EXACT <= limits["minimum"] <= limits["maximum"] <= EXACT:
+            raise TypeError(f"a limit that is not exact as a float: {limits}")
         wide = limits["maximum"] >= 2**31 or limits["minimum"] < -(2**31)
         return {"type": "integer", "format": "int64" if wide else "int32", **limits}
     if annotation is str:

@@ -82,11 +82,8 @@ class Reason(StrEnum):
     # Host Approved
     APPROVED = "Approved"
     PENDING = "Pending"
-    # Host DockerReady, QemuReady, GPUReady, DiskPressure
+    # Host DockerReady, QemuReady
     ENGINE_READY = "EngineReady"
-    NO_GPUS = "NoGPUs"
-    DISK_FULL = "DiskFull"
-    DISK_FREE = "DiskFree"
 
 
 def get(conditions: Sequence[Mapping[str, Any]] | None, type: str) -> Condition | None:
@@ -139,8 +136,3 @@ def set_condition(
             result[index] = new
             return result
     return [*result, new]
-
-
-def remove(conditions: Sequence[Mapping[str, Any]] | None, *types: str) -> list[Condition]:
-    """Return the conditions without those types, in their order."""
-    return [dict(condition) for condition in conditions or () if condition["type"] not in types]

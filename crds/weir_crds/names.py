@@ -15,7 +15,6 @@ LABEL_ALLOW_PRIVILEGED = "weir.dev/allow-privileged"
 """On a namespace, value ``true``: host paths, host network, privileged containers are allowed."""
 
 SYSTEM_NAMESPACE = "weir-system"
-SERVICE_ACCOUNT_OPERATOR = "weir-operator"
 SERVICE_ACCOUNT_NODEDAEMON = "weir-nodedaemon"
 SERVICE_ACCOUNT_READER = "weir-reader"
 CLUSTER_ROLE_SECRETS = "weir-secrets"

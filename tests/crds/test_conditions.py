@@ -80,9 +80,12 @@ def test_questions_about_an_object() -> None:
     assert conditions.is_true(task, SCHEDULED)
 
 
-def test_removing_keeps_the_rest() -> None:
-    both = conditions.set_condition(
-        queued(NOON), STARTED, TRUE, Reason.CONTAINER_STARTED, "", now=NOON, observed_generation=1
-    )
-    assert [c["type"] for c in conditions.remove(both, SCHEDULED)] == ["Started"]
-    assert conditions.remove(None, SCHEDULED) == []
+def test_a_message_longer_than_the_api_takes_is_cut() -> None:
+    (condition,) = queued(NOON, "x" * (conditions.MAX_MESSAGE + 1))
+    assert condition["message"] == "x" * (conditions.MAX_MESSAGE - 1) + "…"
+    assert conditions.set_condition(
+        [condition],
+        *(SCHEDULED, FALSE, Reason.QUEUED, "x" * (conditions.MAX_MESSAGE + 1)),
+        now=LATER,
+        observed_generation=1,
+    ) == [condition]

@@ -240,8 +240,8 @@ SYSTEM = f"system:serviceaccount:{SYSTEM_NAMESPACE}"
     ("account", "verb", "resource", "allowed"),
     [
         ("weir-operator", "list", "tasks.weir.dev", True),
-        ("weir-operator", "watch", "customresourcedefinitions.apiextensions.k8s.io", True),
-        ("weir-operator", "create", "events", True),
+        ("weir-operator", "watch", "hosts.weir.dev", True),
+        ("weir-operator", "delete", "hosts.weir.dev", False),
         ("weir-operator", "get", "secrets", False),
         ("weir-operator", "create", "tasks.weir.dev", False),
         ("weir-operator", "get", "tasks.weir.dev/log", False),
@@ -252,6 +252,7 @@ SYSTEM = f"system:serviceaccount:{SYSTEM_NAMESPACE}"
         ("weir-nodedaemon", "get", "configmaps", False),
         ("weir-nodedaemon", "get", "nodes", False),
         ("weir-reader", "get", "tasks.weir.dev/log", True),
+        ("weir-reader", "get", "hosts.weir.dev/stats", True),
         ("weir-reader", "get", "tasks.weir.dev", False),
         ("weir-reader", "get", "pods", False),
     ],
