@@ -54,6 +54,10 @@ class Holdings:
             self._assumed[name] = claim
         return refusal
 
+    def is_assumed(self, name: str) -> bool:
+        """Tell whether a start under way holds something."""
+        return name in self._assumed
+
     def release(self, name: str) -> bool:
         """Give back what a start assumed; False when there was nothing."""
         return self._assumed.pop(name, None) is not None

@@ -67,16 +67,16 @@ class TaskReconciler:
         """
         task = self._store.get(key)
         if task is None:
-            self._forget(key)
+            await self._forget(key)
             return None
         status = task["status"]
         run = RunID(task["metadata"]["uid"], status["runID"])
         if status.get("finishedAt"):
-            self._forget(key)
+            await self._forget(key)
             if names.container_name(*run) not in self._observations.containers:
                 return None
         elif self._active.get(key) != run:
-            self._forget(key)
+            await self._forget(key)
             self._active[key] = run
         try:
             return await self._step(task, run)
@@ -186,7 +186,7 @@ class TaskReconciler:
             metrics.END_TOLD_SECONDS.observe(max(0.0, took))
         logger.info("ended task=%s reason=%s code=%s", run.key, verdict.reason, verdict.exit_code)
         await self._remove(run)
-        self._forget(run.key)
+        await self._forget(run.key)
 
     async def _discard(self, run: Run) -> None:
         """Remove the container of a Task whose end is told; keep its output."""
@@ -210,8 +210,13 @@ class TaskReconciler:
             logger.error("output is lost task=%s container=%s: %s", run.key, run.name, exc)  # noqa: TRY400
             return LogSummary(0, 0, truncated=True)
 
-    def _forget(self, key: Key) -> None:
-        """Drop what was kept for a Task that has ended or gone."""
-        id = self._active.pop(key, None)
-        if id is not None:
-            self._starter.settle(id)
+    async def _forget(self, key: Key) -> None:
+        """Drop what was kept for a Task that has ended, gone, or begun another run."""
+        id = self._active.get(key)
+        if id is None:
+            return
+        if self._starter.is_starting(id):
+            # Its container may run by now: only when that is seen may the assumption go.
+            await self._observations.look_at(names.container_name(*id))
+        self._starter.settle(id)
+        del self._active[key]

@@ -166,6 +166,10 @@ class Starter:
             raise
         return Outcome(started=True)
 
+    def is_starting(self, id: RunID) -> bool:
+        """Tell whether a start of this run has been assumed and not been settled."""
+        return self._holdings.is_assumed(names.container_name(*id))
+
     def settle(self, id: RunID) -> None:
         """Take note that no start of this run is under way; doing it twice is no error."""
         self._pulls.leave(id)
