@@ -44,8 +44,9 @@ def node_daemon(
     identities: Identities,
     ports: Ports,
     log_level: str = "info",
+    arguments: tuple[str, ...] = (),
 ) -> Component:
-    """Describe the daemon of one host, whose state is kept in ``folder``."""
+    """Describe the daemon of one host, whose state is kept in ``folder``; see its ``--help``."""
     name = daemon_program(host)
     metrics = f"127.0.0.1:{ports.get(f'{name}-metrics')}"
     argv = [
@@ -63,6 +64,7 @@ def node_daemon(
         argv.append(f"--cpus={share.cpu_list}")
     if share.memory_mib is not None:
         argv.append(f"--memory={share.memory_mib}Mi")
+    argv += arguments
     return Component(Program(name, tuple(argv), _env(), stop_grace_seconds=20), metrics)
 
 
