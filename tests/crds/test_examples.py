@@ -33,7 +33,7 @@ def test_the_api_server_takes_it_and_takes_it_again(example: Path, cluster: Clus
     for obj in tasks(example):
         name, namespace = obj["metadata"]["name"], obj["metadata"]["namespace"]
         assert name in cluster.kubectl("get", "wt", name, "-n", namespace, "-o", "name")
-    cluster.kubectl("delete", "--wait=false", "-f", str(example))
+    cluster.kubectl("delete", "--timeout=60s", "-f", str(example))
 
 
 def test_its_task_is_what_the_model_expects(example: Path) -> None:
