@@ -105,6 +105,7 @@ class Api:
         label_selector: str | None = None,
         resource_version: str | None = None,
         *,
+        transform: Callable[[Object], Object] | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> ObjectList:
         """Return all objects of a kind, in one namespace or in all.
@@ -115,6 +116,8 @@ class Api:
             field_selector: such as ``status.nodeName=n1``.
             label_selector: such as ``weir.dev/host=n1``.
             resource_version: None: a consistent list. Else one at least as new as this.
+            transform: what to keep of each object, so that never more than a page is in memory
+                whole; it must keep the metadata.
             deadline_seconds: for each page of 500 objects.
         """
         query = _selectors(field_selector, label_selector)
@@ -135,7 +138,8 @@ class Api:
                 query.pop("limit", None)
                 query.pop("continue", None)
                 continue
-            items += page.get("items") or ()
+            found = page.get("items") or ()
+            items += map(transform, found) if transform is not None else found
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return ObjectList(items, metadata["resourceVersion"])

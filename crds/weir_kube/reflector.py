@@ -37,6 +37,7 @@ class Reflector:
         label_selector: str | None = None,
         on_change: Callable[[Key], None] | None = None,
         on_sync: Callable[[], None] | None = None,
+        transform: Callable[[Object], Object] | None = None,
     ) -> None:
         """Prepare; ``run`` does it.
 
@@ -50,6 +51,8 @@ class Reflector:
             on_change: called with the key of what was added, changed or is gone, after the store
                 has it. It only enqueues.
             on_sync: called after each full list, after its ``on_change`` calls.
+            transform: what to keep of each object; it must keep the metadata. The replies to our
+                own writes do not come this way.
         """
         self.kind = kind
         self.store = store if store is not None else Store(accepts=selection(field_selector))
@@ -57,6 +60,7 @@ class Reflector:
         self._namespace = namespace
         self._field_selector = field_selector
         self._label_selector = label_selector
+        self._transform = transform
         self._on_change = on_change
         self._on_sync = on_sync
         self._resume: str | None = None  # the version that the watch has reached
@@ -106,7 +110,11 @@ class Reflector:
 
     async def _list(self, cause: str) -> str:
         listed = await self._api.list(
-            self.kind, self._namespace, self._field_selector, self._label_selector
+            self.kind,
+            self._namespace,
+            self._field_selector,
+            self._label_selector,
+            transform=self._transform,
         )
         REFLECTOR_LISTS.labels(self.kind.kind, cause).inc()
         changed = self.store.replace(listed.items, listed.resource_version)
@@ -137,7 +145,8 @@ class Reflector:
                     version = obj["metadata"]["resourceVersion"]
                     key = None
                     if event_type != "BOOKMARK":
-                        key = self.store.apply(event_type, obj)
+                        kept = obj if self._transform is None else self._transform(obj)
+                        key = self.store.apply(event_type, kept)
                     self.store.advance(version)
                     self._resume = version
                     if key is not None:

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
 from weir_kube.reflector import Reflector
-from weir_kube.store import Key, Store, key_of
+from weir_kube.store import Key, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.cores import Holdings, HostShare
@@ -33,12 +32,12 @@ from weir_nodedaemon.pulls import Pulls
 from weir_nodedaemon.reconcile import TaskReconciler
 from weir_nodedaemon.records import RecordStore
 from weir_nodedaemon.starting import Starter, Wake
-from weir_nodedaemon.sweep import INDEX_UID, Sweep, uids_of
+from weir_nodedaemon.sweep import Sweep
+from weir_nodedaemon.tasks import TaskStore, has_ended, trimmed
 from weir_nodedaemon.telling import Teller
 
 logger = logging.getLogger(__name__)
 
-INDEX_ACTIVE = "active"
 _WORKERS = 16
 # A host has few keys that fail at a time, and what they have to tell is waited for.
 _MAX_BACKOFF_SECONDS = 5.0
@@ -53,11 +52,6 @@ class Periods:
     engine_retry: float = 2.0
     health: float = 0.5
     log_sweep: float = 5.0
-
-
-def active_index(task: dict[str, Any]) -> list[bool]:
-    """Index the Tasks whose end is not told yet."""
-    return [] if (task.get("status") or {}).get("finishedAt") else [True]
 
 
 class Agent:
@@ -75,7 +69,7 @@ class Agent:
         logs: LogStore,
         state_dir: Path,
         log_limit_bytes: int,
-        tasks: Store,
+        tasks: TaskStore,
         periods: Periods | None = None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
@@ -108,14 +102,13 @@ class Agent:
         self.queue: WorkQueue[Key] = WorkQueue("tasks", max_backoff=_MAX_BACKOFF_SECONDS)
         self._host_queue: WorkQueue[Key] = WorkQueue("host", max_backoff=_MAX_BACKOFF_SECONDS)
         self.store = tasks
-        tasks.add_index(INDEX_UID, uids_of)
-        tasks.add_index(INDEX_ACTIVE, active_index)
         self._tasks = Reflector(
             api,
             TASK,
             store=tasks,
             field_selector=f"status.nodeName={facts.name}",
             on_change=self._task_changed,
+            transform=trimmed,
         )
         self._hosts = Reflector(
             api,
@@ -230,13 +223,13 @@ class Agent:
             self._resync_now.set()
             return
         uid, _, _run = event.name.removeprefix("weir-").rpartition("-")
-        tasks = self.store.by_index(INDEX_UID, uid)
-        for task in tasks:
-            self.queue.add(key_of(task))
-            if event.action in ("create", "start") and not active_index(task):
-                self._resync_now.set()  # a call past its deadline took effect after all
-        if not tasks:
+        task = self.store.of_uid(uid)
+        if task is None:
             self._sweep.queue.add(event.name)
+            return
+        self.queue.add(key_of(task))
+        if event.action in ("create", "start") and has_ended(task):
+            self._resync_now.set()  # a call past its deadline took effect after all
 
     def _engine_answers(self, state: EngineState) -> None:
         if state == self._engine_state:
@@ -249,8 +242,8 @@ class Agent:
             self._add_active()
 
     def _add_active(self) -> None:
-        for task in self.store.by_index(INDEX_ACTIVE, True):
-            self.queue.add(key_of(task))
+        for key in self.store.active_keys():
+            self.queue.add(key)
 
     # -- loops ------------------------------------------------------------------------------
 
@@ -302,7 +295,8 @@ class Agent:
         self._add_active()
         for name in containers:
             uid, _, _run = name.removeprefix("weir-").rpartition("-")
-            for task in self.store.by_index(INDEX_UID, uid):
+            task = self.store.of_uid(uid)
+            if task is not None:
                 self.queue.add(key_of(task))
         self._sweep.look()
         self._task_gone.set()
@@ -339,8 +333,7 @@ class Agent:
         while True:
             await asyncio.sleep(self._periods.health)
             if self.is_watching and not watching:
-                for task in self.store.by_index(INDEX_ACTIVE, True):
-                    key = key_of(task)
+                for key in self.store.active_keys():
                     if self.queue.failures(key):
                         self.queue.add(key)
                 self._sweep.look()

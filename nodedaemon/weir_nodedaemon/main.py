@@ -17,8 +17,6 @@ from weir_kube.connect import connect
 from weir_kube.http import HealthServer
 from weir_kube.lease import Heartbeat
 from weir_kube.logging import setup_logging
-from weir_kube.reflector import selection
-from weir_kube.store import Store
 from weir_nodedaemon import machine, settings
 from weir_nodedaemon.agent import Agent
 from weir_nodedaemon.capacity.capacity import capacity
@@ -30,6 +28,7 @@ from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
 from weir_nodedaemon.settings import Settings
+from weir_nodedaemon.tasks import TaskStore
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ async def serve(chosen: Settings) -> None:
         logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
-        tasks = Store(accepts=selection(f"status.nodeName={chosen.host_name}"))
+        tasks = TaskStore(chosen.host_name)
         server = DaemonServer(
             api,
             tasks,

@@ -8,33 +8,25 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.errors import NotFoundError
-from weir_kube.store import Store
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import ContainerEngine, ContainerState, ObservedContainer
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.observations import Observations
 from weir_nodedaemon.records import RecordStore
+from weir_nodedaemon.tasks import TaskStore
 
 logger = logging.getLogger(__name__)
-
-INDEX_UID = "uid"
 
 _LOOK_AGAIN_SECONDS = 5.0
 _KILL_AGAIN_SECONDS = 2.0
 _TOLD_ELSEWHERE_SECONDS = 3600.0
-
-
-def uids_of(task: Mapping[str, Any]) -> list[str]:
-    """Index Tasks by uid."""
-    return [task["metadata"]["uid"]]
 
 
 class Sweep:
@@ -45,7 +37,7 @@ class Sweep:
         *,
         host: str,
         api: Api,
-        store: Store,
+        store: TaskStore,
         engine: ContainerEngine,
         observations: Observations,
         records: RecordStore,
@@ -109,7 +101,7 @@ class Sweep:
         stored = await asyncio.to_thread(self._logs.uids)
         alive = {container.labels.get(names.LABEL_UID) for container in self._containers()}
         for uid in sorted((stored | records.keys()) - alive):
-            if self._store.by_index(INDEX_UID, uid):
+            if self._store.of_uid(uid) is not None:
                 continue
             record = records.get(uid)
             if record is not None and await self._lives_elsewhere(
@@ -127,10 +119,8 @@ class Sweep:
         labels = container.labels
         if labels.get(names.LABEL_KIND) != TASK.kind:
             return True  # not ours to judge
-        return any(
-            str(task["status"].get("runID")) == labels.get(names.LABEL_RUN)
-            for task in self._store.by_index(INDEX_UID, labels.get(names.LABEL_UID, ""))
-        )
+        task = self._store.of_uid(labels.get(names.LABEL_UID, ""))
+        return task is not None and str(task["status"].get("runID")) == labels.get(names.LABEL_RUN)
 
     async def _is_orphan(self, container: ObservedContainer) -> bool:
         """Ask the API server; what it says is final: runID only grows, and uids never return."""

@@ -5,10 +5,10 @@ import base64
 from typing import Any
 
 import pytest
+
 from support.aio import until
 from support.daemon_rig import HOST_NAME, NAMESPACE, Rig
 from support.tasks import BUSYBOX
-
 from weir_crds.kinds import HOST, TASK
 from weir_kube.kinds import CONFIGMAP, SECRET
 from weir_nodedaemon.engines.port import ContainerState
@@ -56,7 +56,7 @@ async def test_a_finished_task_is_never_written_again_not_even_by_a_new_agent(ri
     await rig.quiet()
 
 
-# (case, spec, conditions, facts)
+# case, spec, what conditions say, other fields of status
 ENDS: list[tuple[str, dict[str, Any], dict[str, tuple[str, str]], dict[str, Any]]] = [
     (
         "missing program",

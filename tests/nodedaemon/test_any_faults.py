@@ -9,13 +9,19 @@ from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+
 from support.aio import until
 from support.daemon_rig import Jittery, Rig
-
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
 
-PROGRAMS = ["exit 0", "exit 3", "sleep 0.01; exit 4", "sleep 0.05", "trap '' TERM; sleep 0.1; exit 5"]
+PROGRAMS = [
+    "exit 0",
+    "exit 3",
+    "sleep 0.01; exit 4",
+    "sleep 0.05",
+    "trap '' TERM; sleep 0.1; exit 5",
+]
 CODES = [0, 3, 4, 0, 5]
 CORES: list[tuple[int, ...]] = [(), (0,), (1,), (0, 1)]
 STEPS = [

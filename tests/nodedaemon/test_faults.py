@@ -1,10 +1,9 @@
-"""The agent is killed, the engine and the API server go away: nothing is lost, nothing runs twice."""
+"""The agent, the engine, the API server go away: nothing is lost, nothing runs twice."""
 
 import asyncio
 
 from support.aio import until
 from support.daemon_rig import Rig
-
 from weir_crds.kinds import TASK
 from weir_kube.errors import ApiUnavailableError
 from weir_nodedaemon.engines.port import ContainerState

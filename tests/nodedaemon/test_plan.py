@@ -46,7 +46,7 @@ TERMED = replace(
 )
 OVERDUE = replace(TERMED, stop_deadline=NOW)
 
-# (case, spec, status, container's state, record, what to do, when to look again)
+# case, spec, status, state of the container, record, what to do, when to look again
 Case = tuple[str, dict[str, Any], dict[str, Any], str | None, RunRecord, Act, float | None]
 CASES: list[Case] = [
     ("bound: start it", {}, {}, None, FRESH, Act.START, None),
@@ -127,7 +127,9 @@ def test_a_clock_that_jumped_back_does_not_keep_a_start_untold() -> None:
 
 
 def test_a_stop_is_noted_with_reason_and_deadline() -> None:
-    found = plan(spec(timeoutSeconds=60, stopGraceSeconds=3), STARTED, container("running"), FRESH, NOW)
+    found = plan(
+        spec(timeoutSeconds=60, stopGraceSeconds=3), STARTED, container("running"), FRESH, NOW
+    )
 
     assert found.record.stop_reason is StopReason.TIMED_OUT
     assert found.record.stop_deadline == NOW + 3 * SECOND

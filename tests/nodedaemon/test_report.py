@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weir_crds.conditions import MAX_MESSAGE
+from weir_crds.conditions import MAX_MESSAGE, Reason
 from weir_crds.task import TaskStatus
 from weir_kube.status import status_patch
 from weir_nodedaemon import report
@@ -60,7 +60,7 @@ def conditions(obj: dict[str, Any]) -> dict[str, tuple[str, str]]:
     return {c["type"]: (c["status"], c["reason"]) for c in obj["status"]["conditions"]}
 
 
-# (case, container, note, spec, reason, signal)
+# case, container, note, spec, reason, signal
 Case = tuple[str, ObservedContainer, RunRecord, dict[str, Any], str, int | None]
 VERDICTS: list[Case] = [
     ("success", exited(0), note(), {}, "Completed", None),
@@ -163,8 +163,8 @@ def test_every_report_made_twice_changes_nothing() -> None:
     later = NOW + dt.timedelta(seconds=5)
     running = ObservedContainer("weir-u-1", {}, ContainerState.RUNNING, started_at=STARTED_AT)
     reports = [
-        lambda obj, now: report.not_started_changes(obj, "PullingImage", "pulling x", now),
-        lambda obj, now: report.held_changes(obj, now),
+        lambda obj, now: report.not_started_changes(obj, Reason.PULLING_IMAGE, "pulls x", now),
+        report.held_changes,
         lambda obj, now: report.running_changes(obj, running, now),
     ]
     for make in reports:
@@ -173,7 +173,7 @@ def test_every_report_made_twice_changes_nothing() -> None:
 
 
 def test_a_long_message_is_cut_and_has_one_line() -> None:
-    changes = report.not_started_changes(task(), "ImagePullFailed", "a\nb " * 10_000, NOW)  # type: ignore[arg-type]
+    changes = report.not_started_changes(task(), Reason.IMAGE_PULL_FAILED, "a\nb " * 10_000, NOW)
 
     message = changes["conditions"][-1]["message"]
     assert len(message) <= MAX_MESSAGE

@@ -1,11 +1,9 @@
 """A node daemon's agent over a fake engine and a fake API server, to start, kill and watch."""
 
 import asyncio
-import datetime as dt
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,8 +14,7 @@ from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
 from weir_crds.phase import phase_of
 from weir_kube.api import Api
-from weir_kube.reflector import selection
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object
 from weir_nodedaemon.agent import Agent, Periods
 from weir_nodedaemon.capacity.capacity import Capacity
 from weir_nodedaemon.capacity.numa import NumaNode
@@ -25,6 +22,7 @@ from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import ContainerEngine, ContainerState
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.tasks import TaskStore
 
 HOST_NAME = "n1"
 NAMESPACE = "default"
@@ -97,7 +95,7 @@ class Rig:
             logs=LogStore(self.state_dir / "logs", 2**20),
             state_dir=self.state_dir,
             log_limit_bytes=2**20,
-            tasks=Store(accepts=selection(f"status.nodeName={HOST_NAME}")),
+            tasks=TaskStore(HOST_NAME),
             periods=_FAST,
         )
         self._running = asyncio.create_task(self.agent.run())

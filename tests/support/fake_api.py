@@ -113,12 +113,15 @@ class FakeApi:
         field_selector: str | None = None,
         label_selector: str | None = None,
         resource_version: str | None = None,
+        *,
+        transform: Callable[[Object], Object] | None = None,
     ) -> ObjectList:
         """As ``Api.list``."""
         await self._reach()
         accepts = selection(field_selector) or (lambda _: True)
         items = [copy.deepcopy(obj) for obj in self._of(kind).values() if accepts(obj)]
-        return ObjectList(items, str(next(self._version)))
+        kept = [transform(obj) for obj in items] if transform else items
+        return ObjectList(kept, str(next(self._version)))
 
     async def watch(
         self,
