@@ -19,13 +19,23 @@ from support.cluster import Cluster
 from support.process import ProcessRunner
 from support.weir_system import WeirSystem
 
+_STATE_PREFIX = Path("/tmp/weir-test-")
+
 
 @pytest.fixture(scope="session")
-def state() -> Iterator[State]:
-    """A state directory of this test run: short, because unix sockets are made in it."""
-    folder = State(Path(tempfile.mkdtemp(prefix="weir-test-", dir="/tmp")))
+def state(request: pytest.FixtureRequest) -> Iterator[State]:
+    """A state directory of this test run: short, because unix sockets are made in it.
+
+    After a failure the logs of all processes are kept in ``.pytest_cache/weir-logs``.
+    """
+    dockerd.sweep(_STATE_PREFIX)
+    folder = State(Path(tempfile.mkdtemp(prefix=str(_STATE_PREFIX))))
     with locked(folder):
         yield folder
+        kept = request.config.rootpath / ".pytest_cache" / "weir-logs"
+        shutil.rmtree(kept, ignore_errors=True)
+        if request.session.testsfailed:
+            shutil.copytree(folder.log, kept)
         shutil.rmtree(folder.root)
 
 

@@ -12,7 +12,7 @@ from devcluster.processes import ProcessRunner
 from devcluster.rest import Rest
 from devcluster.state import Ports, State, write_file
 
-_READ_VERBS = ("GET", "LIST", "WATCH")
+READ_VERBS = ("GET", "LIST", "WATCH")
 
 
 class Cluster:
@@ -71,27 +71,27 @@ class Cluster:
         """Run kubectl as administrator; a failure raises with what it said."""
         return manifests.kubectl(self.plane, self.admin_kubeconfig, *arguments)
 
-    def writes(self, group: str | None = None) -> int:
-        """Return how many requests were no reads, since the API server's start.
-
-        Args:
-            group: only those to this API group; None: to all.
-        """
+    def writes(self, group: str) -> int:
+        """Return how many requests to an API group were no reads, since the API server's start."""
         return sum(
             count
-            for (of_group, _, _), count in self.writes_by_resource().items()
-            if group in (None, of_group)
+            for (of_group, _, verb), count in self.requests().items()
+            if of_group == group and verb not in READ_VERBS
         )
 
-    def writes_by_resource(self) -> Counter[tuple[str, str, str]]:
-        """Return how many requests were no reads, by group, resource/subresource and verb."""
+    def requests(self) -> Counter[tuple[str, str, str]]:
+        """Return how many requests were answered since the API server's start.
+
+        Returns:
+            Counts by group, resource/subresource and verb.
+        """
         text = self.admin.request("GET", "/metrics", timeout_seconds=30).decode()
         counts: Counter[tuple[str, str, str]] = Counter()
         for line in text.splitlines():
             if not line.startswith("apiserver_request_total{"):
                 continue
             label = dict(re.findall(r'(\w+)="([^"]*)"', line))
-            if label["verb"] not in _READ_VERBS and label["resource"]:
+            if label["resource"]:
                 resource = "/".join(filter(None, (label["resource"], label["subresource"])))
                 count = int(float(line.rsplit(" ", 1)[1]))
                 counts[label["group"], resource, label["verb"]] += count

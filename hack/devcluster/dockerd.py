@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,11 +15,12 @@ from urllib.parse import urlsplit
 from devcluster.console import say
 from devcluster.errors import DevClusterError
 from devcluster.machine import bridge_name, claim_network, release_network
-from devcluster.state import State, read_json, socket_path, wait_until_gone, write_file
+from devcluster.state import State, is_locked, read_json, socket_path, wait_until_gone, write_file
 from devcluster.supervise import Program, Runner, wait_for
 
 _SYSTEM_SOCKET = "unix:///var/run/docker.sock"
 _READY_SECONDS = 60.0
+_SURELY_HELD_SECONDS = 60.0
 _PROGRAM = "dockerd"
 
 
@@ -94,6 +96,21 @@ def clean_up(state: State) -> None:
         subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
     release_network(state)
     shutil.rmtree(_root(state), ignore_errors=True)
+
+
+def sweep(prefix: Path) -> None:
+    """Remove what is left of instances whose runs were killed.
+
+    Args:
+        prefix: how the paths of their state directories begin. Those that somebody holds, or that
+            are too new to be held already, are left alone.
+    """
+    for root in prefix.parent.glob(f"{prefix.name}*"):
+        old = time.time() - root.stat().st_mtime > _SURELY_HELD_SECONDS
+        if old and os.access(root, os.W_OK) and not is_locked(root):
+            for choice in (*root.glob("docker.json"), *root.glob("*/docker.json")):
+                clean_up(State(choice.parent))
+            shutil.rmtree(root)
 
 
 def _answering(excluding: str) -> str | None:

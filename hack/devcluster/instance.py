@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from shlex import quote
 
 from devcluster import binaries, components, dockerd, image, leftovers, manifests
 from devcluster.components import Component
@@ -160,12 +161,12 @@ def _write_env(state: State, plane: ControlPlane, docker: dockerd.Docker) -> Non
         link = state.bin / name
         link.unlink(missing_ok=True)
         link.symlink_to(program)
-    own_docker = f"export DOCKER_HOST='{docker.host}'\n" if docker.ours else ""
+    own_docker = f"export DOCKER_HOST={quote(docker.host)}\n" if docker.ours else ""
     write_file(
         state.env,
         "# To be sourced: kubectl, kubectl weir and docker then speak to this instance.\n"
-        f"export KUBECONFIG='{state.kubeconfig}'\n"
-        f"export WEIR_API='{plane.server}'\n"
+        f"export KUBECONFIG={quote(str(state.kubeconfig))}\n"
+        f"export WEIR_API={plane.server}\n"
         f"{own_docker}"
         f'case ":$PATH:" in *":{state.bin}:"*) ;; *) export PATH=\'{state.bin}\':"$PATH" ;; esac\n',
     )

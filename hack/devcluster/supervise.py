@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from devcluster.console import ticker
 from devcluster.errors import DevClusterError
 from devcluster.state import State, socket_path, wait_until_gone, write_file
 
@@ -67,12 +68,15 @@ def wait_for(
         DevClusterError: it was not at the deadline; the hint holds the end of its log.
     """
     started = time.monotonic()
-    while not ready():
-        if time.monotonic() - started > deadline_seconds:
-            raise DevClusterError(
-                f"{name} is not ready after {deadline_seconds:.0f} s.", runner.log_tail(name)
-            )
-        time.sleep(0.1)
+    with ticker() as line:
+        while not ready():
+            took = time.monotonic() - started
+            if took > deadline_seconds:
+                raise DevClusterError(
+                    f"{name} is not ready after {deadline_seconds:.0f} s.", runner.log_tail(name)
+                )
+            line.show(f"waiting for {name}, {took:.0f} s")
+            time.sleep(0.1)
     return time.monotonic() - started
 
 
@@ -220,7 +224,7 @@ class Supervisor:
             f"[unix_http_server]\nfile={self._socket}\nchmod=0700\n"
             "[rpcinterface:supervisor]\n"
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n"
-            f"[include]\nfiles={self._programs}/*.ini\n"
+            f"[include]\nfiles={self._programs.name}/*.ini\n"
         ).replace("%", "%%")
 
     def _program_text(self, program: Program, supervisor: int) -> str:

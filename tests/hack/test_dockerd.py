@@ -1,6 +1,8 @@
 """A Docker daemon of an instance's own, from its start to no trace of it."""
 
+import os
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import docker
 import pytest
 
 from devcluster import dockerd, image, machine
-from devcluster.state import State, wait_until_gone
+from devcluster.state import State, locked_directory, wait_until_gone
 from support.process import ProcessRunner
 
 pytestmark = pytest.mark.docker
@@ -98,3 +100,21 @@ def test_an_answering_daemon_is_used_and_not_ours(
     assert found == dockerd.Docker(docker_host, ours=False)
     dockerd.clean_up(own_state)
     assert dockerd.answers(docker_host)
+
+
+def test_a_sweep_removes_what_nobody_holds(own_state: State) -> None:
+    """As of a test run that was killed, while another one goes on."""
+    long_ago = time.time() - 3600
+    for name in ("run-left", "run-held", "run-new", "other"):
+        (own_state.root / name).mkdir()
+        if name != "run-new":
+            os.utime(own_state.root / name, (long_ago, long_ago))
+
+    held = own_state.root / "run-held"
+    with locked_directory(held):
+        os.utime(held, (long_ago, long_ago))
+        dockerd.sweep(own_state.root / "run-")
+
+    left = {path.name for path in own_state.root.iterdir()}
+    assert {"run-held", "run-new", "other"} <= left
+    assert "run-left" not in left
