@@ -10,6 +10,7 @@ from typing import Any, cast
 from support.aio import until
 from support.fake_api import FakeApi
 from support.tasks import BUSYBOX, task
+from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
 from weir_crds.phase import phase_of
@@ -108,6 +109,18 @@ class Rig:
             running.cancel()
             with suppress(asyncio.CancelledError):
                 await running
+
+    async def failure(self) -> str:
+        """Start an agent that shall end by itself, and return what it said."""
+        self.start()
+        assert self._running is not None
+        running, self._running = self._running, None
+        try:
+            async with asyncio.timeout(5):
+                await running
+        except* WeirError as group:
+            said = [str(exc) for exc in group.exceptions]
+        return said[0]
 
     def bind(self, name: str, *, cpus: tuple[int, ...] = (), run: int = 1, **spec: Any) -> Key:
         """Create a Task that is bound to this host already."""
