@@ -1,25 +1,171 @@
-"""An HTTP proxy before the API server.
+"""An HTTP proxy before the API server, which knows lists and watches.
 
 It listens in plain HTTP on loopback and passes the caller's token on.
 """
 
+import asyncio
+import json
+import re
 import ssl
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 from aiohttp import web
 
-from support.http_proxy import Answer, HttpProxy, Rule, status_object
+from support.http_proxy import Answer, HttpProxy, Pieces, Rule, status_object
 
-__all__ = ["Answer", "ApiProxy", "Rule", "status_object"]
+__all__ = ["Answer", "ApiProxy", "Call", "Rule", "call_of", "status_object"]
+
+_PATH = re.compile(
+    r"/(?:api|apis/(?P<group>[^/]+))/[^/]+"
+    r"(?:/namespaces/(?P<namespace>[^/]+)(?=/))?"
+    r"/(?P<resource>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>[^/]+))?)?"
+)
+_VERBS = {"POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks of the API server; empty strings where it says nothing."""
+
+    verb: str
+    resource: str = ""
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+    @property
+    def is_write(self) -> bool:
+        """Tell whether it may change something."""
+        return self.verb in _VERBS.values()
+
+
+def call_of(request: web.Request) -> Call:
+    """Return what a request asks for; of a path outside of the resources only the verb."""
+    found = _PATH.fullmatch(request.path)
+    verb = _VERBS.get(request.method, "get")
+    if found is None:
+        return Call(verb)
+    if verb == "get" and not found["name"]:
+        verb = "watch" if request.query.get("watch") in ("1", "true") else "list"
+    parts = (found[part] or "" for part in ("resource", "namespace", "name", "subresource"))
+    return Call(verb, *parts)
 
 
 class ApiProxy(HttpProxy):
-    """Forwards requests to the API server at ``server``, unless a rule answers them."""
+    """Forwards requests to the API server at ``server``, unless a rule answers them.
+
+    Attributes:
+        drop_every: each so-many-th event of the watches gets lost on its way; 0: none.
+        watch_seconds: end watches after so long, whatever was asked for; None: as asked for.
+    """
 
     def __init__(self, server: str, ca: Path) -> None:
         super().__init__(server)
         self._ssl = ssl.create_default_context(cafile=str(ca))
+        self._expired: asyncio.Event | None = None
+        self._versions: dict[str, list[str]] = {}
+        self._events = 0
+        self.drop_every = 0
+        self.watch_seconds: int | None = None
+        self.dropped: list[str] = []
+
+    async def __aenter__(self) -> Self:
+        self._expired = asyncio.Event()
+        return await super().__aenter__()
+
+    def expire_watches(self) -> None:
+        """End all open watches with the event 410, as when they are too far behind."""
+        assert self._expired is not None
+        self._expired.set()
+        self._expired = asyncio.Event()
+
+    def stale_lists(self, times: int, resource: str) -> None:
+        """Answer the next lists of a resource as they were when it was last listed, or earlier."""
+        left = times
+
+        async def rule(request: web.Request) -> Answer:
+            nonlocal left
+            call = call_of(request)
+            known = self._versions.get(resource)
+            if call.verb != "list" or call.resource != resource or left <= 0 or not known:
+                return None
+            left -= 1
+            exact = {"resourceVersion": known[0], "resourceVersionMatch": "Exact"}
+            return await self.forward(request, query={**request.query, **exact})
+
+        self.add_rule(rule)
+
+    async def forward(
+        self,
+        request: web.Request,
+        *,
+        query: Mapping[str, str] | None = None,
+        through: Callable[[Pieces], Pieces] | None = None,
+    ) -> web.StreamResponse:
+        """Pass a request on, and its answer back as it comes."""
+        call = call_of(request)
+        if call.verb == "watch":
+            through = self._events_of
+            if self.watch_seconds is not None:
+                query = {**request.query, "timeoutSeconds": str(self.watch_seconds)}
+        elif call.verb == "list":
+            through = partial(self._list_of, call.resource)
+        return await super().forward(request, query=query, through=through)
+
+    async def _list_of(self, resource: str, pieces: Pieces) -> Pieces:
+        """Remember which version a list showed."""
+        body = b""
+        async for piece in pieces:
+            body += piece
+            yield piece
+        with suppress(ValueError, KeyError):
+            known = self._versions.setdefault(resource, [])
+            known.append(json.loads(body)["metadata"]["resourceVersion"])
+            del known[:-2]
+
+    async def _events_of(self, pieces: Pieces) -> Pieces:
+        """Yield the lines of a watch, without those that get lost, until it expires."""
+        expired = self._expired
+        assert expired is not None
+        end = asyncio.create_task(expired.wait())
+        lines = _lines(pieces)
+        following: asyncio.Task[bytes] | None = None
+        try:
+            while True:
+                following = asyncio.ensure_future(anext(lines))
+                await asyncio.wait({end, following}, return_when=asyncio.FIRST_COMPLETED)
+                if not following.done():
+                    gone = status_object(410, "Expired", "too old resource version")
+                    yield json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n"
+                    return
+                try:
+                    line = following.result()
+                except StopAsyncIteration:
+                    return
+                if not self._gets_lost(line):
+                    yield line
+        finally:
+            end.cancel()
+            if following is not None:
+                following.cancel()
+                with suppress(asyncio.CancelledError, StopAsyncIteration, aiohttp.ClientError):
+                    await following
+            await lines.aclose()
+
+    def _gets_lost(self, line: bytes) -> bool:
+        if not self.drop_every or b'"BOOKMARK"' in line[:40]:
+            return False
+        self._events += 1
+        if self._events % self.drop_every:
+            return False
+        self.dropped.append(line[:300].decode(errors="replace"))
+        return True
 
     def _connector(self) -> aiohttp.BaseConnector:
         return aiohttp.TCPConnector(ssl=self._ssl, limit=0)
@@ -27,3 +173,27 @@ class ApiProxy(HttpProxy):
     async def _listen(self, runner: web.AppRunner) -> str:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+
+async def _lines(pieces: Pieces) -> AsyncGenerator[bytes, None]:
+    rest = b""
+    async for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+    if rest:
+        yield rest
+
+
+def when(*verbs: str, resource: str = "", name: str = "") -> Callable[[web.Request], bool]:
+    """Return whether a request has one of these verbs (``write``: any that changes something)."""
+
+    def holds(request: web.Request) -> bool:
+        call = call_of(request)
+        return (
+            (not verbs or call.verb in verbs or ("write" in verbs and call.is_write))
+            and resource in ("", call.resource)
+            and name in ("", call.name)
+        )
+
+    return holds

@@ -6,9 +6,12 @@ from collections import Counter
 from typing import Any
 
 import docker
+import requests
 
 HOST_LABEL = "weir.dev/host"
 UID_LABEL = "weir.dev/uid"
+RUN_LABEL = "weir.dev/run"
+POOL_LABEL = "weir.dev/cpu-pool"
 
 
 class Containers:
@@ -43,64 +46,109 @@ class Containers:
 
 
 class Watcher:
-    """Follows Docker's events while it is entered; read it after that.
+    """Follows Docker's events while it is entered, past a Docker's end, too; read it after that.
 
     Attributes:
         starts: how often a container of a Task (by uid) was started.
+        runs: how often a container was started, by uid and runID.
         cpusets: the cores of a Task's container, comma separated, as it was created.
+        shared: of cores that are one Task's alone, those that another had at the same time.
         most_at_once: the largest number of containers that ran at the same time.
     """
 
     def __init__(self, docker_host: str, hosts: frozenset[str]) -> None:
         self.starts: Counter[str] = Counter()
+        self.runs: Counter[tuple[str, int]] = Counter()
         self.cpusets: dict[str, str] = {}
+        self.shared: list[str] = []
         self.most_at_once = 0
-        self._running: set[str] = set()
+        self._running: dict[str, set[int]] = {}  # with the cores that are theirs alone
+        self._own_cores: dict[str, set[int]] = {}
+        self._seen: set[tuple[int, str, str]] = set()
         self._hosts = hosts
         self._client = docker.DockerClient(base_url=docker_host, timeout=60)
+        self._closed = False
         self._failure: Exception | None = None
 
     def __enter__(self) -> "Watcher":
-        self._events = self._client.events(
-            decode=True, filters={"type": "container", "label": HOST_LABEL}
-        )
+        self._listen(since=None)
         self._thread = threading.Thread(target=self._follow, name="watcher", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         time.sleep(0.2)  # let the events of what has just ended arrive
+        self._closed = True
         self._events.close()
         self._thread.join(10)
         self._client.close()
         if self._failure is not None:
             raise self._failure
 
+    def _listen(self, since: int | None) -> None:
+        self._events = self._client.events(
+            decode=True, since=since, filters={"type": "container", "label": HOST_LABEL}
+        )
+
     def _follow(self) -> None:
-        try:
-            for event in self._events:
-                self._see(event)
-        except Exception as exc:
-            self._failure = exc
+        since = time.time()
+        while not self._closed:
+            try:
+                for event in self._events:
+                    since = event["timeNano"] / 1e9
+                    self._see(event)
+            except (OSError, docker.errors.DockerException, requests.RequestException):
+                pass  # it was killed
+            except Exception as exc:
+                self._failure = exc
+                return
+            while not self._closed:
+                time.sleep(0.02)
+                try:
+                    self._listen(int(since))
+                    self._forget_ended()
+                    break
+                except (OSError, docker.errors.DockerException, requests.RequestException):
+                    continue
+
+    def _forget_ended(self) -> None:
+        """Drop from what runs what ended while nobody could tell."""
+        alive = {one["Id"] for one in self._client.api.containers()}
+        self._running = {one: cores for one, cores in self._running.items() if one in alive}
 
     def _see(self, event: dict[str, Any]) -> None:
         labels = event["Actor"]["Attributes"]
         if labels.get(HOST_LABEL) not in self._hosts:
             return
         uid, container = labels[UID_LABEL], event["Actor"]["ID"]
+        seen = (event["timeNano"], container, event["Action"])
+        if seen in self._seen:
+            return
+        self._seen.add(seen)
         match event["Action"]:
             case "create":
                 try:
-                    seen = self._client.api.inspect_container(container)
+                    created = self._client.api.inspect_container(container)
                 except docker.errors.NotFound:
                     return
-                self.cpusets[uid] = ",".join(map(str, cores(seen["HostConfig"]["CpusetCpus"])))
+                found = cores(created["HostConfig"]["CpusetCpus"])
+                self.cpusets[uid] = ",".join(map(str, found))
+                if labels.get(POOL_LABEL) == "exclusive":
+                    self._own_cores[container] = set(found)
             case "start":
-                self.starts[uid] += 1
-                self._running.add(container)
-                self.most_at_once = max(self.most_at_once, len(self._running))
+                self._started(uid, int(labels[RUN_LABEL]), container)
             case "die":
-                self._running.discard(container)
+                self._running.pop(container, None)
+
+    def _started(self, uid: str, run: int, container: str) -> None:
+        self.starts[uid] += 1
+        self.runs[uid, run] += 1
+        mine = self._own_cores.get(container, set())
+        for other, theirs in self._running.items():
+            if mine & theirs:
+                self.shared.append(f"{container[:12]} and {other[:12]}: {mine & theirs}")
+        self._running[container] = mine
+        self.most_at_once = max(self.most_at_once, len(self._running))
 
 
 def cores(cpuset: str) -> list[int]:

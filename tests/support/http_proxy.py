@@ -5,11 +5,13 @@ say before what it stands, ``faults`` what can go wrong.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import aiohttp
+import yarl
 from aiohttp import web
 
 Answer = web.StreamResponse | None
@@ -134,9 +136,8 @@ class HttpProxy:
         self,
         request: web.Request,
         *,
-        query: dict[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
         through: Callable[[Pieces], Pieces] | None = None,
-        answered: Callable[[], None] | None = None,
     ) -> web.StreamResponse:
         """Pass a request on, and its answer back as it comes.
 
@@ -144,22 +145,9 @@ class HttpProxy:
             request: as it came.
             query: in place of its own.
             through: what becomes of the answer's body on its way.
-            answered: called when the server has answered, before anything of it is passed on.
         """
-        assert self._upstream is not None
-        headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP}
-        data = await request.read() if request.can_read_body else None
-        url = request.rel_url.with_query(query).raw_path_qs if query else request.raw_path
         try:
-            async with self._upstream.request(
-                request.method,
-                f"{self._server}{url}",
-                headers=headers,
-                data=data,
-                timeout=aiohttp.ClientTimeout(total=None),
-            ) as upstream:
-                if answered is not None:
-                    answered()
+            async with self._sent(request, query) as upstream:
                 answer = web.StreamResponse(status=upstream.status)
                 for key, value in upstream.headers.items():
                     if key.lower() not in _HOP:
@@ -173,17 +161,31 @@ class HttpProxy:
         except (aiohttp.ClientError, ConnectionError):
             hang_up(request)
 
-    async def swallow(self, request: web.Request) -> NoReturn:
-        """Let the server do what was asked, and lose the answer."""
+    async def perform(self, request: web.Request) -> None:
+        """Let the server do what is asked, whatever it answers, and whoever waits for that."""
+
+        async def work() -> None:
+            with suppress(aiohttp.ClientError, ConnectionError):
+                async with self._sent(request) as upstream:
+                    await upstream.read()
+
+        await asyncio.shield(asyncio.ensure_future(work()))
+
+    @asynccontextmanager
+    async def _sent(
+        self, request: web.Request, query: Mapping[str, str] | None = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._upstream is not None
         headers = {key: value for key, value in request.headers.items() if key.lower() not in _HOP}
-        data = await request.read() if request.can_read_body else None
-        url = f"{self._server}{request.raw_path}"
+        url = request.rel_url.with_query(query).raw_path_qs if query else request.raw_path
         async with self._upstream.request(
-            request.method, url, headers=headers, data=data
+            request.method,
+            yarl.URL(f"{self._server}{url}", encoded=True),
+            headers=headers,
+            data=await request.read() if request.can_read_body else None,
+            timeout=aiohttp.ClientTimeout(total=None),
         ) as upstream:
-            await upstream.read()
-        hang_up(request)
+            yield upstream
 
 
 def abort(request: web.Request) -> None:

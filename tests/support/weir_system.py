@@ -11,6 +11,7 @@ from typing import Any
 from devcluster import components
 from devcluster.components import Component
 from devcluster.hosts import Share
+from devcluster.identities import Identities
 from devcluster.rest import MERGE_PATCH, Rest, RestError
 from support.cluster import Cluster
 from support.containers import Containers, Watcher
@@ -27,13 +28,22 @@ class WeirSystem:
     Components go by ``operator``, ``daemon`` (of the first host) and ``daemon-<n>`` (from 1).
     """
 
-    def __init__(self, cluster: Cluster, docker_host: str, shares: list[Share]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        docker_host: str,
+        shares: list[Share],
+        *,
+        identities: Identities | None = None,
+        docker_of_daemons: str | None = None,
+    ) -> None:
         self.cluster = cluster
+        identities = identities or cluster.identities
         run = uuid.uuid4().hex[:6]
         self.hosts = [f"{run}-{number}" for number in range(1, len(shares) + 1)]
         self._containers = Containers(docker_host, self.hosts)
         self._components: dict[str, Component] = {
-            "operator": components.operator(cluster.identities, cluster.ports, log_level="debug")
+            "operator": components.operator(identities, cluster.ports, log_level="debug")
         }
         for number, (host, share) in enumerate(zip(self.hosts, shares, strict=True), start=1):
             folder = cluster.state.root / "hosts" / host
@@ -41,9 +51,9 @@ class WeirSystem:
             self._components[f"daemon-{number}"] = components.node_daemon(
                 host,
                 share,
-                docker_host=docker_host,
+                docker_host=docker_of_daemons or docker_host,
                 folder=folder,
-                identities=cluster.identities,
+                identities=identities,
                 ports=cluster.ports,
                 log_level="debug",
             )
@@ -87,6 +97,11 @@ class WeirSystem:
     def process(self, component: str) -> Process:
         """Return the process of a component."""
         return self._processes[self._name(component)]
+
+    def log_tail(self, component: str, lines: int = 15) -> str:
+        """Return the end of a component's log."""
+        program = self._components[self._name(component)].program
+        return self.cluster.runner.log_tail(program.name, lines)
 
     def close(self) -> None:
         """Stop all, and remove the containers that are left."""
@@ -203,12 +218,9 @@ class WeirSystem:
         rest = Rest(f"http://{self._components[name].health}")
         eventually(
             lambda: rest.answers("/readyz"),
-            lambda: f"{name} is ready; {self._log_tail(name)}",
+            lambda: f"{name} is ready; {self.log_tail(name)}",
             _READY_SECONDS,
         )
-
-    def _log_tail(self, name: str) -> str:
-        return self.cluster.runner.log_tail(self._components[name].program.name)
 
     def _host_ready(self, host: str) -> bool:
         try:

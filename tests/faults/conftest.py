@@ -1,0 +1,72 @@
+"""A Weir of this package's own, where everything may be killed: control plane, Docker, parts."""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from devcluster import dockerd, image
+from devcluster.hosts import Share
+from devcluster.state import State, locked
+from support.cluster import Cluster
+from support.faulty_system import FaultySystem
+from support.process import ProcessRunner
+
+
+@pytest.fixture(scope="package")
+def world() -> Iterator[Cluster]:
+    """A real API server with CRDs, roles and policies, and nothing that acts on them."""
+    state = State(Path(tempfile.mkdtemp(prefix="weir-f-", dir="/tmp")))
+    with locked(state):
+        runner = ProcessRunner(state)
+        started = Cluster(state, runner)
+        try:
+            started.start()
+            yield started
+        finally:
+            runner.stop_all()
+            dockerd.clean_up(state)
+            shutil.rmtree(state.root)
+
+
+@pytest.fixture(scope="package")
+def own_docker(world: Cluster) -> str:
+    """URL of a Docker daemon that may be killed: its containers live on (live-restore)."""
+    host = dockerd.find_or_start(world.state, world.runner, own=True).host
+    image.ensure_busybox(host)
+    return host
+
+
+@pytest.fixture(scope="package")
+def system_processes(world: Cluster, own_docker: str) -> Iterator[FaultySystem]:
+    """Weir with one host of two cores, and a proxy before every server."""
+    two_cores = Share(tuple(sorted(os.sched_getaffinity(0))[:2]), memory_mib=None)
+    system = FaultySystem(world, own_docker, two_cores)
+    yield system
+    system.close()
+
+
+@pytest.fixture
+def system(system_processes: FaultySystem) -> Iterator[FaultySystem]:
+    """The whole of Weir without any fault, every part running, no work left."""
+    system_processes.heal()
+    system_processes.start_all()
+    system_processes.wait_no_containers()
+    yield system_processes
+    system_processes.heal()
+    for component in ("operator", "daemon"):
+        sys.stderr.write(
+            system_processes.log_tail(component, 40)
+        )  # pytest shows it after a failure
+
+
+@pytest.fixture
+def faulty_namespace(world: Cluster) -> Iterator[str]:
+    """A fresh namespace of that Weir, where host paths may be mounted."""
+    name = world.create_namespace({"weir.dev/allow-privileged": "true"})
+    yield name
+    world.delete_namespace(name)

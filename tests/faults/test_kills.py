@@ -1,0 +1,81 @@
+"""kill -9 at random moments of a run of forty Tasks: each reaches exactly one right end."""
+
+import random
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from support.faulty_system import FaultySystem
+from support.polling import eventually
+from support.process import Process
+from support.seeds import seeded
+from support.tasks import condition, task
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+TASKS = 40
+KILLS = 10
+# How long to wait before the next kill: some come while the victim still starts.
+NEXT_KILL_SECONDS = {
+    "operator": (0.2, 3.0),
+    "daemon": (0.2, 3.0),
+    "kube-apiserver": (0.5, 5.0),
+    "dockerd": (0.5, 4.0),
+}
+
+
+@pytest.mark.parametrize("victim", NEXT_KILL_SECONDS)
+def test_ten_kills_in_a_run_of_forty_tasks(
+    system: FaultySystem, faulty_namespace: str, tmp_path: Path, victim: str
+) -> None:
+    """No Task is lost, none runs twice, every verdict is the true one, and nothing is left."""
+    chance = seeded(f"kills of {victim}")
+    process = _process(system, victim)
+    with system.watch_containers() as watcher:
+        for number in range(TASKS):
+            system.create(_witnessed(number, faulty_namespace, tmp_path, chance))
+        for number in range(KILLS):
+            time.sleep(chance.uniform(*NEXT_KILL_SECONDS[victim]))
+            process.kill()
+            time.sleep(chance.uniform(0, 1))
+            process.start()
+        system.start_all()
+        ended = [system.wait_finished(faulty_namespace, f"t-{n}", 180) for n in range(TASKS)]
+        system.wait_no_containers()
+
+    for number, seen in enumerate(ended):
+        code = _code(number)
+        assert seen["status"].get("exitCode") == code, seen
+        reason = "NonZeroExit" if code else "Completed"
+        assert condition(seen, "Succeeded")["reason"] == reason, seen
+        assert seen["status"]["runID"] == 1
+        assert (tmp_path / str(number)).read_text() == "ran\n", f"t-{number}: {seen['status']}"
+    assert watcher.runs == Counter({(seen["metadata"]["uid"], 1): 1 for seen in ended})
+    assert watcher.shared == []
+
+
+def _process(system: FaultySystem, victim: str) -> Process:
+    if victim in ("operator", "daemon"):
+        return system.process(victim)
+    return system.cluster.runner[victim]
+
+
+def _code(number: int) -> int:
+    return number % 4
+
+
+def _witnessed(
+    number: int, namespace: str, folder: Path, chance: random.Random
+) -> dict[str, object]:
+    """Return a Task whose every run adds a line to a file of the host."""
+    seconds = chance.uniform(0.1, 2.0)
+    script = f"echo ran >> /witness/{number}; echo out; sleep {seconds:.2f}; exit {_code(number)}"
+    return task(
+        f"t-{number}",
+        namespace,
+        command=["sh", "-c", script],
+        resources={"cpu": 0 if number % 8 == 0 else 1},
+        mounts=[{"hostPath": str(folder), "mountPath": "/witness"}],
+    )

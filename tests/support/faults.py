@@ -1,0 +1,139 @@
+"""What can go wrong between a component and a server it uses, as rules for a proxy before it.
+
+Each function makes one rule, tells the proxy, and returns it, so that it can be taken back.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from support.http_proxy import Answer, HttpProxy, Rule, hang_up
+
+When = Callable[[web.Request], bool]
+
+
+def anything(_: web.Request) -> bool:
+    """Hold for every request."""
+    return True
+
+
+def refuse(proxy: HttpProxy, when: When = anything, times: int = 1) -> Rule:
+    """Cut the connection of the next requests before the server sees them."""
+
+    async def act(request: web.Request) -> Answer:
+        hang_up(request)
+
+    return _limited(proxy, when, times, act)
+
+
+def lose_answer(proxy: HttpProxy, when: When = anything, times: int = 1) -> Rule:
+    """Let the server do what the next requests ask, and cut the connection before its answer."""
+
+    async def act(request: web.Request) -> Answer:
+        await proxy.perform(request)
+        hang_up(request)
+
+    return _limited(proxy, when, times, act)
+
+
+def drop(proxy: HttpProxy, when: When = anything, times: int = 1) -> Rule:
+    """Never answer the next requests: neither the server nor the caller hears anything more."""
+
+    async def act(request: web.Request) -> Answer:
+        await asyncio.Event().wait()
+        return None
+
+    return _limited(proxy, when, times, act)
+
+
+def delay(proxy: HttpProxy, seconds: float, when: When = anything) -> Rule:
+    """Pass each request on only after so long."""
+
+    async def rule(request: web.Request) -> Answer:
+        if when(request):
+            await asyncio.sleep(seconds)
+        return None
+
+    proxy.add_rule(rule)
+    return rule
+
+
+@dataclass
+class CrashPoint:
+    """The moment right after one write: what is to happen then, and whether it has come.
+
+    Attributes:
+        number: which of the matching writes, from 1.
+        answered: whether the caller hears the answer before.
+    """
+
+    proxy: HttpProxy
+    when: When
+    number: int
+    act: Callable[[], None]
+    answered: bool
+    seen: list[str] = field(default_factory=list)
+    _rule: Rule | None = None
+
+    @property
+    def reached(self) -> bool:
+        """Tell whether it has come."""
+        return len(self.seen) >= self.number
+
+    def take_back(self) -> None:
+        """Let it not come any more."""
+        if self._rule is not None:
+            self.proxy.remove_rule(self._rule)
+
+    async def rule(self, request: web.Request) -> Answer:
+        """Count a request, and act when it is the one."""
+        if self.reached or not self.when(request):
+            return None
+        self.seen.append(f"{request.method} {request.path}")
+        if not self.reached:
+            return None
+        if self.answered:
+            answer = await self.proxy.forward(request)
+            await answer.write_eof()
+            await asyncio.sleep(0.001)  # the caller has it, and perhaps begins with what follows
+            self.act()
+            return answer
+        await self.proxy.perform(request)
+        self.act()
+        return hang_up(request)
+
+
+def crash_after(
+    proxy: HttpProxy, number: int, when: When, act: Callable[[], None], *, answered: bool
+) -> CrashPoint:
+    """Call ``act`` right after the n-th request that ``when`` holds for has taken effect.
+
+    Args:
+        proxy: before the server.
+        number: of the request, from 1.
+        when: which requests are counted.
+        act: kills the component that sends them.
+        answered: whether it hears the answer before.
+    """
+    point = CrashPoint(proxy, when, number, act, answered)
+    point._rule = point.rule
+    proxy.add_rule(point._rule)
+    return point
+
+
+def _limited(proxy: HttpProxy, when: When, times: int, act: Callable[[web.Request], Any]) -> Rule:
+    left = times
+
+    async def rule(request: web.Request) -> Answer:
+        nonlocal left
+        if left <= 0 or not when(request):
+            return None
+        left -= 1
+        answer: Answer = await act(request)
+        return answer
+
+    proxy.add_rule(rule)
+    return rule
