@@ -70,12 +70,8 @@ class Controller:
         )
         self._wanted: set[Kind] = set()
         self._resync_now = asyncio.Event()
-        self._primed = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether the caches are full, so that decisions are made."""
-        return self._primed
+        self.primed = asyncio.Event()
+        """Set when the caches are full, so that decisions are made."""
 
     def took_event(self, kind: Kind, event_type: str | None, obj: Object) -> None:
         """Take one watch event of kopf: cache it and have its key looked at, nothing more.
@@ -105,7 +101,7 @@ class Controller:
             self._observe(self.scheduler.observe_host, host.name)
         for task in sorted(tasks.keys()):
             self._observe(self.scheduler.observe_task, task)
-        self._primed = True
+        self.primed.set()
         logger.info("caches are full tasks=%d hosts=%d", len(tasks), len(hosts))
 
     async def run(self) -> NoReturn:

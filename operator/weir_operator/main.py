@@ -6,7 +6,7 @@ import logging
 import random
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any
 
 import kopf
@@ -72,48 +72,50 @@ class Process:
             await connect(self._settings.kubeconfig, user_agent="weir-operator") as api,
         ):
             logger.info("health and metrics on port=%d", health.port)
-            elector = self._elector = LeaseElector(
-                api, self._settings.system_namespace, LEASE_NAME, self._settings.identity
-            )
-            work = asyncio.create_task(self._lead(api, elector), name="work")
-            stop = asyncio.create_task(self._stop.wait(), name="stop")
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
-            stopped = self._stop.is_set()
-            self._stage = "stopping"
-            metrics.LEADER.set(0)
-            await _cancel(work)
-            await elector.release()
-            stop.cancel()
-        return 0 if stopped else 1
+            stop = asyncio.create_task(self._stop.wait(), name="stop signal")
+            await self._lead(api, stop)
+        return 0 if stop.done() else 1
 
     def _check_ready(self) -> bool | str:
         if self._stage == "standby":
             return True
-        if self._controller is None or not self._controller.is_ready:
+        if self._controller is None or not self._controller.primed.is_set():
             return self._stage
         if self._elector is None or not self._elector.is_held:
             return "the Lease is not held"
         return True
 
-    async def _lead(self, api: Api, elector: LeaseElector) -> None:
-        """Wait for the Lease, then work until anything ends."""
+    async def _lead(self, api: Api, stop: asyncio.Task[bool]) -> None:
+        """Wait for the Lease, then work until anything ends.
+
+        At the end the deciding stops first, then the Lease goes, and kopf, which is slow to stop,
+        last: whoever waits for the Lease need not wait for kopf.
+        """
+        elector = self._elector = LeaseElector(
+            api, self._settings.system_namespace, LEASE_NAME, self._settings.identity
+        )
         self._stage = "standby"
-        await elector.acquire()
+        if not await _first(stop, elector.acquire()):
+            return
         metrics.LEADER.set(1)
         self._stage = "filling the caches"
         controller = self._controller = Controller(api, self._settings)
+        deciding = asyncio.create_task(_decide(elector, controller), name="deciding")
+        watching = asyncio.create_task(self._watch(api, controller), name="watching")
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(elector.hold(), name="lease")
-                await controller.prime()
-                self._stage = "leading"
-                group.create_task(controller.run(), name="controller")
-                group.create_task(self._run_kopf(api, controller), name="kopf")
-        except* WeirError as failed:
-            for exc in failed.exceptions:
-                logger.error("stopping: %s: %s", type(exc).__name__, exc)  # noqa: TRY400
-        except* Exception:
-            logger.exception("stopping")
+            await asyncio.wait({stop, deciding, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stage = "stopping"
+            metrics.LEADER.set(0)
+            await _end(deciding)
+            await elector.release()
+            await _end(watching)
+
+    async def _watch(self, api: Api, controller: Controller) -> None:
+        """Run kopf once the caches are full."""
+        await controller.primed.wait()
+        self._stage = "leading"
+        await self._run_kopf(api, controller)
 
     async def _run_kopf(self, api: Api, controller: Controller) -> None:
         """Run kopf; it should never return, so whatever makes it do so is an error."""
@@ -185,13 +187,43 @@ def _registry(api: Api, controller: Controller) -> kopf.OperatorRegistry:
     return registry
 
 
-async def _cancel(task: asyncio.Task[None]) -> None:
+async def _decide(elector: LeaseElector, controller: Controller) -> None:
+    """Decide and act for as long as the Lease is held."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(elector.hold(), name="lease")
+        await controller.prime()
+        group.create_task(controller.run(), name="controller")
+
+
+async def _first(stop: asyncio.Task[bool], work: Coroutine[Any, Any, None]) -> bool:
+    """Do the work unless ``stop`` comes first; tell whether it was done."""
+    task = asyncio.create_task(work)
+    await asyncio.wait({stop, task}, return_when=asyncio.FIRST_COMPLETED)
+    if not task.done():
+        await _end(task)
+        return False
+    await task
+    return True
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """End a task that may have ended by itself, and log why it did."""
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=_CLEANUP_SECONDS)
     if not done:
         logger.warning("%s did not stop within %.0f s", task.get_name(), _CLEANUP_SECONDS)
     elif not task.cancelled() and (exc := task.exception()) is not None:
-        logger.error("%s failed", task.get_name(), exc_info=exc)
+        _log_end(task.get_name(), exc)
+
+
+def _log_end(what: str, exc: BaseException) -> None:
+    if isinstance(exc, BaseExceptionGroup):
+        for inner in exc.exceptions:
+            _log_end(what, inner)
+    elif isinstance(exc, WeirError):
+        logger.error("%s ended: %s: %s", what, exc.reason, exc)
+    else:
+        logger.error("%s failed", what, exc_info=exc)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from devcluster.state import State, locked
 from support.cluster import Cluster
 from support.operator_process import OperatorProcess
 from support.process import ProcessRunner
+from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
 from weir_kube.connect import connect
 
@@ -39,9 +40,19 @@ async def api(world: Cluster) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-def operator(world: Cluster) -> Iterator[OperatorProcess]:
+def nursery(world: Cluster) -> Iterator[str]:
+    """A fresh namespace; afterwards there are no Tasks in it and no Hosts at all."""
+    name = world.create_namespace()
+    yield name
+    world.admin.request("DELETE", TASK.path(name))
+    world.admin.request("DELETE", HOST.path())
+    world.delete_namespace(name)
+
+
+@pytest.fixture
+def operator(world: Cluster, nursery: str) -> Iterator[OperatorProcess]:
     """An operator that leads, with its own account and roles."""
-    process = OperatorProcess(world)
+    process = OperatorProcess(world, "--identity=first")
     process.start()
     process.wait_ready()
     yield process

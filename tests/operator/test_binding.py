@@ -1,43 +1,117 @@
-"""Tasks are bound to hosts, on a real API server."""
+"""Tasks are bound to hosts, on a real API server, whatever happens to it and to the operator."""
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import pytest
+
+from support.aio import until, until_async
 from support.cluster import Cluster
 from support.madeup import create_host, create_tasks, numa_capacity, tasks_in
+from support.madeup_daemon import Daemons, Witness
 from support.operator_process import OperatorProcess
 from support.tasks import condition, task
-from weir_crds.kinds import HOST
+from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
+from weir_kube.store import Object
 
 
-async def until(look: Callable[[], Awaitable[Any]], what: str, seconds: float = 8) -> Any:
-    """Return the first true result of ``look``."""
-    deadline = time.monotonic() + seconds
-    while not (seen := await look()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        await asyncio.sleep(0.05)
-    return seen
+@asynccontextmanager
+async def daemons(api: Api, namespace: str) -> AsyncIterator[tuple[Daemons, Witness]]:
+    """Run made-up daemons, and a witness, until the block ends."""
+    ended, witness = Daemons(api, namespace, run_seconds=0.05), Witness(api, namespace)
+    tasks = [asyncio.create_task(ended.run()), asyncio.create_task(witness.run())]
+    try:
+        yield ended, witness
+    finally:
+        for one in tasks:
+            one.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def bound(api: Api, namespace: str, count: int) -> dict[str, Object]:
+    """Wait until so many Tasks have hosts, and return all."""
+
+    async def look() -> dict[str, Object]:
+        found = await tasks_in(api, namespace)
+        have = sum("nodeName" in one.get("status", {}) for one in found.values())
+        return found if have >= count else {}
+
+    return await until_async(look, f"{count} bound", timeout=60, every=0.2)
 
 
 async def test_a_task_gets_a_host_and_cores(
-    world: Cluster, operator: OperatorProcess, api: Api
+    nursery: str, operator: OperatorProcess, api: Api
 ) -> None:
-    namespace = world.create_namespace()
-    await create_host(api, "slice-1", numa_capacity(2, 4))
-    await create_tasks(api, [task("one", namespace, resources={"cpu": 2, "memory": "1Gi"})])
-
-    async def bound() -> dict[str, Any]:
-        found = (await tasks_in(api, namespace))["one"]
-        return found if found.get("status", {}).get("nodeName") else {}
-
-    found = await until(bound, "bound")
-    assert found["status"]["nodeName"] == "slice-1"
+    await create_host(api, "n1", numa_capacity(2, 4))
+    await create_tasks(api, [task("one", nursery, resources={"cpu": 2, "memory": "1Gi"})])
+    found = (await bound(api, nursery, 1))["one"]
+    assert found["status"]["nodeName"] == "n1"
     assert found["status"]["cpus"] == [0, 1]
     assert found["status"]["runID"] == 1
-    assert condition(found, "Scheduled")["message"] == "slice-1, cores 0-1 (NUMA 0)"
-    assert "managedFields" in found["metadata"]
-    assert set(found["metadata"]) & {"finalizers", "annotations"} == set()
-    await api.delete(HOST, "slice-1")
+    assert condition(found, "Scheduled")["message"] == "n1, cores 0-1 (NUMA 0)"
+    assert not found["metadata"].keys() & {"finalizers", "annotations"}
+    host = await api.get(HOST, "n1")
+    assert host["spec"]["approval"] == "Approved"
+    assert condition(host, "Approved")["status"] == "True"
+
+
+async def test_two_hundred_tasks_cost_one_write_each(
+    world: Cluster, nursery: str, operator: OperatorProcess, api: Api
+) -> None:
+    for number in range(4):
+        await create_host(api, f"n{number}", numa_capacity(2, 25, 512))
+    before = world.writes("weir.dev")
+    await create_tasks(api, [task(f"t{number}", nursery) for number in range(200)])
+    found = await bound(api, nursery, 200)
+    cores = [
+        (one["status"]["nodeName"], core)
+        for one in found.values()
+        for core in one["status"]["cpus"]
+    ]
+    assert len(cores) == len(set(cores)) == 200
+    assert operator.metric('weir_operator_binds_total{result="bound"}') == 200
+    # 200 creates, 200 binds; each host was approved and its account written a few times.
+    assert world.writes("weir.dev") - before <= 400 + 4 * 5
+
+
+@pytest.mark.parametrize("fault", ["operator killed", "API server killed"])
+async def test_a_fault_in_the_middle_of_a_run(
+    world: Cluster, nursery: str, operator: OperatorProcess, api: Api, fault: str
+) -> None:
+    """150 Tasks on 12 cores: each bound once, never two on a core, none left behind."""
+    for number in range(3):
+        await create_host(api, f"n{number}", numa_capacity(2, 2))
+    async with daemons(api, nursery) as (ended, witness):
+        await create_tasks(api, [task(f"t{number}", nursery) for number in range(150)])
+        for share in (30, 70):
+            await until(lambda share=share: ended.finished() >= share, "under way", timeout=60)
+            if fault == "operator killed":
+                operator.kill()
+                operator.start()
+            else:
+                world.restart_apiserver()
+
+        def done() -> bool:
+            if not operator.running():  # it lost its Lease with the API server
+                operator.start()
+            return ended.finished() == 150
+
+        await until(done, f"all ended ({ended.finished()})", timeout=90, every=0.2)
+    assert witness.doubled == []
+    assert 6 <= witness.most_at_once <= 12
+    assert all(len(binds) == 1 for binds in witness.binds.values())
+
+
+async def test_what_was_deleted_while_nobody_led_gives_its_cores_back(
+    nursery: str, operator: OperatorProcess, api: Api
+) -> None:
+    await create_host(api, "n1", numa_capacity(1, 1))
+    await create_tasks(api, [task("a", nursery)])
+    await bound(api, nursery, 1)
+    await create_tasks(api, [task("b", nursery)])
+    operator.kill()
+    await api.delete(TASK, "a", nursery)
+    operator.start()
+    assert (await bound(api, nursery, 1))["b"]["status"]["cpus"] == [0]

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from pathlib import Path
 
 import psutil
 
@@ -11,12 +12,19 @@ from devcluster.rest import Rest
 from devcluster.supervise import Program
 from support.cluster import Cluster
 from support.polling import eventually
+from support.process import Process
 
 
 class OperatorProcess:
     """Starts, kills and asks one operator. A second one needs another ``name``."""
 
-    def __init__(self, cluster: Cluster, *flags: str, name: str = OPERATOR_PROGRAM) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *flags: str,
+        name: str = OPERATOR_PROGRAM,
+        kubeconfig: Path | None = None,
+    ) -> None:
         self.cluster = cluster
         described = operator(cluster.identities, cluster.ports).program
         port = cluster.ports.get(name)
@@ -24,7 +32,7 @@ class OperatorProcess:
             sys.executable,
             "-m",
             "weir_operator",
-            f"--kubeconfig={cluster.kubeconfig_for(OPERATOR)}",
+            f"--kubeconfig={kubeconfig or cluster.kubeconfig_for(OPERATOR)}",
             f"--listen=127.0.0.1:{port}",
             *flags,
         )
@@ -58,6 +66,11 @@ class OperatorProcess:
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         return float(found[1]) if found else 0.0
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def running(self) -> bool:
         """Tell whether the process runs."""
         return self._process.running()
@@ -84,5 +97,5 @@ class OperatorProcess:
         return self.cluster.runner.log_tail(self.name, 30)
 
     @property
-    def _process(self):  # type: ignore[no-untyped-def]
+    def _process(self) -> Process:
         return self.cluster.runner[self.name]

@@ -6,6 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from weir_crds import conditions
+from weir_crds.conditions import ConditionType
 from weir_crds.kinds import HOST
 from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
@@ -59,6 +61,7 @@ class HostReconciler:
         self._clock = clock
         self._liveness = Liveness()
         self._allocated_at: dict[str, float] = {}
+        self._unknown: set[str] = set()
         self._states: dict[str, str] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -75,11 +78,13 @@ class HostReconciler:
         host = self._store.get(key)
         if host is None:
             self._liveness.forget(name)
+            self._unknown.discard(name)
             self._allocated_at.pop(name, None)
             self._count(name, None)
             return None
         self._count(name, state_word(host))
         clock = self._clock()
+        self._take_sign_of_life(name, host, clock)
         written_at = self._allocated_at.get(name)
         verdict = decide(
             host,
@@ -101,6 +106,16 @@ class HostReconciler:
                 logger.warning("lost host=%s: its Lease was not renewed", name)
             self._scheduler.observe_host(name)
         return verdict.look_again_seconds
+
+    def _take_sign_of_life(self, name: str, host: Object, clock: float) -> None:
+        """Its daemon said Ready again: it lives, even if its Lease is yet to come by our watch."""
+        ready = conditions.of(host, ConditionType.READY)
+        if ready is not None and ready["status"] == conditions.UNKNOWN:
+            self._unknown.add(name)
+        elif name in self._unknown:
+            self._unknown.discard(name)
+            self._liveness.forget(name)
+            self._lease_age(name, clock)
 
     def observe_lease(self, name: str) -> None:
         """Take what the cache has of a Lease, at the moment it came."""
