@@ -6,6 +6,7 @@ import pytest
 
 from support.api_client import Client, client_of
 from support.cluster import Cluster
+from weir_crds.kinds import HOST, TASK
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +33,24 @@ def unbound_daemon(cluster: Cluster) -> Client:
     return client_of(cluster, cluster.kubeconfig_for("weir-nodedaemon"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def privileged_namespace(cluster: Cluster) -> Iterator[str]:
     """A namespace where an administrator allows what reaches into the host."""
     name = cluster.create_namespace({"weir.dev/allow-privileged": "true"})
     yield name
+    cluster.admin.request("DELETE", TASK.path(name))  # at once: no test to come shall run them
     cluster.delete_namespace(name)
+
+
+@pytest.fixture
+def no_hosts_left(cluster: Cluster) -> Iterator[None]:
+    """Afterwards there are only the Hosts that were there before."""
+    before = _hosts(cluster)
+    yield
+    for name in _hosts(cluster) - before:
+        cluster.admin.request("DELETE", HOST.path(name=name))
+
+
+def _hosts(cluster: Cluster) -> set[str]:
+    hosts = cluster.admin.json("GET", HOST.path())["items"]
+    return {host["metadata"]["name"] for host in hosts}

@@ -7,6 +7,8 @@ import pytest
 
 from support.api_client import Client
 
+pytestmark = pytest.mark.usefixtures("no_hosts_left")
+
 
 @pytest.fixture
 def new() -> dict[str, Any]:

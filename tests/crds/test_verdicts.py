@@ -6,6 +6,7 @@ refusal by the API server names a field that the model refuses too.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -171,10 +172,11 @@ def test_statuses_of_tasks(status: Any, admin: Client, fresh_task: dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def fresh_host(admin: Client) -> dict[str, Any]:
+def fresh_host(admin: Client) -> Iterator[dict[str, Any]]:
     obj = {"apiVersion": "weir.dev/v1alpha1", "kind": "Host", "metadata": {"name": "fresh"}}
     assert admin.create(obj) is None
-    return admin.get(obj)
+    yield admin.get(obj)
+    assert admin.delete(obj) is None
 
 
 @BOUNDED
