@@ -70,10 +70,14 @@ def _value(kind: Kind, found: dict[str, Any], name: str, key: str) -> str:
     values = found.get("data") or {}
     if key not in values:
         raise SecretNotReadableError(f"{kind.kind} {name} has no key {key}")
-    if kind is CONFIGMAP:
-        return str(values[key])
+    value = str(values[key]) if kind is CONFIGMAP else _decoded(values[key])
+    if value is None or "\0" in value:
+        raise SecretNotReadableError(f"key {key} of {kind.kind} {name} is no text")
+    return value
+
+
+def _decoded(value: str) -> str | None:
     try:
-        return base64.b64decode(values[key]).decode()
+        return base64.b64decode(value).decode()
     except (binascii.Error, UnicodeDecodeError):
-        # "from None": the error's own text quotes the value
-        raise SecretNotReadableError(f"key {key} of Secret {name} is no UTF-8 text") from None
+        return None
