@@ -68,7 +68,8 @@ def docker_host(state: State) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def busybox_image(docker_host: str) -> str:
     """Name of an image with busybox, there without any registry."""
-    return image.ensure_busybox(docker_host)
+    image.ensure_busybox(docker_host)
+    return image.BUSYBOX
 
 
 @pytest.fixture

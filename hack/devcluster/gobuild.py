@@ -17,6 +17,8 @@ from devcluster.state import CHECKOUT
 # What go.mod of hack/kubernetes and hack/etcd ask for.
 _GO_MINOR = 25
 _DOWNLOAD_ATTEMPTS = 3
+# A line of `go list` and `go build -v` that names a package.
+_PACKAGE = re.compile(r"[\w.~/-]+")
 
 
 def build(module: Path, package: str, ldflags: str, target: Path, title: str) -> None:
@@ -44,8 +46,7 @@ def build(module: Path, package: str, ldflags: str, target: Path, title: str) ->
         with ticker() as line:
             process, last = _start(command, module, env)
             for text in _lines(process, last):
-                if re.fullmatch(r"[\w.~/-]+", text):
-                    compiled += 1
+                compiled += _PACKAGE.fullmatch(text) is not None
                 took = time.monotonic() - started
                 line.show(f"{title}: compiled {compiled} of up to {total} packages, {took:.0f} s")
         if process.returncode != 0:
@@ -65,7 +66,7 @@ def _fetch(go: str, module: Path, package: str, env: dict[str, str], title: str)
             process, last = _start([go, "list", "-x", "-deps", package], module, env)
             for text in _lines(process, last):
                 fetched += text.startswith("# get ") and text.endswith(".zip")
-                packages += not text.startswith("#")
+                packages += _PACKAGE.fullmatch(text) is not None
                 line.show(f"{title}: fetched {fetched} Go modules")
         if process.returncode == 0:
             return packages
@@ -95,11 +96,14 @@ def _start(
 
 
 def _lines(process: subprocess.Popen[str], last: deque[str]) -> Iterator[str]:
+    """Yield what a command prints; what is no progress goes into ``last`` too."""
     assert process.stdout is not None
     try:
         for raw in process.stdout:
-            last.append(raw.rstrip())
-            yield last[-1]
+            text = raw.rstrip()
+            if not _PACKAGE.fullmatch(text) and not text.startswith("# get "):
+                last.append(text)
+            yield text
         process.wait()
     finally:
         if process.poll() is None:

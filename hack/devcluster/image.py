@@ -16,8 +16,11 @@ _PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/fal
 _GROUP = "root:x:0:\nnogroup:x:65534:\n"
 
 
-def ensure_busybox(docker_host: str) -> str:
-    """Make the image from this machine's static busybox if Docker lacks it; return its name.
+def ensure_busybox(docker_host: str) -> bool:
+    """Make the image from this machine's static busybox.
+
+    Returns:
+        False when Docker had it already.
 
     Raises:
         DevClusterError: busybox is not installed, or is not static.
@@ -25,7 +28,7 @@ def ensure_busybox(docker_host: str) -> str:
     client = docker.DockerClient(base_url=docker_host, timeout=60)
     try:
         if client.images.list(name=BUSYBOX):
-            return BUSYBOX
+            return False
         repository, tag = BUSYBOX.rsplit(":", 1)
         client.api.import_image_from_data(
             _archive(_busybox()), repository=repository, tag=tag, changes=['CMD ["sh"]']
@@ -33,7 +36,7 @@ def ensure_busybox(docker_host: str) -> str:
     finally:
         client.close()
     say(f"made the image {BUSYBOX}")
-    return BUSYBOX
+    return True
 
 
 def _busybox() -> Path:

@@ -19,6 +19,8 @@ from devcluster.state import Ports, State, write_file
 from devcluster.supervise import Supervisor, wait_for
 
 _READY_SECONDS = 60.0
+# There when the image in Docker is of this instance's making.
+_MADE_IMAGE = "made-image"
 _HOSTS = "/apis/weir.dev/v1alpha1/hosts"
 
 
@@ -48,7 +50,8 @@ def up_base(state: State) -> Base:
     docker = dockerd.find_or_start(state, supervisor)
     plane = plan_control_plane(state, ports, found, durable=True)
     start_control_plane(plane, ports, supervisor)
-    image.ensure_busybox(docker.host)
+    if image.ensure_busybox(docker.host):
+        (state.root / _MADE_IMAGE).touch()
     user = client_certificate(plane.pki.admin)
     write_file(state.kubeconfig, kubeconfig_text(plane.server, plane.pki.ca, user))
     _write_env(state, plane, docker)
@@ -98,8 +101,10 @@ def down(state: State) -> None:
     supervisor = Supervisor(state)
     hosts = _known_hosts(state)
     supervisor.stop_programs([components.daemon_program(host) for host in hosts])
-    if docker is not None:
+    if docker is not None and dockerd.answers(docker.host):
         leftovers.remove_containers(docker.host, None if docker.ours else hosts)
+        if not docker.ours and (state.root / _MADE_IMAGE).exists():
+            leftovers.remove_image(docker.host, image.BUSYBOX)
     supervisor.stop()
     dockerd.clean_up(state)
     shutil.rmtree(state.root)
