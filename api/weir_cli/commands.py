@@ -5,7 +5,7 @@ import os
 import sys
 
 from weir_cli.errors import told
-from weir_cli.options import HostsOptions, LogsOptions, Options, WhyOptions
+from weir_cli.options import HostsOptions, LogsOptions, Options, TopOptions, WhyOptions
 from weir_crds.errors import WeirError
 from weir_kube.connect import connect
 
@@ -42,3 +42,7 @@ async def _execute(options: Options) -> None:
                 from weir_cli.hosts import print_hosts
 
                 await print_hosts(api, options)
+            case TopOptions():
+                from weir_cli.top import print_top
+
+                await print_top(api, options)

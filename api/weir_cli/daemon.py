@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 
@@ -57,6 +58,22 @@ async def open_stream(
     except aiohttp.ClientPayloadError as error:
         raise CommandError(
             f"host {name} broke off: what was printed above is not all of it"
+        ) from error
+
+
+async def get_json(host: Object, path: str, token: str, seconds: float) -> Any:
+    """Ask the daemon of a Host for one answer, which has to come in so many seconds.
+
+    Raises:
+        DaemonError: it refused.
+        CommandError: it is not reached, is not who it should be, broke off, or took too long.
+    """
+    try:
+        async with asyncio.timeout(seconds), open_stream(host, path, {}, token) as response:
+            return await response.json()
+    except TimeoutError as error:
+        raise CommandError(
+            f"the daemon of host {host['metadata']['name']} did not answer within {seconds:g} s"
         ) from error
 
 

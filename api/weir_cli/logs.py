@@ -9,18 +9,17 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from weir_cli.access import daemon_token
 from weir_cli.daemon import open_stream
 from weir_cli.errors import CommandError, DaemonError
 from weir_cli.options import LogsOptions
-from weir_cli.reads import deadline_seconds, get_host, get_task, namespace_of
+from weir_cli.reads import get_host, get_task, namespace_of
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import TASK
-from weir_crds.names import DAEMON_AUDIENCE, SERVICE_ACCOUNT_READER, SYSTEM_NAMESPACE
 from weir_kube.api import Api, Object
-from weir_kube.errors import ApiUnavailableError, ForbiddenError, GoneError, NotFoundError
+from weir_kube.errors import ApiUnavailableError, GoneError, NotFoundError
 
-_TOKEN_SECONDS = 600
 # The daemon may know of a start or a bind a little later than we do, or may just be starting.
 _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
 _LATE_SECONDS = 10.0
@@ -119,7 +118,7 @@ async def _copy(api: Api, options: LogsOptions, host_name: str) -> None:
         host = await get_host(api, options, host_name)
     except NotFoundError as error:
         raise CommandError(f"host {host_name} is gone, and the output with it") from error
-    token = await _token(api, options)
+    token = await daemon_token(api, options)
     namespace, name = quote(namespace_of(api, options)), quote(options.name)
     path = f"/v1/namespaces/{namespace}/tasks/{name}/log"
     query = {"follow": "true"} if options.follow else {}
@@ -144,26 +143,6 @@ async def _copy(api: Api, options: LogsOptions, host_name: str) -> None:
             if error.said not in _LATE or time.monotonic() > late_until:
                 raise
             await asyncio.sleep(_RETRY_SECONDS)
-
-
-async def _token(api: Api, options: LogsOptions) -> str:
-    request = api.token_request(
-        SERVICE_ACCOUNT_READER, SYSTEM_NAMESPACE, [DAEMON_AUDIENCE], _TOKEN_SECONDS
-    )
-    try:
-        async with asyncio.timeout(deadline_seconds(options)):
-            token: str = (await request)["token"]
-            return token
-    except TimeoutError as error:
-        raise ApiUnavailableError("no answer before --request-timeout") from error
-    except ForbiddenError as error:
-        raise ForbiddenError(
-            f"{error}\nReading logs needs the role weir-log-reader in namespace"
-            f" {SYSTEM_NAMESPACE}; an administrator grants it with:\n"
-            "  kubectl create rolebinding NAME --role=weir-log-reader --user=USER"
-            f" -n {SYSTEM_NAMESPACE}",
-            status=error.status,
-        ) from error
 
 
 def _write(data: bytes) -> None:

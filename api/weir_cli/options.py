@@ -44,3 +44,14 @@ class HostsOptions(Options):
 
     names: tuple[str, ...] = ()
     output: str = "table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopOptions(Options):
+    """Of ``top``."""
+
+    what: str | None = None  # "hosts" or "tasks"; None: both
+    names: tuple[str, ...] = ()
+    all_namespaces: bool = False
+    sort_by: str = "name"
+    output: str = "table"

@@ -37,6 +37,7 @@ async def list_hosts(api: Api, options: Options) -> Objects:
     return (await api.list(HOST, deadline_seconds=deadline_seconds(options))).items
 
 
-async def list_tasks(api: Api, options: Options) -> Objects:
-    """Return the Tasks of all namespaces; raises ForbiddenError."""
-    return (await api.list(TASK, deadline_seconds=deadline_seconds(options))).items
+async def list_tasks(api: Api, options: Options, namespace: str | None = None) -> Objects:
+    """Return the Tasks of a namespace, or of all; raises ForbiddenError."""
+    found = await api.list(TASK, namespace, deadline_seconds=deadline_seconds(options))
+    return found.items

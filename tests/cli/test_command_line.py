@@ -7,7 +7,7 @@ import pytest
 
 from weir_cli.errors import CommandError, DaemonError, told
 from weir_cli.main import parse
-from weir_cli.options import HostsOptions, LogsOptions, WhyOptions
+from weir_cli.options import HostsOptions, LogsOptions, TopOptions, WhyOptions
 from weir_crds.errors import WeirError
 from weir_kube.errors import ApiUnavailableError, ConfigError, NotFoundError, UnauthorizedError
 
@@ -36,6 +36,17 @@ def test_logs_and_hosts() -> None:
     assert parse(["hosts", "-o", "wide", "n1"]) == HostsOptions(names=("n1",), output="wide")
 
 
+def test_top() -> None:
+    assert parse(["top"]) == TopOptions()
+    assert parse(["top", "hosts", "n1"]) == TopOptions(what="hosts", names=("n1",))
+    assert parse(["-n", "team", "top", "tasks", "a", "-A", "b", "-o", "json", "c"]) == TopOptions(
+        what="tasks", namespace="team", names=("a", "b", "c"), all_namespaces=True, output="json"
+    )
+    assert parse(["top", "tasks", "wt/a", "-A", "--sort-by=cpu", "-ojson"]) == TopOptions(
+        what="tasks", names=("a",), all_namespaces=True, sort_by="cpu", output="json"
+    )
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -45,8 +56,13 @@ def test_logs_and_hosts() -> None:
         ["logs", "--run", "0", "a"],
         ["logs", "--stream", "both", "a"],
         ["why", "--request-timeout", "soon", "a"],
+        ["why", "--name", "team", "a"],
+        ["why", "a", "-n"],
+        ["-x", "why", "a"],
         ["hosts", "-o", "xml"],
-        ["top"],
+        ["bottom"],
+        ["top", "pods"],
+        ["top", "--sort-by", "age"],
     ],
 )
 def test_mistakes_end_with_one_and_a_hint(

@@ -109,6 +109,8 @@ class Stats:
         except (WeirError, TimeoutError):
             return row
         if usage is not None:
+            # Of a clock that only goes forward: two answers give the cores used in between.
+            row["sampledSeconds"] = self._clock()
             row["cpuSeconds"] = usage.cpu_seconds
             row["memoryBytes"] = usage.memory_bytes
             row["pids"] = usage.pids

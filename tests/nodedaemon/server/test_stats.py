@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 from support.daemon_server import CONTAINER, UID, ScriptedEngine, World
 from weir_nodedaemon.engines.port import ContainerUsage, EngineUnavailableError
@@ -12,6 +13,8 @@ async def test_host_and_running_tasks_are_told(world: World) -> None:
     world.engine.add(CONTAINER)
     async with world.get("/v1/stats") as response:
         stats = await response.json()
+    before = time.monotonic() - 60
+    assert before < stats["tasks"][0].pop("sampledSeconds") <= time.monotonic()
     assert stats["tasks"] == [
         {
             "namespace": "default",

@@ -1,0 +1,242 @@
+"""What hosts and Tasks use now, out of what daemons answered. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from weir_cli.room import asked_by
+from weir_cli.words import bytes_words, cpu_words, table
+from weir_crds import conditions
+from weir_crds.conditions import ConditionType
+from weir_kube.api import Object, Objects
+
+_UNKNOWN = "<unknown>"
+_HOST_HEADER = ("HOST", "CPU", "MEMORY", "LOAD", "PIDS", "TASKS")
+_TASK_HEADER = ("NAMESPACE", "TASK", "HOST", "CPU", "MEMORY", "PIDS")
+
+Stats = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Two answers of a host's daemon, some time apart."""
+
+    first: Stats
+    second: Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A host whose daemon gave no figures."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What a Task uses, or the Tasks of a host; None: not known."""
+
+    cpu_cores: float | None = None
+    memory_bytes: int | None = None
+    pids: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostFigures:
+    """What a host uses, whatever runs there; ``used.pids`` counts those of Tasks."""
+
+    name: str
+    used: Used
+    cpus: int = 0
+    memory_bytes: int = 0
+    load: float = 0.0
+    tasks: int = 0
+    silence: str = ""
+    """Why nothing else is known; empty: all is."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFigures:
+    """What a Task uses, beside what it asked for."""
+
+    namespace: str
+    name: str
+    uid: str
+    run: int
+    host: str
+    used: Used
+    asked_millis: int
+    limit_bytes: int
+    """0: none."""
+
+
+Row = TypeVar("Row", HostFigures, TaskFigures)
+
+
+def runs(task: Object) -> bool:
+    """Tell whether a Task has a container that runs, by what the API server knows."""
+    status = task.get("status") or {}
+    return (
+        bool(status.get("nodeName"))
+        and not status.get("finishedAt")
+        and conditions.is_true(task, ConditionType.STARTED)
+    )
+
+
+def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
+    """Return what a host uses."""
+    if isinstance(seen, Silence):
+        return HostFigures(name, Used(), silence=seen.why)
+    host, tasks = seen.second["host"], seen.second["tasks"]
+    memory = host["memory"]
+    return HostFigures(
+        name=name,
+        used=Used(
+            cpu_cores=host["cpuPercent"] / 100 * host["cpus"],
+            memory_bytes=memory["totalBytes"] - memory["availableBytes"],
+            pids=sum(row.get("pids", 0) for row in tasks),
+        ),
+        cpus=host["cpus"],
+        memory_bytes=memory["totalBytes"],
+        load=host["load"][0],
+        tasks=len(tasks),
+    )
+
+
+def task_figures(tasks: Objects, seen: Mapping[str, Answers | Silence]) -> list[TaskFigures]:
+    """Return what running Tasks use; ``seen`` holds their hosts' answers, by host."""
+    used = {
+        (host, key): figures
+        for host, answers in seen.items()
+        if isinstance(answers, Answers)
+        for key, figures in _used_by_run(answers).items()
+    }
+    return [_of_task(task, used) for task in tasks]
+
+
+def _used_by_run(answers: Answers) -> dict[tuple[str, int], Used]:
+    earlier = {(row["uid"], row["run"]): row for row in answers.first["tasks"]}
+    return {
+        (key := (row["uid"], row["run"])): Used(
+            _cores(earlier.get(key, {}), row), row.get("memoryBytes"), row.get("pids")
+        )
+        for row in answers.second["tasks"]
+    }
+
+
+def _cores(first: Stats, second: Stats) -> float | None:
+    if "cpuSeconds" not in first or "cpuSeconds" not in second:
+        return None
+    between: float = second["sampledSeconds"] - first["sampledSeconds"]
+    if between <= 0:
+        return None  # one and the same look, or the daemon's machine was restarted
+    used: float = second["cpuSeconds"] - first["cpuSeconds"]
+    return max(0.0, used / between)
+
+
+def _of_task(task: Object, used: Mapping[tuple[str, tuple[str, int]], Used]) -> TaskFigures:
+    metadata, status, asked = task["metadata"], task["status"], asked_by(task)
+    uid, run, host = metadata["uid"], status.get("runID") or 0, status["nodeName"]
+    return TaskFigures(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=uid,
+        run=run,
+        host=host,
+        used=used.get((host, (uid, run)), Used()),
+        asked_millis=asked.cpu_millis,
+        limit_bytes=asked.memory_bytes,
+    )
+
+
+def by_use(rows: Iterable[Row], sort_by: str) -> list[Row]:
+    """Return rows in the order asked for: by name, or the greatest first and unknown last."""
+    named = sorted(rows, key=lambda row: (getattr(row, "namespace", ""), row.name))
+    if sort_by == "name":
+        return named
+    field = {"cpu": "cpu_cores", "memory": "memory_bytes", "pids": "pids"}[sort_by]
+
+    def amount(row: Row) -> float:
+        value: float | None = getattr(row.used, field)
+        return -1.0 if value is None else value
+
+    return sorted(named, key=amount, reverse=True)
+
+
+def hosts_table(rows: Sequence[HostFigures]) -> str:
+    """Return the hosts' table."""
+    return table(_HOST_HEADER, map(_host_row, rows))
+
+
+def tasks_table(rows: Sequence[TaskFigures]) -> str:
+    """Return the Tasks' table."""
+    return table(_TASK_HEADER, map(_task_row, rows))
+
+
+def host_json(row: HostFigures) -> dict[str, Any]:
+    """Return a host for programs."""
+    if row.silence:
+        return {"name": row.name, "error": row.silence}
+    return {
+        "name": row.name,
+        "cpuCores": round(row.used.cpu_cores or 0.0, 3),
+        "cpus": row.cpus,
+        "memoryBytes": row.used.memory_bytes,
+        "memoryTotalBytes": row.memory_bytes,
+        "load": row.load,
+        "pids": row.used.pids,
+        "tasks": row.tasks,
+    }
+
+
+def task_json(row: TaskFigures) -> dict[str, Any]:
+    """Return a Task for programs; what is not known is null."""
+    used = row.used
+    return {
+        "namespace": row.namespace,
+        "name": row.name,
+        "uid": row.uid,
+        "run": row.run,
+        "host": row.host,
+        "cpuCores": None if used.cpu_cores is None else round(used.cpu_cores, 3),
+        "memoryBytes": used.memory_bytes,
+        "pids": used.pids,
+        "asked": {"cpuMillis": row.asked_millis, "memoryBytes": row.limit_bytes or None},
+    }
+
+
+def _host_row(row: HostFigures) -> list[str]:
+    if row.silence:
+        return [row.name, *[_UNKNOWN] * (len(_HOST_HEADER) - 1)]
+    return [
+        row.name,
+        f"{_cpu(row.used)}/{row.cpus}",
+        f"{_memory(row.used)}/{bytes_words(row.memory_bytes)}",
+        f"{row.load:.2f}",
+        _pids(row.used),
+        str(row.tasks),
+    ]
+
+
+def _task_row(row: TaskFigures) -> list[str]:
+    limit = f"/{bytes_words(row.limit_bytes)}" if row.limit_bytes else ""
+    return [
+        row.namespace,
+        row.name,
+        row.host,
+        f"{_cpu(row.used)}/{cpu_words(row.asked_millis)}",
+        f"{_memory(row.used)}{limit}",
+        _pids(row.used),
+    ]
+
+
+def _cpu(used: Used) -> str:
+    return _UNKNOWN if used.cpu_cores is None else f"{used.cpu_cores:.2f}"
+
+
+def _memory(used: Used) -> str:
+    return _UNKNOWN if used.memory_bytes is None else bytes_words(used.memory_bytes)
+
+
+def _pids(used: Used) -> str:
+    return _UNKNOWN if used.pids is None else str(used.pids)

@@ -1,0 +1,135 @@
+from typing import Any
+
+import pytest
+
+from weir_cli.figures import (
+    Answers,
+    Silence,
+    Used,
+    by_use,
+    host_figures,
+    host_json,
+    hosts_table,
+    task_figures,
+    task_json,
+    tasks_table,
+)
+
+MEMORY = {"totalBytes": 64 * 2**30, "availableBytes": 48 * 2**30}
+
+
+def row(name: str, run: int = 1, **figures: Any) -> dict[str, Any]:
+    return {"namespace": "default", "name": name, "uid": f"uid-{name}", "run": run, **figures}
+
+
+def looked(cpu: float, at: float, **more: Any) -> dict[str, Any]:
+    return {"cpuSeconds": cpu, "sampledSeconds": at, "memoryBytes": 2**30, "pids": 3, **more}
+
+
+def stats(*tasks: dict[str, Any]) -> dict[str, Any]:
+    host = {"cpus": 16, "cpuPercent": 25.0, "load": [4.126, 3.0, 2.0], "memory": MEMORY}
+    return {"host": host, "tasks": list(tasks)}
+
+
+def task(name: str, host: str = "n1", run: int = 1, **resources: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "default", "name": name, "uid": f"uid-{name}"},
+        "spec": {"resources": resources},
+        "status": {"nodeName": host, "runID": run},
+    }
+
+
+def used_by(first: dict[str, Any], second: dict[str, Any]) -> Used:
+    (figures,) = task_figures([task("a")], {"n1": Answers(stats(first), stats(second))})
+    return figures.used
+
+
+def test_cores_used_are_cpu_time_over_time() -> None:
+    used = used_by(row("a", **looked(10.0, 100.0)), row("a", **looked(16.3, 102.1)))
+    assert used == Used(cpu_cores=pytest.approx(3.0), memory_bytes=2**30, pids=3)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (row("b", **looked(1, 100)), row("a", **looked(2, 102))),  # started in between
+        (row("a", run=2, **looked(1, 100)), row("a", **looked(2, 102))),  # another run
+        (row("a", **looked(1, 100)), row("a", **looked(1, 100))),  # one and the same look
+        (row("a"), row("a", **looked(2, 102))),  # the engine did not tell
+    ],
+)
+def test_cores_that_were_not_seen_twice_are_not_made_up(
+    first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    assert used_by(first, second) == Used(None, 2**30, 3)
+
+
+def test_nothing_is_known_of_what_the_host_does_not_tell() -> None:
+    assert used_by(row("b", **looked(1, 100)), row("b", **looked(2, 102))) == Used()
+    (figures,) = task_figures([task("a")], {"n1": Silence("gone")})
+    assert figures.used == Used()
+    (figures,) = task_figures([task("a")], {})
+    assert figures.used == Used()
+
+
+def test_the_tables() -> None:
+    seen = {
+        "n1": Answers(
+            stats(row("own", **looked(10, 100)), row("small", **looked(0, 100))),
+            stats(
+                row("own", **looked(17, 102)),
+                row("small", **looked(0.5, 102, memoryBytes=300 * 2**20, pids=1)),
+            ),
+        ),
+        "n2": Silence("cannot reach it"),
+    }
+    hosts = [host_figures(name, answers) for name, answers in seen.items()]
+    assert hosts_table(hosts).splitlines() == [
+        "HOST   CPU         MEMORY      LOAD        PIDS        TASKS",
+        "n1     4.00/16     16Gi/64Gi   4.13        4           2",
+        "n2     <unknown>   <unknown>   <unknown>   <unknown>   <unknown>",
+    ]
+    tasks = [
+        task("own", cpu=4, memory="8Gi"),
+        task("small", cpu="500m"),
+        task("away", "n2", memory="1Gi"),
+    ]
+    figures = task_figures(tasks, seen)
+    assert tasks_table(by_use(figures, "name")).splitlines() == [
+        "NAMESPACE   TASK    HOST   CPU           MEMORY          PIDS",
+        "default     away    n2     <unknown>/1   <unknown>/1Gi   <unknown>",
+        "default     own     n1     3.50/4        1Gi/8Gi         3",
+        "default     small   n1     0.25/500m     300Mi           1",
+    ]
+
+
+def test_the_greatest_come_first_and_the_unknown_last() -> None:
+    seen = {
+        "n1": Answers(
+            stats(row("a", **looked(0, 100)), row("b", **looked(0, 100))),
+            stats(
+                row("a", **looked(0, 102, memoryBytes=5, pids=1)),
+                row("b", **looked(1, 102, memoryBytes=1, pids=2)),
+            ),
+        )
+    }
+    rows = task_figures([task("c", "n2"), task("b"), task("a")], seen)
+    order = {by: "".join(row.name for row in by_use(rows, by)) for by in ("name", "cpu", "memory")}
+    assert order == {"name": "abc", "cpu": "bac", "memory": "abc"}
+    assert [row.name for row in by_use(rows, "pids")] == ["b", "a", "c"]
+
+
+def test_json_says_null_for_what_is_not_known() -> None:
+    (figures,) = task_figures([task("a", memory="1Gi")], {"n1": Silence("gone")})
+    assert task_json(figures) == {
+        "namespace": "default",
+        "name": "a",
+        "uid": "uid-a",
+        "run": 1,
+        "host": "n1",
+        "cpuCores": None,
+        "memoryBytes": None,
+        "pids": None,
+        "asked": {"cpuMillis": 1000, "memoryBytes": 2**30},
+    }
+    assert host_json(host_figures("n1", Silence("gone"))) == {"name": "n1", "error": "gone"}

@@ -1,0 +1,79 @@
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from support.cluster import Cluster
+from support.served_host import ServedHost, weir
+from weir_crds.kinds import HOST
+from weir_nodedaemon.engines.port import ContainerUsage
+
+FINGERPRINT = "sha256:" + "00" * 32
+
+
+async def burns(name: str) -> ContainerUsage:
+    """Use one and a half cores."""
+    return ContainerUsage(cpu_seconds=1.5 * time.monotonic(), memory_bytes=3 * 2**20, pids=4)
+
+
+@pytest.fixture
+async def dead_host(host: ServedHost) -> AsyncIterator[str]:
+    """Name of another Host, at whose address nobody listens."""
+    name = f"{host.name}-dead"
+    await host.admin.create(HOST, {"metadata": {"name": name}, "spec": {}})
+    endpoint = {"url": "https://127.0.0.1:1", "fingerprint": FINGERPRINT}
+    await host.admin.patch(HOST, name, {"status": {"endpoint": endpoint}}, subresource="status")
+    yield name
+    await host.admin.delete(HOST, name)
+
+
+async def test_live_figures_of_hosts_and_tasks(
+    host: ServedHost, dead_host: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(host.engine, "usage", burns)
+    await host.run_task("train", resources={"cpu": 2, "memory": "8Mi"})
+    await host.create_task("waits")
+
+    got = await weir(kubeconfig, "top", "-n", host.namespace)
+    assert got.code == 0
+    hosts, tasks = got.out.decode().split("\n\n")
+    rows = {line.split()[0]: line.split() for line in hosts.splitlines()}
+    assert rows[host.name][4:] == ["4", "1"]
+    assert rows[dead_host] == [dead_host, *["<unknown>"] * 5]
+    header, row = tasks.splitlines()
+    assert header.split() == ["NAMESPACE", "TASK", "HOST", "CPU", "MEMORY", "PIDS"]
+    assert row.split() == [host.namespace, "train", host.name, "1.50/2", "3Mi/8Mi", "4"]
+    assert f"error: cannot reach the daemon of host {dead_host} at https://127.0.0.1:1" in got.err
+
+    got = await weir(kubeconfig, "top", "tasks", "-A", "-o", "json", "--sort-by=cpu")
+    (row,) = [row for row in json.loads(got.out)["tasks"] if row["namespace"] == host.namespace]
+    assert row["cpuCores"] == pytest.approx(1.5, rel=0.05)
+    assert (row["name"], row["run"], row["pids"]) == ("train", 1, 4)
+
+    got = await weir(kubeconfig, "top", "tasks", "-n", host.namespace, "waits", "train")
+    assert (got.code, got.err) == (0, "Task waits does not run.\n")
+    assert len(got.out.splitlines()) == 2
+
+
+async def test_what_cannot_be_told(
+    host: ServedHost, dead_host: str, kubeconfig: Path, cluster: Cluster
+) -> None:
+    got = await weir(kubeconfig, "top", "hosts", "-o", "json", dead_host)
+    assert got.code == 1
+    (row,) = json.loads(got.out)["hosts"]
+    assert row["error"].startswith(f"cannot reach the daemon of host {dead_host}")
+    assert got.err.endswith("error: not one host told what it uses\n")
+
+    got = await weir(kubeconfig, "top", "hosts", "nowhere")
+    assert (got.code, got.out) == (1, b"")
+    assert got.err == 'Error from server (NotFound): hosts.weir.dev "nowhere" not found\n'
+    got = await weir(kubeconfig, "top", "tasks", "-n", host.namespace, "nothing")
+    assert got.err == 'Error from server (NotFound): tasks.weir.dev "nothing" not found\n'
+    got = await weir(kubeconfig, "top", "tasks", "-n", host.namespace)
+    assert (got.code, got.out, got.err) == (0, b"", "Nothing runs.\n")
+
+    reader = cluster.kubeconfig_for("weir-reader")
+    got = await weir(reader, "top")
+    assert got.err.startswith("Error from server (Forbidden): tasks.weir.dev is forbidden")
