@@ -16,6 +16,8 @@ from weir_nodedaemon.engines.port import (
     ContainerState,
     EngineUnavailableError,
     ImagePullError,
+    LogChunk,
+    Stream,
 )
 
 DEADLINE = 0.4
@@ -203,3 +205,33 @@ async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> 
         assert (await anext(chunks)).data == b"abc"
         with pytest.raises(EngineUnavailableError):
             await anext(chunks)
+
+
+async def test_a_follower_that_docker_ends_too_early_still_hears_the_end(tmp_path: Path) -> None:
+    """As Docker 20.10 does when a program writes and ends while its follower is slow."""
+    container = {
+        "Id": "1",
+        "Name": "/weir-u-1",
+        "State": {"Status": "exited", "ExitCode": 0},
+        "Config": {"Labels": {"weir.dev/host": "h"}},
+        "HostConfig": {},
+    }
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        if path.endswith("/version"):
+            writer.write(VERSION)
+        elif path.endswith("/json"):
+            writer.write(json_answer(container))
+        else:
+            whole = b"\1\0\0\0\0\0\0\3abc\2\0\0\0\0\0\0\2de\1\0\0\0\0\0\0\1f"
+            data = whole[:21] if "follow=1" in path else whole
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
+            writer.write(head.encode() + data)
+
+    async with docker_that(answers, tmp_path) as engine:
+        chunks = [chunk async for chunk in engine.logs("weir-u-1", follow=True)]
+    assert chunks == [
+        LogChunk(Stream.STDOUT, b"abc"),
+        LogChunk(Stream.STDERR, b"de"),
+        LogChunk(Stream.STDOUT, b"f"),
+    ]

@@ -7,8 +7,8 @@ are reaped.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from weir_nodedaemon.engines.docker_sdk import (
     split_reference,
 )
 from weir_nodedaemon.engines.docker_stream import StreamClient, json_lines
-from weir_nodedaemon.engines.frames import FrameDecoder
+from weir_nodedaemon.engines.frames import FrameDecoder, skip
 from weir_nodedaemon.engines.port import (
     ContainerCreateError,
     ContainerGoneError,
@@ -77,9 +77,10 @@ class DockerEngine:
         self._look = Lane(base_url, "look", _LOOK_THREADS, look_seconds)
         self._act = Lane(base_url, "act", _ACT_THREADS, act_seconds)
         self._pull_silence_seconds = pull_silence_seconds
-        self._streams = StreamClient(base_url)
+        self._streams = StreamClient(base_url, self._api_version, look_seconds)
         self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
         self._unstarted: set[str] = set()  # made here and never started: no need to look first
+        self._ours: set[str] = set()  # seen or made here: no need to look whose it is
         self._updates = 0  # a look that began before an update is not remembered
 
     async def info(self) -> EngineInfo:
@@ -89,15 +90,14 @@ class DockerEngine:
 
     async def observe(self) -> dict[str, ObservedContainer]:
         """Return all containers of this host, by name; costs one request when nothing changed."""
-        label = f"{LABEL_HOST}={self._host_name}"
-        listed = await self._ask(
-            lambda client: client.containers(all=True, filters={"label": [label]})
-        )
-        listed_ids = {entry["Id"] for entry in listed}
-        for gone in self._settled.keys() - listed_ids:
+        label = {"label": [f"{LABEL_HOST}={self._host_name}"]}
+        listed = await self._ask(lambda client: client.containers(all=True, filters=label))
+        for gone in self._settled.keys() - {entry["Id"] for entry in listed}:
             del self._settled[gone]
         seen = await asyncio.gather(*(self._refresh(entry) for entry in listed))
-        return {container.name: container for container in seen if container is not None}
+        found = {container.name: container for container in seen if container is not None}
+        self._ours &= found.keys()
+        return found
 
     async def inspect(self, name: str) -> ObservedContainer | None:
         """Return one container of this host, or None."""
@@ -120,7 +120,7 @@ class DockerEngine:
         header = await self._ask(lambda client: registry_header(client, registry))
         try:
             async with (
-                self._stream(
+                self._streams.open(
                     "POST",
                     "/images/create",
                     params={"fromImage": repository, "tag": tag},
@@ -151,6 +151,7 @@ class DockerEngine:
                 )
             )
             self._unstarted.add(spec.name)
+            self._ours.add(spec.name)
         except RefusedError as exc:
             if exc.status == 409:
                 return await self._settle_conflict(spec.name)
@@ -197,9 +198,10 @@ class DockerEngine:
 
     async def remove(self, name: str) -> None:
         """Remove a container, killing it if it runs; a missing one is no error."""
-        if await self.inspect(name) is None:
+        if name not in self._ours and await self.inspect(name) is None:
             return
         self._unstarted.discard(name)
+        self._ours.discard(name)
         try:
             await self._act.call(lambda client: client.remove_container(name, v=True, force=True))
         except RefusedError as exc:
@@ -226,14 +228,22 @@ class DockerEngine:
     async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
         """Yield the container's output from its beginning; with follow until it ends."""
         await self._known(name)
+        told = 0
         try:
             async with aclosing(self._logs(name, follow=follow)) as chunks:
                 async for chunk in chunks:
+                    told += len(chunk.data)
                     yield chunk
+            if follow:
+                # A follower in Docker 20.10 may end before it has read what was written last.
+                async with aclosing(self._logs(name, follow=False)) as chunks:
+                    async for chunk in skip(chunks, told):
+                        yield chunk
         except RefusedError as exc:
-            if exc.status in (404, 409):
+            if exc.status not in (404, 409):
+                raise _unavailable(exc) from exc
+            if not told:
                 raise ContainerGoneError(str(exc)) from exc
-            raise _unavailable(exc) from exc
 
     async def events(self) -> AsyncGenerator[EngineEvent, None]:
         """Yield events of this host's containers, after a first one that says: look at all."""
@@ -241,7 +251,7 @@ class DockerEngine:
         filters = json.dumps({"type": ["container"], "label": [label]})
         try:
             async with (
-                self._stream("GET", "/events", params={"filters": filters}) as pieces,
+                self._streams.open("GET", "/events", params={"filters": filters}) as pieces,
                 aclosing(json_lines(pieces)) as messages,
             ):
                 yield EngineEvent(name="", action="")
@@ -273,6 +283,9 @@ class DockerEngine:
         self._look.close()
         self._act.close()
 
+    async def _api_version(self) -> str:
+        return (await self._look.client()).api_version
+
     async def _ask(self, fn: Callable[[APIClient], T]) -> T:
         """Return the result of a look that Docker has no reason to refuse."""
         try:
@@ -289,6 +302,7 @@ class DockerEngine:
         container = docker_objects.observed(raw)
         if container.labels.get(LABEL_HOST) != self._host_name:
             return None
+        self._ours.add(container.name)
         if container.exit_code in _INIT_EXIT_CODES:
             container = replace(container, error=await self._init_failure(container.name))
         if container.state in _SETTLED and updates == self._updates:
@@ -362,33 +376,10 @@ class DockerEngine:
         decoder = FrameDecoder()
         params = {"stdout": "1", "stderr": "1", "follow": "1" if follow else "0"}
         path = f"/containers/{quote(name, safe='')}/logs"
-        async with self._stream("GET", path, params=params) as pieces:
+        async with self._streams.open("GET", path, params=params) as pieces:
             async for piece in pieces:
                 for chunk in decoder.feed(piece):
                     yield chunk
-
-    @asynccontextmanager
-    async def _stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str],
-        headers: Mapping[str, str] | None = None,
-        answer_seconds: float | None = None,
-        silence_seconds: float | None = None,
-    ) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """Open a stream in the API version that Docker has."""
-        client = await self._look.client()
-        async with self._streams.open(
-            method,
-            f"/v{client.api_version}{path}",
-            params=params,
-            headers=headers,
-            answer_seconds=answer_seconds or self._look.deadline_seconds,
-            silence_seconds=silence_seconds,
-        ) as pieces:
-            yield pieces
 
 
 def _unavailable(exc: RefusedError) -> EngineUnavailableError:

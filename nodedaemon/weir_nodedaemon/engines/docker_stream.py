@@ -8,7 +8,7 @@ stop.
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,8 +25,21 @@ _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
 class StreamClient:
     """Opens streams of one Docker API."""
 
-    def __init__(self, base_url: str) -> None:
-        """Connect at the first stream, in the running loop."""
+    def __init__(
+        self,
+        base_url: str,
+        api_version: Callable[[], Awaitable[str]],
+        answer_seconds: float,
+    ) -> None:
+        """Connect at the first stream, in the running loop.
+
+        Args:
+            base_url: as the engine's.
+            api_version: tells the version of the API to use.
+            answer_seconds: deadline until an answer begins, unless ``open`` says otherwise.
+        """
+        self._api_version = api_version
+        self._answer_seconds = answer_seconds
         self._socket = base_url.removeprefix(_UNIX) if base_url.startswith(_UNIX) else None
         self._root = "http://docker" if self._socket else base_url.replace("tcp://", "http://", 1)
         self._session: aiohttp.ClientSession | None = None
@@ -39,23 +52,29 @@ class StreamClient:
         *,
         params: Mapping[str, str],
         headers: Mapping[str, str] | None = None,
-        answer_seconds: float,
+        answer_seconds: float | None = None,
         silence_seconds: float | None = None,
     ) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """Give the pieces of an answer as they come, until the context is left.
 
         Args:
+            method: of HTTP.
+            path: of the endpoint, without the version.
+            params: of the query.
+            headers: beside the usual ones.
             answer_seconds: deadline until the answer begins.
             silence_seconds: longest time without a byte; None: it may be silent for ever.
+
         Raises:
             RefusedError: the answer is an error.
             EngineUnavailableError: no answer, or the connection was cut within the stream.
         """
+        version = await self._api_version()
         try:
-            async with asyncio.timeout(answer_seconds):
+            async with asyncio.timeout(answer_seconds or self._answer_seconds):
                 response = await self._connected().request(
                     method,
-                    f"{self._root}{path}",
+                    f"{self._root}/v{version}{path}",
                     params=params,
                     headers=headers,
                     timeout=aiohttp.ClientTimeout(total=None, sock_read=silence_seconds),

@@ -4,6 +4,7 @@ Source: Docker Engine API, "Attach to a container", stream format.
 """
 
 import struct
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
@@ -60,3 +61,11 @@ class FrameDecoder:
         if parts:
             chunks.append(LogChunk(stream, b"".join(parts)))
         return chunks
+
+
+async def skip(chunks: AsyncIterator[LogChunk], count: int) -> AsyncGenerator[LogChunk, None]:
+    """Yield the output that follows the first ``count`` bytes, both streams counted."""
+    async for chunk in chunks:
+        if count < len(chunk.data):
+            yield LogChunk(chunk.stream, chunk.data[count:])
+        count = max(0, count - len(chunk.data))

@@ -1,13 +1,14 @@
 """Docker's multiplexed stream, cut anywhere."""
 
 import struct
+from collections.abc import AsyncIterator
 from itertools import groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_nodedaemon.engines.frames import FrameDecoder
+from weir_nodedaemon.engines.frames import FrameDecoder, skip
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
 NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
@@ -56,3 +57,15 @@ def test_a_frame_that_is_not_complete_is_told_as_far_as_it_goes() -> None:
 def test_bytes_that_are_no_frames_are_refused() -> None:
     with pytest.raises(ValueError, match="no multiplexed stream"):
         FrameDecoder().feed(b"plain text")
+
+
+@pytest.mark.parametrize(("count", "rest"), [(0, b"abcdef"), (2, b"cdef"), (3, b"def"), (9, b"")])
+async def test_the_first_bytes_are_left_out(count: int, rest: bytes) -> None:
+    async def chunks() -> AsyncIterator[LogChunk]:
+        yield LogChunk(Stream.STDOUT, b"abc")
+        yield LogChunk(Stream.STDERR, b"d")
+        yield LogChunk(Stream.STDOUT, b"ef")
+
+    kept = [chunk async for chunk in skip(chunks(), count)]
+    assert b"".join(chunk.data for chunk in kept) == rest
+    assert all(chunk.data for chunk in kept)
