@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from support.faulty_system import FaultySystem
-from support.polling import eventually
 from support.process import Process
 from support.seeds import seeded
 from support.tasks import condition, task
@@ -36,7 +35,7 @@ def test_ten_kills_in_a_run_of_forty_tasks(
     with system.watch_containers() as watcher:
         for number in range(TASKS):
             system.create(_witnessed(number, faulty_namespace, tmp_path, chance))
-        for number in range(KILLS):
+        for _ in range(KILLS):
             time.sleep(chance.uniform(*NEXT_KILL_SECONDS[victim]))
             process.kill()
             time.sleep(chance.uniform(0, 1))

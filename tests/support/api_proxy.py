@@ -62,6 +62,7 @@ class ApiProxy(HttpProxy):
 
     Attributes:
         drop_every: each so-many-th event of the watches gets lost on its way; 0: none.
+        lost_events: how they begin.
         watch_seconds: end watches after so long, whatever was asked for; None: as asked for.
     """
 
@@ -73,7 +74,7 @@ class ApiProxy(HttpProxy):
         self._events = 0
         self.drop_every = 0
         self.watch_seconds: int | None = None
-        self.dropped: list[str] = []
+        self.lost_events: list[str] = []
 
     async def __aenter__(self) -> Self:
         self._expired = asyncio.Event()
@@ -164,7 +165,7 @@ class ApiProxy(HttpProxy):
         self._events += 1
         if self._events % self.drop_every:
             return False
-        self.dropped.append(line[:300].decode(errors="replace"))
+        self.lost_events.append(line[:300].decode(errors="replace"))
         return True
 
     def _connector(self) -> aiohttp.BaseConnector:

@@ -40,9 +40,10 @@ def lose_answer(proxy: HttpProxy, when: When = anything, times: int = 1) -> Rule
 
 
 def drop(proxy: HttpProxy, when: When = anything, times: int = 1) -> Rule:
-    """Never answer the next requests: neither the server nor the caller hears anything more."""
+    """Never answer the next requests: the server hears nothing of them, the caller nothing more."""
 
     async def act(request: web.Request) -> Answer:
+        proxy.dropped.append(request)
         await asyncio.Event().wait()
         return None
 
@@ -63,64 +64,64 @@ def delay(proxy: HttpProxy, seconds: float, when: When = anything) -> Rule:
 
 @dataclass
 class CrashPoint:
-    """The moment right after one write: what is to happen then, and whether it has come.
+    """The moment right after a write, at which ``act`` is called.
 
     Attributes:
-        number: which of the matching writes, from 1.
+        number: which of the matching writes, from 1; None: each.
         answered: whether the caller hears the answer before.
+        seen: the writes that matched.
+        struck: how often the moment came.
     """
 
     proxy: HttpProxy
     when: When
-    number: int
     act: Callable[[], None]
+    number: int | None
     answered: bool
     seen: list[str] = field(default_factory=list)
-    _rule: Rule | None = None
-
-    @property
-    def reached(self) -> bool:
-        """Tell whether it has come."""
-        return len(self.seen) >= self.number
-
-    def take_back(self) -> None:
-        """Let it not come any more."""
-        if self._rule is not None:
-            self.proxy.remove_rule(self._rule)
+    struck: int = 0
 
     async def rule(self, request: web.Request) -> Answer:
         """Count a request, and act when it is the one."""
-        if self.reached or not self.when(request):
+        if not self.when(request):
             return None
-        self.seen.append(f"{request.method} {request.path}")
-        if not self.reached:
+        self.seen.append(f"{request.method} {request.path_qs}")
+        if self.number not in (None, len(self.seen)):
             return None
         if self.answered:
             answer = await self.proxy.forward(request)
             await answer.write_eof()
             await asyncio.sleep(0.001)  # the caller has it, and perhaps begins with what follows
-            self.act()
+            self._strike()
             return answer
         await self.proxy.perform(request)
-        self.act()
+        self._strike()
         return hang_up(request)
+
+    def _strike(self) -> None:
+        self.struck += 1
+        self.act()
 
 
 def crash_after(
-    proxy: HttpProxy, number: int, when: When, act: Callable[[], None], *, answered: bool
+    proxy: HttpProxy,
+    when: When,
+    act: Callable[[], None],
+    *,
+    answered: bool,
+    number: int | None = None,
 ) -> CrashPoint:
-    """Call ``act`` right after the n-th request that ``when`` holds for has taken effect.
+    """Call ``act`` right after a write has taken effect.
 
     Args:
         proxy: before the server.
-        number: of the request, from 1.
         when: which requests are counted.
         act: kills the component that sends them.
         answered: whether it hears the answer before.
+        number: of the write, from 1; None: after each.
     """
-    point = CrashPoint(proxy, when, number, act, answered)
-    point._rule = point.rule
-    proxy.add_rule(point._rule)
+    point = CrashPoint(proxy, when, act, number, answered)
+    proxy.add_rule(point.rule)
     return point
 
 

@@ -13,6 +13,7 @@ from devcluster.state import write_file
 from support.api_proxy import ApiProxy
 from support.cluster import Cluster
 from support.docker_proxy import DockerProxy
+from support.http_proxy import abort
 from support.loop_thread import LoopThread
 from support.process import Process
 from support.weir_system import WeirSystem
@@ -44,6 +45,7 @@ class FaultySystem(WeirSystem):
             [share],
             identities=_Rerouted(cluster.identities.admin, cluster.state.pki, servers),
             docker_of_daemons=self.docker.url,
+            restart_seconds=0.1,
         )
 
     def heal(self) -> None:
@@ -91,8 +93,11 @@ class _Rerouted(Identities):
 def _heal(proxy: ApiProxy | DockerProxy) -> None:
     proxy.clear_rules()
     proxy.release()
+    for request in proxy.dropped:
+        abort(request)  # who waits for its answer shall not wait for a deadline
+    proxy.dropped.clear()
     if isinstance(proxy, ApiProxy):
-        if proxy.dropped:
-            proxy.expire_watches()
         proxy.drop_every = 0
-        proxy.dropped.clear()
+        if proxy.lost_events:
+            proxy.expire_watches()
+        proxy.lost_events.clear()

@@ -26,6 +26,7 @@ class HttpProxy:
     Attributes:
         url: where it listens.
         requests: (method, path with query) of all that came.
+        dropped: those that are never answered.
     """
 
     def __init__(self, server: str) -> None:
@@ -36,6 +37,7 @@ class HttpProxy:
         self._under_way: dict[int, web.Request] = {}
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self.dropped: list[web.Request] = []
         self.url = ""
         self.requests: list[tuple[str, str]] = []
 

@@ -8,9 +8,10 @@ __all__ = ["Keeper", "Process", "ProcessRunner"]
 
 
 class Keeper:
-    """Starts again, a second later, what ended by itself, as a supervisor would."""
+    """Starts again, within a second, what ended by itself, as a supervisor would."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_seconds: float = 1.0) -> None:
+        self._every_seconds = every_seconds
         self._kept: set[Process] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -35,7 +36,7 @@ class Keeper:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(1.0):
+        while not self._closed.wait(self._every_seconds):
             with self._lock:
                 for process in self._kept:
                     process.start()

@@ -36,6 +36,7 @@ class WeirSystem:
         *,
         identities: Identities | None = None,
         docker_of_daemons: str | None = None,
+        restart_seconds: float = 1.0,
     ) -> None:
         self.cluster = cluster
         identities = identities or cluster.identities
@@ -57,7 +58,7 @@ class WeirSystem:
                 ports=cluster.ports,
                 log_level="debug",
             )
-        self._keeper = Keeper()
+        self._keeper = Keeper(restart_seconds)
         self._processes = {
             name: Process(component.program, cluster.state.log_of(component.program.name))
             for name, component in self._components.items()

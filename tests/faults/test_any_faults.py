@@ -1,0 +1,74 @@
+"""Whatever goes wrong in whatever order: a run ends in the state of a run without faults."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from support.chaos import Chaos
+from support.faulty_system import FaultySystem
+from support.polling import eventually
+from support.seeds import seeded
+from support.story import Object, Story
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+EXAMPLES = int(os.environ.get("WEIR_TEST_EXAMPLES", "12"))
+FAULTS = 6
+_STRIKES_SECONDS = 3.0
+_SETTLE_SECONDS = 90.0
+
+
+def test_any_sequence_of_faults_ends_as_a_run_without_faults(
+    system: FaultySystem, faulty_namespace: str, tmp_path: Path
+) -> None:
+    """Same verdicts, codes and logs; each program was started once; no container is left."""
+    expected = _play(system, faulty_namespace, tmp_path / "calm", None)
+    assert all(one.get("starts", 1) <= 1 for one in expected.values()), expected
+
+    for number in range(EXAMPLES):
+        chaos = Chaos(system, seeded("faults", number))
+        try:
+            seen = _play(system, faulty_namespace, tmp_path / str(number), chaos)
+            assert seen == expected
+        except BaseException:
+            sys.stderr.write("\n".join([f"example {number}:", *chaos.told, ""]))
+            raise
+
+
+def _play(
+    system: FaultySystem, namespace: str, folder: Path, chaos: Chaos | None
+) -> dict[str, Object]:
+    """Run the story to its end, disturbed by some faults; return what came of it."""
+    folder.mkdir()
+    story = Story(system, namespace, folder)
+    began = time.monotonic()
+    with system.watch_containers() as watcher:
+        strikes: list[float] = []
+        if chaos is not None:
+            count = chaos.chance.randint(1, FAULTS)
+            strikes = sorted(chaos.chance.uniform(0, _STRIKES_SECONDS) for _ in range(count))
+        story.begin()
+        while chaos is not None and time.monotonic() - began < _STRIKES_SECONDS:
+            while strikes and strikes[0] <= time.monotonic() - began:
+                strikes.pop(0)
+                chaos.strike()
+            chaos.tick()
+            story.go_on()
+            time.sleep(0.05)
+        if chaos is not None:
+            for _ in strikes:
+                chaos.strike()
+            chaos.end()
+        struck = time.monotonic()
+        eventually(story.go_on, story.unfinished, _SETTLE_SECONDS, every=0.1)
+        result = story.result()
+        uids = set(story.uids.values())
+        system.wait_no_containers(timeout=_SETTLE_SECONDS)
+        story.clear()
+    sys.stderr.write(f"{struck - began:.1f} s, then {time.monotonic() - struck:.1f} s to the end\n")
+    assert {run: n for run, n in watcher.runs.items() if run[0] in uids and n > 1} == {}
+    assert watcher.shared == []
+    return result
