@@ -11,7 +11,7 @@ from devcluster.rest import Rest
 from devcluster.state import Ports, State, write_file
 from devcluster.supervise import Program, Runner, wait_for
 
-_READY_SECONDS = 90.0
+_READY_SECONDS = 120.0
 # What the design leans on (garbage collection, namespaces, service accounts) and what makes RBAC
 # and admission policies behave as on any cluster; nothing that manages workloads.
 _CONTROLLERS = (

@@ -24,7 +24,8 @@ _PACKAGE = re.compile(r"[\w.~/-]+")
 def build(module: Path, package: str, ldflags: str, target: Path, title: str) -> None:
     """Build ``package`` with the versions that ``module`` pins; ``target`` appears when complete.
 
-    Stopped half-way, the next call goes on from what Go's own caches hold.
+    Stopped half-way, the next call goes on from what Go's own caches hold. Nobody else builds that
+    target at the same time.
 
     Raises:
         DevClusterError: no Go toolchain, modules that cannot be fetched, or a failed build.
@@ -38,7 +39,9 @@ def build(module: Path, package: str, ldflags: str, target: Path, title: str) ->
     }
     say(f"building {title} from source (once; the result is kept in {target.parent})")
     total = _fetch(go, module, package, env, title)
-    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    for left in target.parent.glob(f".{target.name}.draft-*"):
+        left.unlink()  # by a build that was killed
+    draft = target.with_name(f".{target.name}.draft-{os.getpid()}")
     command = [go, "build", "-v", "-trimpath", "-ldflags", ldflags, "-o", str(draft), package]
     started = time.monotonic()
     try:
@@ -83,7 +86,7 @@ def _start(
     command: list[str], folder: Path, env: dict[str, str]
 ) -> tuple[subprocess.Popen[str], deque[str]]:
     process = subprocess.Popen(
-        command,
+        ("setpriv", "--pdeathsig", "KILL", "--", *command),
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,

@@ -18,7 +18,7 @@ from devcluster.rest import Rest
 from devcluster.state import Ports, State, write_file
 from devcluster.supervise import Supervisor, wait_for
 
-_READY_SECONDS = 60.0
+_READY_SECONDS = 120.0
 # There when the image in Docker is of this instance's making.
 _MADE_IMAGE = "made-image"
 _HOSTS = "/apis/weir.dev/v1alpha1/hosts"
