@@ -14,6 +14,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weir_nodedaemon import metrics
+
 logger = logging.getLogger(__name__)
 
 
@@ -75,6 +77,7 @@ class RecordStore:
             temporary.write_text(json.dumps(_encode(run, record)))
             temporary.replace(path)
         except OSError as exc:
+            metrics.RECORDS_LOST.inc()
             logger.warning("record not written path=%s: %s", path, exc)
 
     def uids(self) -> Mapping[str, RunRecord]:

@@ -95,6 +95,20 @@ async def test_the_cache_follows(api: Api, namespace: str) -> None:
         assert seen.syncs == 1
 
 
+async def test_only_what_is_kept_gets_into_the_cache(api: Api, namespace: str) -> None:
+    """Of what was listed and of what came by watch alike."""
+    await put(api, namespace, "listed")
+
+    def keep(obj: dict[str, Any]) -> dict[str, Any]:
+        return {"metadata": obj["metadata"], "data": {"x": "kept"}}
+
+    async with watching(api, namespace, transform=keep) as seen:
+        await put(api, namespace, "watched")
+        await until(lambda: seen.names() == {"listed", "watched"})
+
+        assert {seen.value(name) for name in seen.names()} == {"kept"}
+
+
 async def test_a_cut_watch_goes_on_where_it_was(
     far_api: Api, api: Api, namespace: str, tcp_proxy: TcpProxy
 ) -> None:
