@@ -158,9 +158,11 @@ def _host_folder(state: State, name: str) -> Path:
 
 
 def _write_env(state: State, plane: ControlPlane, docker: dockerd.Docker) -> None:
+    installed = Path(sys.executable).parent
     programs = {
         "kubectl": plane.kubectl,
-        "kubectl-weir": Path(sys.executable).parent / "kubectl-weir",
+        "kubectl-weir": installed / "kubectl-weir",
+        "kubectl_complete-weir": installed / "kubectl_complete-weir",
     }
     for name, program in programs.items():
         link = state.bin / name
