@@ -136,3 +136,8 @@ def set_condition(
             result[index] = new
             return result
     return [*result, new]
+
+
+def without(conditions: Sequence[Mapping[str, Any]] | None, *types: str) -> list[Condition]:
+    """Return the conditions but those of these types, in their order."""
+    return [dict(condition) for condition in conditions or () if condition["type"] not in types]

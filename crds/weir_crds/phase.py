@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from weir_crds import conditions
+from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
 
 
@@ -45,8 +45,10 @@ def phase_of(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
         return Phase.RETRYING if backing_off else Phase.QUEUED
     if spec.get("suspend"):
         return Phase.STOPPING
-    if (status.get("lastResult") or {}).get("runID", 0) == status.get("runID"):
-        return Phase.RETRYING  # this run ended badly and waits for its successor
+    if retry.is_retrying(status):
+        return Phase.RETRYING
+    if retry.is_stopped(status):
+        return Phase.STOPPING  # it is on its way back into the queue
     if _is_true(found.get(ConditionType.PAUSED)):
         return Phase.PAUSED
     return Phase.RUNNING if _is_true(found.get(ConditionType.STARTED)) else Phase.STARTING

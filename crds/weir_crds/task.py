@@ -42,13 +42,13 @@ class Retry(Model):
     limit: Annotated[Integer, Field(ge=0, le=1000)] = 0
     """How many further runs there may be."""
     backoff_seconds: Annotated[Integer, Field(ge=0, le=86400)] = 10
-    """Pause before the first further run; it doubles each time."""
-    on: Annotated[
+    """Pause in seconds before the first further run; it doubles each time, up to an hour."""
+    reasons: Annotated[
         list[BadEnd],
         ListSet(),
         Field(max_length=8),
     ] = Field(default_factory=lambda: list(get_args(BadEnd)))
-    """Which ends count as bad. Write "on" with its quotes in YAML, where a bare on means true."""
+    """Which ends are followed by a further run."""
 
 
 class TaskSpec(Model):
@@ -125,8 +125,8 @@ class TaskSpec(Model):
     priority: Annotated[Integer, Field(ge=-1_000_000_000, le=1_000_000_000)] = 0
     """Higher goes first in the queue. May change."""
     suspend: bool = False
-    """True: not queued. Set while it runs: stopped, and queued anew when it is false again. May
-    change."""
+    """True: not queued. Set while it runs: stopped, and queued anew with a new runID when it is
+    false again. May change."""
     desired_state: Literal["Running", "Paused", "Killed"] = "Running"
     """Running; Paused: all processes frozen, everything kept (before its start: placed, not
     started); Killed: ended for good, which is final. May change."""
@@ -148,12 +148,14 @@ class TaskSpec(Model):
 
 
 class RunResult(Model):
-    """How a run ended that was followed by another."""
+    """How a run ended that was not the last: retried, suspended, or lost with its host."""
 
     run_id: RunID
     """Which run."""
     reason: Annotated[str, Field(max_length=64)]
-    """Why it ended, as Succeeded would have said."""
+    """Why it ended: as Succeeded would have said, Suspended, or HostLost."""
+    node_name: ObjectName | None = None
+    """The Host that it ran on, which keeps its output while the Task exists."""
     exit_code: ExitCode | None = None
     """Its exit code, where there was one."""
     finished_at: Time | None = None
@@ -221,9 +223,9 @@ class TaskStatus(Model):
     run_id: RunID | None = None
     """Number of the current run; it only grows. The container is named weir-<uid>-<runID>."""
     failures: Annotated[Integer, Field(ge=0, le=2**31 - 1)] | None = None
-    """How many runs ended badly and count against retry.limit."""
+    """How many runs ended badly and were retried; counts against retry.limit."""
     last_result: RunResult | None = None
-    """How the latest run ended that was retried."""
+    """How the latest run ended that was not the last."""
     scheduled_at: Time | None = None
     """When it was bound to its host."""
     started_at: Time | None = None

@@ -15,6 +15,11 @@ BOUND: dict[str, Any] = {"nodeName": "n1", "runID": 1}
 STARTED = condition("Started", "True", "ContainerStarted")
 END: dict[str, Any] = {**BOUND, "finishedAt": "2026-11-22T10:00:00Z"}
 RETRIED: dict[str, Any] = {"lastResult": {"runID": 1, "reason": "NonZeroExit"}}
+STOPPED = condition("Started", "False", "Stopped")
+RETRYING: dict[str, Any] = {
+    **RETRIED,
+    "conditions": [STOPPED, condition("Succeeded", "Unknown", "Retrying")],
+}
 
 
 @pytest.mark.parametrize(
@@ -35,7 +40,17 @@ RETRIED: dict[str, Any] = {"lastResult": {"runID": 1, "reason": "NonZeroExit"}}
         ("resumed", {}, BOUND | {"conditions": [STARTED, condition("Paused", "False")]}, "Running"),
         ("being killed", {"desiredState": "Killed"}, BOUND | {"conditions": [STARTED]}, "Stopping"),
         ("being suspended", {"suspend": True}, BOUND | {"conditions": [STARTED]}, "Stopping"),
-        ("a failed run that is retried", {}, BOUND | RETRIED, "Retrying"),
+        ("suspended and stopped", {"suspend": True}, BOUND | {"conditions": [STOPPED]}, "Stopping"),
+        ("stopped, and no longer to be suspended", {}, BOUND | {"conditions": [STOPPED]},
+         "Stopping"),
+        ("a failed run that is retried", {}, BOUND | RETRYING, "Retrying"),
+        ("a failed run, killed meanwhile", {"desiredState": "Killed"}, BOUND | RETRYING,
+         "Stopping"),
+        ("stopped in a run after a retried one", {},
+         BOUND | RETRIED | {"runID": 2, "conditions": [STOPPED]}, "Stopping"),
+        ("suspended while it backs off", {"suspend": True},
+         RETRIED | {"runID": 2, "conditions": [condition("Scheduled", "False", "Suspended")]},
+         "Queued"),
         ("backing off", {},
          RETRIED | {"runID": 2, "conditions": [condition("Scheduled", "False", "BackOff")]},
          "Retrying"),

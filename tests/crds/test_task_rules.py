@@ -71,7 +71,8 @@ def condition(type: str, status: str, reason: str) -> dict[str, str]:
         ("no time at all", {"timeoutSeconds": 0}, "spec.timeoutSeconds"),
         ("a negative grace", {"stopGraceSeconds": -1}, "spec.stopGraceSeconds"),
         ("an unknown desired state", {"desiredState": "Stopped"}, "spec.desiredState"),
-        ("a retry of what cannot be retried", {"retry": {"on": ["Killed"]}}, "spec.retry.on[0]"),
+        ("a retry of what cannot be retried",
+         {"retry": {"reasons": ["Killed"]}}, "spec.retry.reasons[0]"),
     ],
 )  # fmt: skip
 def test_a_bad_manifest_is_refused_and_the_field_named(
@@ -239,6 +240,21 @@ ENDED = {
         condition("Succeeded", "False", "NonZeroExit"),
     ],
 }
+RETRYING = {
+    "lastResult": {"runID": 1, "reason": "NonZeroExit", "exitCode": 3, "finishedAt": OLD},
+    "conditions": [
+        condition("Scheduled", "True", "Bound"),
+        condition("Started", "False", "Stopped"),
+        condition("Succeeded", "Unknown", "Retrying"),
+    ],
+}
+UNBOUND = {
+    **dict.fromkeys(("nodeName", "cpus", "numaNode", "gpus", "scheduledAt", "startedAt")),
+    **dict.fromkeys(("exitCode", "signal", "logs")),
+    "runID": 2,
+    "failures": 1,
+    "conditions": [condition("Scheduled", "False", "BackOff")],
+}
 
 
 def test_a_run_goes_its_way(admin: Client, new: dict[str, Any]) -> None:
@@ -247,9 +263,12 @@ def test_a_run_goes_its_way(admin: Client, new: dict[str, Any]) -> None:
         {"phase": "Queued", "conditions": [condition("Scheduled", "False", "Queued")]},
         BOUND,
         {"startedAt": OLD, "phase": "Running"},
-        {"nodeName": None, "runID": 2, "startedAt": None},  # stopped, and queued anew
-        {"nodeName": "n2", "runID": 3},
-        ENDED | {"nodeName": "n2", "runID": 3},
+        RETRYING,
+        UNBOUND,
+        {"nodeName": "n2", "cpus": [3], "runID": 2},
+        {"nodeName": None, "cpus": None, "runID": 3},  # lost with its host
+        {"nodeName": "n1", "cpus": [3], "runID": 3},
+        ENDED | {"nodeName": "n1", "runID": 3},
         {"observedGeneration": 2, "logs": {"stdoutBytes": 5}},
     ):
         assert admin.patch(obj, {"status": status}, "status") is None, status

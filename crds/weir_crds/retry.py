@@ -1,0 +1,104 @@
+"""What follows a run that ended: the Task's end, or another run after a pause. Pure.
+
+The daemon asks at the end of a run, the operator when it places the next: both get one answer.
+"""
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_crds import conditions
+from weir_crds.conditions import FALSE, UNKNOWN, ConditionType, Reason
+from weir_crds.task import Retry
+from weir_crds.times import parse_time
+
+CAP_SECONDS = 3600
+"""The pause does not double beyond this; a longer ``backoffSeconds`` holds as it is."""
+
+_DOUBLINGS = 32  # far beyond the cap, and far from an overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run was the last: how it ended is how the Task ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAfter:
+    """Another run follows."""
+
+    seconds: int
+
+
+def next_step(
+    spec: Mapping[str, Any], status: Mapping[str, Any], reason: str
+) -> Finish | RetryAfter:
+    """Return what follows a run that ended for that reason.
+
+    Args:
+        spec: of the Task.
+        status: of the Task, while it is bound: ``failures`` counts the runs before this one.
+        reason: how the run ended, as ``Succeeded`` would say.
+    """
+    retry = _retry_of(spec)
+    failures = status.get("failures") or 0
+    if (
+        reason not in retry.reasons
+        or failures >= retry.limit
+        or spec.get("desiredState") == "Killed"
+    ):
+        return Finish()
+    return RetryAfter(_pause(retry, failures))
+
+
+def is_retrying(status: Mapping[str, Any]) -> bool:
+    """Tell whether the current run ended badly and is to be followed by another."""
+    succeeded = conditions.get(status.get("conditions"), ConditionType.SUCCEEDED)
+    return (
+        succeeded is not None
+        and (succeeded["status"], succeeded["reason"]) == (UNKNOWN, Reason.RETRYING)
+        and (status.get("lastResult") or {}).get("runID") == status.get("runID")
+    )
+
+
+def is_stopped(status: Mapping[str, Any]) -> bool:
+    """Tell whether the daemon has let go of the current run, so that it may be unbound."""
+    started = conditions.get(status.get("conditions"), ConditionType.STARTED)
+    return (
+        bool(status.get("nodeName"))
+        and not status.get("finishedAt")
+        and started is not None
+        and (started["status"], started["reason"]) == (FALSE, Reason.STOPPED)
+    )
+
+
+def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | None:
+    """Return when a Task without a host may be placed again, or None: it need not wait.
+
+    The pause counts from the end of the run, or from its unbinding where that is earlier: the
+    clock of a host may be wrong.
+
+    Raises:
+        InvalidTimeError: a time that the CRD should have refused.
+    """
+    result, failures = status.get("lastResult"), status.get("failures")
+    if not result or not failures or status.get("nodeName") or not result.get("finishedAt"):
+        return None
+    retry = _retry_of(spec)
+    if result["reason"] not in retry.reasons or result["runID"] + 1 != status.get("runID"):
+        return None
+    since = parse_time(result["finishedAt"])
+    scheduled = conditions.get(status.get("conditions"), ConditionType.SCHEDULED)
+    if scheduled is not None and scheduled["status"] == FALSE:
+        since = min(since, parse_time(scheduled["lastTransitionTime"]))
+    return since + dt.timedelta(seconds=_pause(retry, failures - 1))
+
+
+def _pause(retry: Retry, failures_before: int) -> int:
+    doubled: int = retry.backoff_seconds * 2 ** min(failures_before, _DOUBLINGS)
+    return min(doubled, max(CAP_SECONDS, retry.backoff_seconds))
+
+
+def _retry_of(spec: Mapping[str, Any]) -> Retry:
+    return Retry.model_validate(spec.get("retry") or {})
