@@ -3,9 +3,8 @@
 import asyncio
 import logging
 import random
-from typing import Any, NoReturn
+from typing import NoReturn
 
-from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.api import Api
 from weir_kube.errors import ApiError
@@ -14,6 +13,7 @@ from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object, Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
+from weir_operator.cache import SlimStore
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
@@ -36,7 +36,7 @@ class Controller:
     def __init__(self, api: Api, settings: Settings) -> None:
         """Put the parts together; nothing runs yet."""
         self._api = api
-        self._stores = {TASK: Store(), HOST: Store()}
+        self._stores: dict[Kind, Store] = {TASK: SlimStore(), HOST: SlimStore()}
         self._task_queue: WorkQueue[Key] = WorkQueue("tasks")
         self._host_queue: WorkQueue[Key] = WorkQueue("hosts")
         self._queues = {TASK: self._task_queue, HOST: self._host_queue}
@@ -81,7 +81,7 @@ class Controller:
         """
         key = self._stores[kind].apply(event_type, obj)
         if key is not None:
-            self._queues[kind].add(key)
+            self._changed(kind, key)
         if event_type is None:
             self._wanted.add(kind)
             self._resync_now.set()
@@ -96,13 +96,9 @@ class Controller:
                 except ApiError as exc:
                     logger.warning("cannot list %s yet: %s: %s", kind.plural, exc.reason, exc)
                     await asyncio.sleep(_RETRY_SECONDS)
-        hosts, tasks = self._stores[HOST], self._stores[TASK]
-        for host in sorted(hosts.keys()):
-            self._observe(self.scheduler.observe_host, host.name)
-        for task in sorted(tasks.keys()):
-            self._observe(self.scheduler.observe_task, task)
         self.primed.set()
-        logger.info("caches are full tasks=%d hosts=%d", len(tasks), len(hosts))
+        sizes = (len(self._stores[TASK]), len(self._stores[HOST]))
+        logger.info("caches are full tasks=%d hosts=%d", *sizes)
 
     async def run(self) -> NoReturn:
         """Decide and act for ever; ``prime`` comes first."""
@@ -140,12 +136,22 @@ class Controller:
     async def _list(self, kind: Kind, why: str) -> None:
         listed = await self._api.list(kind)
         metrics.RESYNCS.labels(why).inc()
-        store, queue = self._stores[kind], self._queues[kind]
-        gone_or_new = store.replace(listed.items, listed.resource_version)
-        if why != "start" and gone_or_new:
-            logger.info("full list told news of %d %s", len(gone_or_new), kind.plural)
-        for key in gone_or_new:
-            queue.add(key)
+        changed = self._stores[kind].replace(listed.items, listed.resource_version)
+        if why != "start" and changed:
+            logger.info("full list told news of %d %s", len(changed), kind.plural)
+        for key in sorted(changed):
+            self._changed(kind, key)
+
+    def _changed(self, kind: Kind, key: Key) -> None:
+        """Bring ledger and queue in step with the cache, whatever the workers are held up by."""
+        try:
+            if kind is TASK:
+                self.scheduler.observe_task(key)
+            else:
+                self.scheduler.observe_host(key.name)
+        except Exception as exc:  # one odd object must not hide the others
+            logger.warning("left alone %s %s: %r", kind.kind, key, exc)
+        self._queues[kind].add(key)
 
     def _account_changed(self, host: str) -> None:
         key = Key("", host)
@@ -157,10 +163,3 @@ class Controller:
         if host in self._stores[HOST]:
             self._host_reconciler.observe_lease(key.name)
             self._host_queue.add(host)
-
-    @staticmethod
-    def _observe(observe: Any, key: Any) -> None:
-        try:
-            observe(key)
-        except WeirError as exc:
-            logger.warning("left alone %s: %s: %s", key, exc.reason, exc)

@@ -162,6 +162,24 @@ async def test_an_answer_that_got_lost_binds_once() -> None:
         await rig.bound("b")
 
 
+async def test_a_refusal_after_a_lost_answer_gives_nothing_back() -> None:
+    api = OperatorApi()
+    async with running(api) as rig:
+        await rig.add_host(cores=1)
+        lost = once(ApiUnavailableError("lost"))
+        api.lose_answer = lambda kind, _key: next(lost) if kind is TASK else None
+        rig.add_task("a")
+        await rig.bound("a")
+        rig.add_task("b")
+        api.refuse = lambda kind, _key: ForbiddenError("no", status=403) if kind is TASK else None
+        await asyncio.sleep(0.5)
+        api.refuse = lambda _kind, _key: None
+        await asyncio.sleep(0.5)
+        assert "nodeName" not in rig.status("b")
+        rig.end("a")
+        await rig.bound("b")
+
+
 async def test_cores_of_an_unanswered_bind_are_given_to_nobody() -> None:
     api = OperatorApi()
     async with running(api) as rig:

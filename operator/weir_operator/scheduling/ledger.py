@@ -153,8 +153,8 @@ class Ledger:
     _host_of: dict[str, str] = field(default_factory=dict)
 
     def known_hosts(self) -> list[HostState]:
-        """Return the hosts that have a Host object, by name."""
-        return [state for _, state in sorted(self.hosts.items()) if state.facts is not None]
+        """Return the hosts that have a Host object."""
+        return [state for state in self.hosts.values() if state.facts is not None]
 
     def set_host(self, name: str, facts: HostFacts | None) -> bool:
         """Take what a Host object says now (None: it is gone); tell whether that is news."""

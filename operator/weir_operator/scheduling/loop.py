@@ -155,7 +155,11 @@ class Scheduler:
             pending = self.queue.choose(self.ledger.share, self._is_refused)
             if pending is None:
                 return False
-            self._try(pending)
+            try:
+                self._try(pending)
+            except Exception:  # one that cannot be placed must not stop the others
+                logger.exception("cannot place task=%s", pending.key)
+                self._put_off(pending)
         return True
 
     def _is_refused(self, request: Request) -> bool:
@@ -186,7 +190,7 @@ class Scheduler:
         task = self._tasks.get(pending.key)
         if task is None or not _still(pending, task):
             self.queue.remove(pending.uid)
-            self._observe_quietly(pending.key)  # the cache is ahead of the queue
+            self._look_again(pending.key)  # the cache is ahead of the queue
             return
         self.queue.remove(pending.uid)
         self.ledger.set_task(pending.uid, placement.allocation(pending.request, pending.owner))
@@ -200,21 +204,22 @@ class Scheduler:
         result = "refused"
         try:
             result = await self._write_bind(pending, placement, task)
-        except asyncio.CancelledError:
-            raise
         except WeirError as exc:
             logger.warning("bind refused task=%s host=%s: %s", pending.key, placement.host, exc)
         except Exception:
             logger.exception("bind failed task=%s host=%s", pending.key, placement.host)
-        finally:
-            del self._binding[pending.uid]
-            metrics.BINDS.labels(result).inc()
-            metrics.BIND_SECONDS.observe(time.perf_counter() - started)
-            metrics.BINDS_IN_FLIGHT.set(len(self._binding))
-            self._settle(pending, result)
+        # When cancelled it may have taken effect: its cores stay assumed to the end of the process.
+        del self._binding[pending.uid]
+        metrics.BINDS.labels(result).inc()
+        metrics.BIND_SECONDS.observe(time.perf_counter() - started)
+        metrics.BINDS_IN_FLIGHT.set(len(self._binding))
+        self._settle(pending, result)
 
     async def _write_bind(self, pending: Pending, placement: Placement, task: Object) -> str:
-        """Write until there is an answer; a second time is harmless, as it conflicts."""
+        """Write until there is an answer; a second time is harmless, as it conflicts.
+
+        Once an answer is missing, a refusal of the repeat tells nothing of the first try.
+        """
         key = pending.key
         changes = task_status.bound(
             task, placement, bound_message(placement, self._nodes_of(placement)), self._now()
@@ -223,7 +228,9 @@ class Scheduler:
         while True:
             try:
                 done = await write_status(self._api, TASK, self._tasks, task, changes)
-            except _OUTCOME_UNKNOWN as exc:
+            except WeirError as exc:
+                if not attempt and not isinstance(exc, _OUTCOME_UNKNOWN):
+                    raise
                 attempt += 1
                 delay = exc.retry_after_seconds or _back_off(attempt)
                 logger.warning("bind unanswered task=%s, again in %.1f s: %s", key, delay, exc)
@@ -249,20 +256,22 @@ class Scheduler:
             self._failures.pop(pending.uid, None)
             if since is not None:
                 metrics.QUEUED_SECONDS.observe(time.monotonic() - since)
-        if result != "refused":
-            self._observe_quietly(pending.key)
-            return
-        self.ledger.forget(pending.uid)
-        failures = self._failures[pending.uid] = self._failures.get(pending.uid, 0) + 1
-        asyncio.get_running_loop().call_later(
-            _back_off(failures), self._observe_quietly, pending.key
-        )
+        if result == "refused":
+            self._put_off(pending)
+        else:
+            self._look_again(pending.key)
 
-    def _observe_quietly(self, key: Key) -> None:
+    def _put_off(self, pending: Pending) -> None:
+        """Have a Task tried again after a back-off; until then it is neither queued nor assumed."""
+        self._let_go(pending.uid)
+        failures = self._failures[pending.uid] = self._failures.get(pending.uid, 0) + 1
+        asyncio.get_running_loop().call_later(_back_off(failures), self._look_again, pending.key)
+
+    def _look_again(self, key: Key) -> None:
         try:
             self.observe_task(key)
-        except WeirError as exc:
-            logger.warning("left alone task=%s: %s", key, exc)
+        except Exception:
+            logger.exception("left alone task=%s", key)
         self._on_news(key)
 
     def _let_go(self, uid: str) -> None:
