@@ -26,7 +26,7 @@ def run(base: Base) -> str:
     seen = base.plane.admin.find(_TASK)
     if seen is not None and _finished(seen):
         kubectl(base.plane, base.state.kubeconfig, "delete", "-f", str(_EXAMPLE))
-    kubectl(base.plane, base.state.kubeconfig, "apply", "--server-side", "-f", str(_EXAMPLE))
+    kubectl(base.plane, base.state.kubeconfig, "apply", "-f", str(_EXAMPLE))
     say(f"applied {_EXAMPLE.relative_to(CHECKOUT)}")
     task = _follow(base)
     return _report(base, task, _output(base))

@@ -7,6 +7,7 @@ import tarfile
 from pathlib import Path
 
 import docker
+from docker.errors import DockerException
 
 from devcluster.console import say
 from devcluster.errors import DevClusterError
@@ -23,7 +24,7 @@ def ensure_busybox(docker_host: str) -> bool:
         False when Docker had it already.
 
     Raises:
-        DevClusterError: busybox is not installed, or is not static.
+        DevClusterError: busybox is not installed, or Docker refuses.
     """
     client = docker.DockerClient(base_url=docker_host, timeout=60)
     try:
@@ -33,6 +34,8 @@ def ensure_busybox(docker_host: str) -> bool:
         client.api.import_image_from_data(
             _archive(_busybox()), repository=repository, tag=tag, changes=['CMD ["sh"]']
         )
+    except (DockerException, OSError) as exc:
+        raise DevClusterError(f"Docker does not take the image {BUSYBOX}.", str(exc)) from exc
     finally:
         client.close()
     say(f"made the image {BUSYBOX}")

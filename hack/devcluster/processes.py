@@ -97,6 +97,10 @@ class ProcessRunner:
             self._processes[program.name] = process
         process.start()
 
+    def running(self) -> dict[str, Process]:
+        """Return what runs, by name."""
+        return {name: one for name, one in self._processes.items() if one.running()}
+
     def log_tail(self, name: str, lines: int = 15) -> str:
         """Return the end of a program's log."""
         return tail(self._state.log_of(name), lines)

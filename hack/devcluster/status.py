@@ -21,6 +21,8 @@ _ERROR = re.compile(
     r"|^\w*(?:Error|Exception)\b.*:"  # the end of a traceback
     r"|^panic:"
 )
+# kube-apiserver says so at each start without an endpoint reconciler, and there is nothing to do.
+_HARMLESS = ("Found stale data, removed previous endpoints",)
 _WIDTH = 110
 
 
@@ -40,7 +42,7 @@ def last_error(lines: Iterable[str]) -> str:
     """Return the last line that tells of an error; empty when none does."""
     found = ""
     for line in lines:
-        if _ERROR.search(line):
+        if _ERROR.search(line) and not any(words in line for words in _HARMLESS):
             found = line
     return found.strip()
 

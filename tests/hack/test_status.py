@@ -28,6 +28,8 @@ def test_an_error_is_found_in_each_format(whose: str, line: str) -> None:
         '{"level":"warn","msg":"slow disk"}',
         "2026-11-22T10:31:45.262Z INFO weir_operator.main: bound task=a/b",
         'time="2026-11-22T10:11:33Z" level=warning msg="cgroup v1"',
+        "E1122 11:11:41.897899   23274 controller.go:95] Found stale data, removed previous "
+        "endpoints on kubernetes service, apiserver didn't exit successfully previously",
     ],
 )
 def test_nothing_else_is_taken_for_one(line: str) -> None:
