@@ -11,7 +11,7 @@ import aiohttp
 from weir_cli.errors import CommandError, DaemonError
 from weir_kube.api import Object
 
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
 
 
 @asynccontextmanager

@@ -31,8 +31,6 @@ from weir_kube.errors import NotFoundError
 _PATH = "/v1/stats"
 # A daemon looks anew when its last look is two seconds old.
 _APART_SECONDS = 2.1
-# Less than the API server has: one dead host shall not hold up what the others say.
-_ANSWER_SECONDS = 5.0
 _HOSTS_AT_ONCE = 32
 
 
@@ -67,9 +65,7 @@ async def _ask_all(api: Api, options: TopOptions, hosts: Objects) -> dict[str, A
     if not hosts:
         return {}
     token = await daemon_token(api, options)
-    seconds = _ANSWER_SECONDS
-    if options.request_timeout_seconds is not None:
-        seconds = deadline_seconds(options)
+    seconds = deadline_seconds(options)
     at_once = asyncio.Semaphore(_HOSTS_AT_ONCE)
 
     async def ask(host: Object) -> Answers | Silence:

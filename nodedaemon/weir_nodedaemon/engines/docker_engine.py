@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 _LOOK_THREADS = 8
 _ACT_THREADS = 16
+_USAGE_THREADS = 16  # before version 23, Docker answers for usage only once a second
 _CONFLICT_SECONDS = 0.05
 _INIT_EXIT_CODES = (126, 127)
 _INIT_OUTPUT_BYTES = 4096
@@ -76,6 +77,7 @@ class DockerEngine:
         self._host_name = host_name
         self._look = Lane(base_url, "look", _LOOK_THREADS, look_seconds)
         self._act = Lane(base_url, "act", _ACT_THREADS, act_seconds)
+        self._usage = Lane(base_url, "usage", _USAGE_THREADS, look_seconds)
         self._pull_silence_seconds = pull_silence_seconds
         self._streams = StreamClient(base_url, self._api_version, look_seconds)
         self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
@@ -268,7 +270,7 @@ class DockerEngine:
         if seen is None or seen.state not in _ALIVE:
             return None
         try:
-            stats = await self._look.call(
+            stats = await self._usage.call(
                 lambda client: client.stats(name, stream=False, one_shot=True)
             )
         except RefusedError as exc:
@@ -282,6 +284,7 @@ class DockerEngine:
         await self._streams.close()
         self._look.close()
         self._act.close()
+        self._usage.close()
 
     async def _api_version(self) -> str:
         return (await self._look.client()).api_version

@@ -17,7 +17,7 @@ from weir_kube.store import Object, Objects
 from weir_nodedaemon.engines.port import ContainerUsage
 
 _CACHED_SECONDS = 2.0
-_AT_ONCE = 4
+_AT_ONCE = 16
 _DEADLINE_SECONDS = 5.0
 
 
