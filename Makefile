@@ -1,6 +1,9 @@
 # `make help` lists what can be done here.
 
 HOSTS ?= 1
+# How much `make bench` does (tiny, small, full), and which benchmarks: `make bench ONLY="latency"`.
+SIZE ?= full
+ONLY ?=
 # More arguments for pytest in `make test`: `make test PYTEST="-k registry -x"`.
 PYTEST ?=
 
@@ -10,12 +13,13 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet $
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test lint generate format lock
+.PHONY: help setup demo up down status test bench lint generate format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  HOSTS=n         hosts that share this machine in demo and up (now $(HOSTS))"
+	@echo "  SIZE=small      how much bench does (tiny, small, full); ONLY=\"latency control\" which"
 	@echo "  WEIR_STATE_DIR  where an instance is kept (default .weir)"
 
 setup: ## Install what is missing: Debian packages, .venv
@@ -40,6 +44,10 @@ status: ## Show what runs, since when, and its last error
 test: lint ## Run lint and all tests
 	@$(DEVCLUSTER) binaries
 	@.venv/bin/python -m pytest $(PYTEST)
+
+bench: ## Measure Weir against raw Docker and bare API calls
+	@hack/setup
+	@$(PYTHON) -m bench --size $(SIZE) $(ONLY)
 
 lint: setup ## Check format, style, types, layers and generated files
 	@.venv/bin/ruff format --check --quiet .

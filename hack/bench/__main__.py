@@ -1,0 +1,80 @@
+"""The command line of the benchmarks."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+from bench import control, latency, report, restart, throughput
+from bench.report import Report
+from bench.sizes import SIZES, Size
+from bench.system import System, fresh_system
+from devcluster.console import say
+from devcluster.errors import DevClusterError
+from devcluster.state import CHECKOUT
+
+Benchmark = Callable[[System, Size], Awaitable[Report]]
+BENCHMARKS: dict[str, Benchmark] = {
+    "latency": latency.run,
+    "throughput": throughput.run,
+    "control": control.run,
+    "restart": restart.run,
+}
+
+
+async def measure(name: str, system: System, size: Size) -> Report:
+    """Run one benchmark, and leave the system as it was."""
+    try:
+        return await BENCHMARKS[name](system, size)
+    finally:
+        system.reset()
+
+
+def run_one(name: str, size: Size, out: Path) -> None:
+    """Run one benchmark on a system of its own; print its tables, write its JSON."""
+    say(f"benchmark {name}, size {size.name}")
+    before = report.environment()
+    with fresh_system() as system:
+        found = asyncio.run(measure(name, system, size))
+    found.environment |= {**before, "loadAverageAfter": round(os.getloadavg()[0], 2)}
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.json"
+    path.write_text(json.dumps(found.as_json(), indent=1) + "\n")
+    print(f"\n{found.text()}\n\nas JSON: {os.path.relpath(path)}\n", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmarks that were asked for; return the exit status."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument(
+        "benchmarks",
+        nargs="*",
+        metavar="BENCHMARK",
+        help=f"{', '.join(BENCHMARKS)} (default: all, one after the other)",
+    )
+    parser.add_argument("--size", choices=SIZES, default="full", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=Path, default=CHECKOUT / ".bench", metavar="DIR", help="where the JSON goes"
+    )
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.benchmarks if name not in BENCHMARKS]
+    if unknown:
+        parser.error(f"no benchmark {', '.join(unknown)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        for name in options.benchmarks or BENCHMARKS:
+            run_one(name, SIZES[options.size], options.out)
+    except DevClusterError as exc:
+        print(f"\nerror: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

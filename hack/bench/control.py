@@ -1,0 +1,273 @@
+"""What the control path costs: many Tasks over many hosts that only pretend to run them.
+
+Against the bare calls in the same run: the same writes and watches by as many processes, with no
+logic in them.
+"""
+
+import asyncio
+import resource
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from bench.bare import READY
+from bench.polling import until
+from bench.report import Figure, Report, Table
+from bench.sizes import Size
+from bench.system import CONTROL_PLANE, OPERATOR, System
+from bench.tasks import Followed, create_all, followed, make_namespace, task
+from bench.usage import cpu_seconds, peak_rss_mib
+from devcluster.cluster import READ_VERBS
+from devcluster.identities import NODE_DAEMON
+from devcluster.identities import OPERATOR as OPERATOR_ACCOUNT
+from devcluster.state import CHECKOUT
+from devcluster.supervise import Program, wait_for
+from weir_crds.kinds import TASK
+from weir_kube.api import Api
+from weir_kube.connect import connect
+
+_PYTHON_PATH = ":".join(str(CHECKOUT / folder) for folder in ("hack", "crds"))
+_CORES_PER_HOST = 256
+_RUN_SECONDS = 1.0  # longer than a start is held back: it is told
+_SHORT_SECONDS = 0.1  # shorter: start and end are told at once
+_DEADLINE_SECONDS = 900.0
+_IDLE_CPU = 0.2  # of a core: what so many idle processes need
+# Life signs, and each Host's account, which is written at most every 10 s.
+_BY_TIME = ("leases", "hosts/status")
+_WAYS = {
+    "bare": ("bare calls", _RUN_SECONDS),
+    "weir": ("Tasks", _RUN_SECONDS),
+    "short": ("Tasks that end at once", _SHORT_SECONDS),
+}
+
+Requests = Counter[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Round:
+    """What one round of Tasks cost."""
+
+    way: str
+    tasks: int
+    created: float  # seconds until the last was created
+    bound: float  # until the last was bound
+    finished: float  # until the last end was told
+    requests: Requests
+    cpu: Mapping[str, float]  # seconds by program
+
+    @property
+    def rate(self) -> float:
+        """Tasks finished in a second."""
+        return self.tasks / self.finished
+
+    @property
+    def writes_per_task(self) -> float:
+        """Writes to the API server for one Task, without those that time alone makes."""
+        counted = (
+            count
+            for (_, resource, verb), count in self.requests.items()
+            if resource not in _BY_TIME and verb not in READ_VERBS
+        )
+        return sum(counted) / self.tasks
+
+
+async def run(system: System, size: Size) -> Report:
+    """Run rounds of bare calls, of Tasks, and of Tasks that end at once, in turns."""
+    hosts = system.host_names(size.hosts)
+    rounds: list[Round] = []
+    memory: dict[str, float] = {}
+    async with await connect(str(system.cluster.admin_kubeconfig)) as api:
+        for number in range(size.control_rounds):
+            for way in _WAYS:
+                if way == "bare":
+                    programs = _start_bare(system, hosts)
+                else:
+                    system.start_operator()
+                    system.start_fake_daemons(hosts, _CORES_PER_HOST)
+                    programs = system.weir_programs
+                rounds.append(await _round(system, api, way, f"{way}-{number}", size))
+                if way != "bare":
+                    memory = _peaks(system, hosts)
+                system.stop(programs)
+                path = TASK.path(f"{way}-{number}")
+                system.cluster.admin.request("DELETE", path, timeout_seconds=300)
+                system.forget_runs(hosts)
+    return _report(size, rounds, memory)
+
+
+def _start_bare(system: System, hosts: list[str]) -> list[str]:
+    """Start a process that binds and one for each host; return their names."""
+    kubeconfig = system.cluster.kubeconfig_for
+    parts = [("bind", hosts, kubeconfig(OPERATOR_ACCOUNT))]
+    parts += [("execute", [host], kubeconfig(NODE_DAEMON, host)) for host in hosts]
+    programs = []
+    for part, names, config in parts:
+        argv = (
+            *(sys.executable, "-m", "bench.bare", part),
+            *(f"--kubeconfig={config}", f"--hosts={','.join(names)}", f"--seconds={_RUN_SECONDS}"),
+        )
+        name = f"bare-{part}-{names[0]}"
+        programs.append(name)
+        system.cluster.state.log_of(name).unlink(missing_ok=True)
+        system.runner.ensure(Program(name, argv, {"PYTHONPATH": _PYTHON_PATH}))
+    for name in programs:
+        log = system.cluster.state.log_of(name)
+        wait_for(system.runner, name, partial(_watches, log), 60)
+    return programs
+
+
+def _watches(log: Path) -> bool:
+    return READY in log.read_text()
+
+
+async def _round(system: System, api: Api, way: str, namespace: str, size: Size) -> Round:
+    """Create all Tasks at once in a namespace, and wait for the last end."""
+    await make_namespace(api, namespace)
+    _, seconds = _WAYS[way]
+    command = ["sleep", str(seconds)]
+    objects = [task(f"t{n}", command, cpu=1) for n in range(size.tasks)]
+    names = [one["metadata"]["name"] for one in objects]
+    async with followed(api, namespace) as seen:
+        warm_up = [task(f"warm-up-{n}", command, cpu=1) for n in range(2 * size.hosts)]
+        await create_all(api, namespace, warm_up)
+        await seen.wait_finished([one["metadata"]["name"] for one in warm_up], 60)
+        seen.bound.clear()
+        await _settle(system, size.settle_seconds)
+        requests, cpu = system.cluster.requests(), _cpu(system)
+        began = time.time()
+        await create_all(api, namespace, objects)
+        created = time.time()
+        await seen.wait_finished(names, _DEADLINE_SECONDS)
+        ended = time.time()
+        _check(seen, names)
+        # What is still told about the last ones counts, too.
+        await _settle(system, size.settle_seconds)
+        used = _cpu(system)
+        return Round(
+            way=way,
+            tasks=size.tasks,
+            created=created - began,
+            bound=max(seen.bound.values()) - began,
+            finished=ended - began,
+            requests=system.cluster.requests() - requests,
+            cpu={name: used[name] - cpu[name] for name in used},
+        )
+
+
+async def _settle(system: System, seconds: float) -> None:
+    """Wait until nothing is left to do."""
+
+    async def idle() -> bool:
+        before = _cpu(system)
+        await asyncio.sleep(seconds)
+        after = _cpu(system)
+        ours = (after[name] - before[name] for name in after if name not in CONTROL_PLANE)
+        return sum(ours) < _IDLE_CPU * seconds
+
+    await until(idle, 0.0)
+
+
+def _check(seen: Followed, names: list[str]) -> None:
+    for name in names:
+        status = seen.last[name]["status"]
+        if status.get("exitCode") != 0:
+            raise RuntimeError(f"{name} did not succeed: {status}")
+
+
+def _cpu(system: System) -> dict[str, float]:
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    used = {name: cpu_seconds(process.pid) for name, process in system.runner.running().items()}
+    return used | {"bench": own.ru_utime + own.ru_stime}
+
+
+def _peaks(system: System, hosts: list[str]) -> dict[str, float]:
+    return {
+        "operator": peak_rss_mib(system.process(OPERATOR).pid),
+        "daemon": max(peak_rss_mib(system.pid_of_daemon(host)) for host in hosts),
+    }
+
+
+def _report(size: Size, rounds: list[Round], memory: Mapping[str, float]) -> Report:
+    by_way = {way: [one for one in rounds if one.way == way] for way in _WAYS}
+    pairs = list(zip(by_way["weir"], by_way["bare"], strict=True))
+    return Report(
+        "control",
+        size.name,
+        figures=[
+            Figure(
+                "Tasks finished per second, to bare calls",
+                median(weir.rate / bare.rate for weir, bare in pairs),
+                "x",
+                at_least=0.7,
+            ),
+            Figure("Tasks finished", median(one.rate for one in by_way["weir"]), "1/s"),
+            Figure("the same by bare calls", median(one.rate for one in by_way["bare"]), "1/s"),
+            Figure("Tasks that end at once", median(one.rate for one in by_way["short"]), "1/s"),
+            Figure(
+                "writes per Task, with its later deletion",
+                1 + max(one.writes_per_task for one in by_way["weir"]),
+                at_most=5,
+            ),
+            Figure(
+                "writes per Task that ends at once, likewise",
+                1 + max(one.writes_per_task for one in by_way["short"]),
+                at_most=5,
+            ),
+            Figure("operator's memory", memory["operator"], "MiB", at_most=150),
+            Figure("a daemon's memory", memory["daemon"], "MiB", at_most=150),
+        ],
+        tables=[
+            _seconds(rounds),
+            _cpu_per_task(by_way),
+            *(_requests(way, found) for way, found in by_way.items()),
+        ],
+    )
+
+
+def _seconds(rounds: list[Round]) -> Table:
+    return Table(
+        f"seconds until the last of {rounds[0].tasks} Tasks was",
+        ("WAY", "CREATED", "BOUND", "FINISHED", "TASKS/S"),
+        [(_WAYS[one.way][0], one.created, one.bound, one.finished, one.rate) for one in rounds],
+    )
+
+
+def _cpu_per_task(by_way: Mapping[str, list[Round]]) -> Table:
+    groups: dict[str, Callable[[str], bool]] = {
+        "kube-apiserver": "kube-apiserver".__eq__,
+        "etcd": "etcd".__eq__,
+        "operator, or what binds": lambda name: name == OPERATOR or name.startswith("bare-bind"),
+        "all daemons, or what executes": lambda name: "nodedaemon" in name or "execute" in name,
+        "this benchmark": "bench".__eq__,
+    }
+
+    def milliseconds(way: str, belongs: Callable[[str], bool]) -> float:
+        return median(
+            1000 * sum(used for name, used in one.cpu.items() if belongs(name)) / one.tasks
+            for one in by_way[way]
+        )
+
+    return Table(
+        "CPU milliseconds per Task",
+        ("PROGRAM", *(words.upper() for words, _ in _WAYS.values())),
+        [
+            (group, *(milliseconds(way, belongs) for way in _WAYS))
+            for group, belongs in groups.items()
+        ],
+    )
+
+
+def _requests(way: str, rounds: list[Round]) -> Table:
+    total = sum((one.requests for one in rounds), Counter())
+    tasks = sum(one.tasks for one in rounds)
+    rows = [
+        (f"{verb} {resource}", total[group, resource, verb], total[group, resource, verb] / tasks)
+        for group, resource, verb in sorted(total, key=lambda key: -total[key])
+        if verb != "WATCH"
+    ]
+    return Table(f"requests: {_WAYS[way][0]}", ("REQUEST", "COUNT", "PER TASK"), rows)

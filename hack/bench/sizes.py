@@ -1,0 +1,74 @@
+"""How much each benchmark does."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Size:
+    """One choice of ``--size``."""
+
+    name: str
+    # latency
+    pairs: int  # of one Task and one raw container
+    # throughput
+    batch: int  # Tasks at once, and as many raw containers
+    batch_rounds: int
+    # control
+    hosts: int
+    tasks: int
+    control_rounds: int
+    settle_seconds: float  # so long the processes have to be idle between two rounds
+    # restart
+    finished: int
+    waiting: int
+    quiet_seconds: float  # so long nothing is written before the restart
+    watch_seconds: float  # after it, for writes that should not come
+
+
+SIZES = {
+    size.name: size
+    for size in (
+        Size(
+            "tiny",
+            pairs=2,
+            batch=4,
+            batch_rounds=1,
+            hosts=2,
+            tasks=12,
+            control_rounds=1,
+            settle_seconds=0.5,
+            finished=20,
+            waiting=5,
+            quiet_seconds=1.0,
+            watch_seconds=1.0,
+        ),
+        Size(
+            "small",
+            pairs=10,
+            batch=20,
+            batch_rounds=1,
+            hosts=4,
+            tasks=300,
+            control_rounds=1,
+            settle_seconds=2.0,
+            finished=1000,
+            waiting=100,
+            quiet_seconds=12.0,  # a Host's account is written at most every 10 s
+            watch_seconds=10.0,
+        ),
+        Size(
+            "full",
+            pairs=40,
+            batch=60,
+            batch_rounds=3,
+            hosts=10,
+            tasks=2000,
+            control_rounds=2,
+            settle_seconds=2.0,
+            finished=10_000,
+            waiting=1000,
+            quiet_seconds=12.0,
+            watch_seconds=75.0,
+        ),
+    )
+}

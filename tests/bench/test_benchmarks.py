@@ -1,0 +1,81 @@
+"""Every benchmark runs, at its smallest, and tells what it is to tell. No figure is judged here."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bench.__main__ import measure
+from bench.report import Figure, Report, Table
+from bench.sizes import SIZES
+from bench.system import System
+from devcluster.cluster import Cluster
+from devcluster.processes import ProcessRunner
+from devcluster.state import State
+
+
+@pytest.fixture(scope="module")
+def system(docker_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A control plane on which nothing of the other tests runs."""
+    state = State(tmp_path_factory.mktemp("bench"))
+    state.create()
+    runner = ProcessRunner(state)
+    found = System(Cluster(state, runner))
+    try:
+        found.cluster.start()
+        yield found
+    finally:
+        found.close()
+        runner.stop_all()
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("name", ["latency", "throughput"])
+async def test_tasks_are_compared_with_raw_docker(system: System, name: str) -> None:
+    found = _checked(await measure(name, system, SIZES["tiny"]))
+
+    assert any("raw" in figure and "x" in value["unit"] for figure, value in found.items())
+
+
+async def test_the_control_path_is_compared_with_bare_calls(system: System) -> None:
+    found = _checked(await measure("control", system, SIZES["tiny"]))
+
+    assert found["writes per Task, with its later deletion"]["value"] == 5
+    assert found["writes per Task that ends at once, likewise"]["value"] == 4
+
+
+async def test_a_restart_is_measured(system: System) -> None:
+    report = await measure("restart", system, SIZES["tiny"])
+
+    assert any("ready with 20 finished and 5 waiting" in figure for figure in _checked(report))
+
+
+def _checked(report: Report) -> dict[str, Any]:
+    """Return the figures after a look at both forms of a report."""
+    written = json.loads(json.dumps(report.as_json()))
+    assert all(figure.name in report.text() for figure in report.figures)
+    assert all(table.rows and table.title in report.text() for table in report.tables)
+    figures: dict[str, Any] = written["figures"]
+    assert all(figure["value"] >= 0 for figure in figures.values())
+    return figures
+
+
+@pytest.mark.parametrize(
+    ("figure", "reached"),
+    [
+        (Figure("a", 1.2, at_most=1.25), True),
+        (Figure("a", 1.3, at_most=1.25), False),
+        (Figure("a", 0.8, at_least=0.7), True),
+        (Figure("a", 0.6, at_least=0.7), False),
+        (Figure("a", 0.6), None),
+    ],
+)
+def test_a_goal_is_told_and_not_enforced(figure: Figure, reached: bool | None) -> None:
+    assert figure.reached is reached
+
+
+def test_a_table_is_aligned() -> None:
+    table = Table("title", ("NAME", "VALUE"), [("a", 0.5), ("longer", 12.34)])
+
+    assert table.text() == "title\n  NAME     VALUE\n  a        0.500\n  longer    12.3"
