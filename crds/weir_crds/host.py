@@ -21,6 +21,9 @@ from weir_crds.schema import (
     Resource,
 )
 
+LEASE_SECONDS = 40
+"""A host whose Lease was not renewed for so long is not known to be alive."""
+
 Cores = Annotated[list[CoreID], ListSet(), Field(max_length=4096)]
 Count = Annotated[Integer, Field(ge=0, le=2**31 - 1)]
 Word = Annotated[str, Field(max_length=256)]

@@ -24,6 +24,7 @@ from weir_nodedaemon.engines.port import (
     EngineEvent,
     EngineUnavailableError,
 )
+from weir_nodedaemon.fence import Fence
 from weir_nodedaemon.host import EngineState, HostFacts, HostKeeper, share_of
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.observations import Observations
@@ -52,6 +53,7 @@ class Periods:
     engine_retry: float = 2.0
     health: float = 0.5
     log_sweep: float = 5.0
+    fence: float = 1.0
 
 
 class Agent:
@@ -70,6 +72,7 @@ class Agent:
         state_dir: Path,
         log_limit_bytes: int,
         tasks: TaskStore,
+        lease_age: Callable[[], float] = lambda: 0.0,
         periods: Periods | None = None,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
@@ -86,6 +89,7 @@ class Agent:
             state_dir: where hints about runs are kept.
             log_limit_bytes: how much output of a run is kept.
             tasks: an empty store to fill with the Tasks bound to this host.
+            lease_age: seconds since this host's Lease was last renewed.
             periods: how often to look.
             now: the time.
         """
@@ -136,11 +140,21 @@ class Agent:
             wake=wake,
             log_limit_bytes=log_limit_bytes,
         )
+        self._fence = Fence(
+            lease_age=lease_age,
+            store=tasks,
+            engine=engine,
+            observations=self._observations,
+            records=records,
+            now=now,
+            period_seconds=self._periods.fence,
+        )
         self._reconciler = TaskReconciler(
             store=tasks,
             engine=engine,
             observations=self._observations,
             starter=self._starter,
+            fence=self._fence,
             teller=teller,
             records=records,
             logs=logs,
@@ -195,6 +209,7 @@ class Agent:
                 # Only now: before a consistent full list nothing may be decided.
                 group.create_task(self.queue.run(self._reconciler.reconcile, _WORKERS))
                 group.create_task(self._sweep.queue.run(self._sweep.handle, _SWEEP_WORKERS))
+                group.create_task(self._fence.run(), name="fence")
                 group.create_task(self._sweep_logs(), name="log sweep")
                 group.create_task(self._spread_cores(), name="shared pool")
                 group.create_task(self._retry_at_recovery(), name="recovery")

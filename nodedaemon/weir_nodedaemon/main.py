@@ -12,6 +12,7 @@ from pathlib import Path
 
 from weir_crds import names
 from weir_crds.errors import WeirError
+from weir_crds.host import LEASE_SECONDS
 from weir_crds.quantities import format_bytes
 from weir_kube.connect import connect
 from weir_kube.http import HealthServer
@@ -31,8 +32,6 @@ from weir_nodedaemon.settings import Settings
 from weir_nodedaemon.tasks import TaskStore
 
 logger = logging.getLogger(__name__)
-
-_STALE_LEASE_SECONDS = 40.0
 
 
 class StateDirError(WeirError):
@@ -113,6 +112,13 @@ async def serve(chosen: Settings) -> None:
             info=machine.info(version),
             labels={"kubernetes.io/hostname": chosen.host_name},
         )
+        heartbeat = Heartbeat(
+            api,
+            names.SYSTEM_NAMESPACE,
+            chosen.host_name,
+            chosen.host_name,
+            duration_seconds=LEASE_SECONDS,
+        )
         agent = Agent(
             facts=facts,
             cpus=frozenset(room.cpus),
@@ -124,14 +130,14 @@ async def serve(chosen: Settings) -> None:
             state_dir=chosen.state_dir,
             log_limit_bytes=chosen.log_limit_bytes,
             tasks=tasks,
+            lease_age=lambda: heartbeat.age_seconds,
         )
-        heartbeat = Heartbeat(api, names.SYSTEM_NAMESPACE, chosen.host_name, chosen.host_name)
         health = HealthServer(
             chosen.metrics_listen,
             {
                 "tasks": lambda: agent.has_synced or "the Tasks of this host are not known yet",
                 "engine": lambda: agent.engine_ready or "the engine does not answer",
-                "lease": lambda: heartbeat.age_seconds < _STALE_LEASE_SECONDS,
+                "lease": lambda: heartbeat.age_seconds < LEASE_SECONDS,
             },
         )
         await stack.enter_async_context(health)

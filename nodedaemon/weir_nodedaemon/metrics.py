@@ -22,6 +22,10 @@ PULL_SECONDS = Histogram(
 )
 CONTAINERS = Gauge("weir_daemon_containers", "Containers of this host, by state.", ["state"])
 ORPHANS_REMOVED = Counter("weir_daemon_orphans_removed", "Containers removed without a Task.")
+FENCED = Counter(
+    "weir_daemon_fenced",
+    "Containers stopped because the Lease could not be renewed and another host may run them.",
+)
 ENGINE_READY = Gauge("weir_daemon_engine_ready", "1 while the container engine answers.")
 LOGS_LOST = Counter(
     "weir_daemon_logs_lost", "Runs whose output could not be archived, by reason.", ["reason"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
-from weir_crds import conditions
+from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
@@ -30,6 +30,7 @@ class Act(Enum):
     TELL = auto()  # it runs: let status say so
     FINISH = auto()  # it exited: archive, tell the end, remove
     FINISH_UNSTARTED = auto()  # killed before its start: tell the end
+    GIVE_BACK = auto()  # to be stopped and not there: say that the Task may be unbound
     FINISH_LOST = auto()  # it ran, and its container is gone
     DISCARD = auto()  # its end is told: remove the container
 
@@ -60,7 +61,7 @@ def plan(
         now: the time.
     """
     record = _note_pauses(record, container, now)
-    if status.get("finishedAt"):
+    if status.get("finishedAt") or retry.is_stopped(status):
         return _after_the_end(spec, container, record, now)
     if container is None:
         return _without_container(spec, status, record)
@@ -115,18 +116,17 @@ def _after_the_end(
 
 def _without_container(spec: TaskSpec, status: Mapping[str, Any], record: RunRecord) -> Plan:
     if record.started or _told(status, ConditionType.STARTED):
-        return Plan(Act.FINISH_LOST, record)
+        stopped = is_interruption(spec, record.stop_reason)
+        return Plan(Act.GIVE_BACK if stopped else Act.FINISH_LOST, record)
     return _before_the_start(spec, record)
 
 
 def _before_the_start(spec: TaskSpec, record: RunRecord) -> Plan:
-    match spec.desired_state:
-        case "Killed":
-            return Plan(Act.FINISH_UNSTARTED, record)
-        case "Paused":
-            return Plan(Act.HOLD, record)
-        case _:
-            return Plan(Act.START, record)
+    if spec.desired_state == "Killed":
+        return Plan(Act.FINISH_UNSTARTED, record)
+    if spec.suspend:
+        return Plan(Act.GIVE_BACK, record)
+    return Plan(Act.HOLD if spec.desired_state == "Paused" else Act.START, record)
 
 
 def _while_it_runs(
@@ -137,8 +137,9 @@ def _while_it_runs(
     now: dt.datetime,
 ) -> Plan:
     record = replace(record, started=True)
-    if spec.desired_state == "Killed" or record.stop_reason is not None:
-        return _stop(spec, record.stop_reason or StopReason.KILLED, record, now)
+    reason = record.stop_reason or _wish_to_stop(spec)
+    if reason is not None:
+        return _stop(spec, reason, record, now)
     left = None
     if spec.timeout_seconds is not None:
         left = dt.timedelta(seconds=spec.timeout_seconds) - running_time(container, record, now)
@@ -158,11 +159,25 @@ def _while_it_runs(
     return Plan(Act.TELL, record, left)
 
 
+def is_interruption(spec: TaskSpec, reason: StopReason | None) -> bool:
+    """Tell whether a run stopped for that reason is followed by another, whatever it came to."""
+    if spec.desired_state == "Killed":
+        return False
+    lost = reason is StopReason.HOST_LOST and spec.on_host_lost != "Fail"
+    return lost or reason is StopReason.SUSPENDED
+
+
+def _wish_to_stop(spec: TaskSpec) -> StopReason | None:
+    if spec.desired_state == "Killed":
+        return StopReason.KILLED
+    return StopReason.SUSPENDED if spec.suspend else None
+
+
 def _stop(spec: TaskSpec, reason: StopReason, record: RunRecord, now: dt.datetime) -> Plan:
     deadline = record.stop_deadline
     if deadline is None or not record.term_sent:
         grace = dt.timedelta(seconds=spec.stop_grace_seconds)
-        noted = replace(record, stop_reason=reason, stop_deadline=now + grace)
+        noted = replace(record, stop_reason=reason, stop_noted=now, stop_deadline=now + grace)
         return Plan(Act.TERMINATE, noted, grace)
     if now >= deadline:
         return Plan(Act.KILL, record, dt.timedelta(seconds=2))

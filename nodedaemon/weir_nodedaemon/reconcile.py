@@ -18,6 +18,7 @@ from weir_nodedaemon.engines.port import (
     ContainerState,
     EngineUnavailableError,
 )
+from weir_nodedaemon.fence import Fence
 from weir_nodedaemon.logs.store import LogStore, LogSummary
 from weir_nodedaemon.observations import Observations
 from weir_nodedaemon.plan import TELL_START_AFTER, Act, plan
@@ -26,6 +27,8 @@ from weir_nodedaemon.starting import Run, Starter, Wake
 from weir_nodedaemon.telling import Teller
 
 logger = logging.getLogger(__name__)
+
+_FENCED_LOOK_AGAIN = dt.timedelta(seconds=2)
 
 
 class TaskReconciler:
@@ -38,6 +41,7 @@ class TaskReconciler:
         engine: ContainerEngine,
         observations: Observations,
         starter: Starter,
+        fence: Fence,
         teller: Teller,
         records: RecordStore,
         logs: LogStore,
@@ -49,6 +53,7 @@ class TaskReconciler:
         self._engine = engine
         self._observations = observations
         self._starter = starter
+        self._fence = fence
         self._teller = teller
         self._records = records
         self._logs = logs
@@ -124,7 +129,7 @@ class TaskReconciler:
                 self._wake.add(run.key)
             case Act.TERMINATE:
                 await self._signal(run, signal.SIGTERM)
-                self._records.put(run.id, replace(run.record, term_sent=True))
+                self._records.put(run.id, replace(self._noted(run), term_sent=True))
             case Act.KILL:
                 await self._signal(run, signal.SIGKILL)
             case Act.FINISH:
@@ -133,19 +138,23 @@ class TaskReconciler:
                 await self._end(run, report.KILLED_UNSTARTED)
             case Act.FINISH_LOST:
                 await self._end(run, report.CONTAINER_LOST)
+            case Act.GIVE_BACK:
+                await self._end(run, report.interruption(run.record.stop_reason))
             case Act.DISCARD:
                 await self._discard(run)
             case _:
                 pass
 
     async def _start(self, run: Run) -> dt.timedelta | None:
+        if self._fence.forbids_start(run.task["spec"]):
+            return _FENCED_LOOK_AGAIN
         outcome = await self._starter.start(run)
         if outcome.verdict is not None:
             await self._end(run, outcome.verdict)
             return None
         if not outcome.started:
             return outcome.look_again_after
-        self._records.put(run.id, replace(run.record, started=True))
+        self._records.put(run.id, replace(self._noted(run), started=True))
         metrics.RUNS_STARTED.inc()
         logger.info("started task=%s container=%s", run.key, run.name)
         scheduled_at = run.task["status"].get("scheduledAt")
@@ -153,6 +162,10 @@ class TaskReconciler:
             took = (self._now() - parse_time(scheduled_at)).total_seconds()
             metrics.START_SECONDS.observe(max(0.0, took))
         return TELL_START_AFTER
+
+    def _noted(self, run: Run) -> RunRecord:
+        """Return what is noted by now: more than when the step began, perhaps."""
+        return self._records.get(run.id) or run.record
 
     async def _signal(self, run: Run, number: signal.Signals) -> None:
         await self._engine.signal(run.name, number)
@@ -171,14 +184,11 @@ class TaskReconciler:
     async def _finish(self, run: Run) -> None:
         assert run.container is not None
         logs = await self._archive(run)
-        await self._end(run, report.verdict(run.container, run.record, run.task["spec"]), logs)
+        await self._end(run, report.verdict(run.container, run.record, run.spec), logs)
 
     async def _end(self, run: Run, verdict: report.Verdict, logs: LogSummary | None = None) -> None:
-        """Tell the end of a run, then remove its container.
-
-        Every run ends here: one that is to be retried is to be told apart here, too.
-        """
-        changes = report.end_changes(run.task, verdict, run.container, logs, self._now())
+        """Tell the end of a run, then remove its container; every run ends here."""
+        changes = report.run_changes(run.task, verdict, run.container, logs, self._now())
         await self._teller.write(run.task, changes)
         metrics.RUNS_ENDED.labels(verdict.reason).inc()
         if run.container is not None and run.container.finished_at is not None:
@@ -189,7 +199,7 @@ class TaskReconciler:
         await self._forget(run.key)
 
     async def _discard(self, run: Run) -> None:
-        """Remove the container of a Task whose end is told; keep its output."""
+        """Remove the container of a run whose end is told; keep its output."""
         ended = run.container is not None and run.container.state is ContainerState.EXITED
         if ended and self._logs.summary(*run.id) is None:
             await self._archive(run)

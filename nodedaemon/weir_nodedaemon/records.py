@@ -20,10 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 class StopReason(StrEnum):
-    """Why the daemon stopped a run; equal to the reason of ``Succeeded``."""
+    """Why the daemon stopped a run; equal to the reason that is told of it."""
 
     KILLED = "Killed"
     TIMED_OUT = "TimedOut"
+    SUSPENDED = "Suspended"
+    HOST_LOST = "HostLost"  # its Lease could not be renewed: another host may run it soon
 
 
 class RunID(NamedTuple):
@@ -41,6 +43,7 @@ class RunRecord:
     name: str
     started: bool = False
     stop_reason: StopReason | None = None  # noted before TERM is sent
+    stop_noted: dt.datetime | None = None
     stop_deadline: dt.datetime | None = None  # when KILL follows
     term_sent: bool = False
     paused_since: dt.datetime | None = None
@@ -111,6 +114,7 @@ def _read(path: Path) -> tuple[RunID, RunRecord] | None:
             name=values["name"],
             started=values["started"],
             stop_reason=StopReason(values["stop_reason"]) if values["stop_reason"] else None,
+            stop_noted=_time(values["stop_noted"]),
             stop_deadline=_time(values["stop_deadline"]),
             term_sent=values["term_sent"],
             paused_since=_time(values["paused_since"]),

@@ -1,5 +1,8 @@
 """Remove what has no Task any more: containers, and logs in the state directory.
 
+A run of a Task that lives on elsewhere (its host was lost, and is back) loses its container too,
+but its output stays here for as long as the Task is there.
+
 Unknown is not gone: the cache has had a consistent full list since the start, and before anything
 is removed the API server is asked for that very object. While it does not answer, nothing goes.
 """
@@ -11,15 +14,21 @@ import time
 from collections.abc import Callable
 
 from weir_crds import names
+from weir_crds.errors import WeirError
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.errors import NotFoundError
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
-from weir_nodedaemon.engines.port import ContainerEngine, ContainerState, ObservedContainer
+from weir_nodedaemon.engines.port import (
+    ContainerEngine,
+    ContainerState,
+    EngineUnavailableError,
+    ObservedContainer,
+)
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.observations import Observations
-from weir_nodedaemon.records import RecordStore
+from weir_nodedaemon.records import RecordStore, RunID, RunRecord
 from weir_nodedaemon.tasks import TaskStore
 
 logger = logging.getLogger(__name__)
@@ -82,6 +91,8 @@ class Sweep:
             return _LOOK_AGAIN_SECONDS  # the cache lags behind
         if container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
             return await self._stop(name, container)
+        if container.state is ContainerState.EXITED:
+            await self._keep_output(container)
         await self._engine.remove(name)
         self._observations.forget(name)
         self._kill_at.pop(name, None)
@@ -137,6 +148,24 @@ class Sweep:
             or status.get("nodeName") != self._host
             or str(status.get("runID")) != labels.get(names.LABEL_RUN)
         )
+
+    async def _keep_output(self, container: ObservedContainer) -> None:
+        """Archive the output if the Task is still there; that it fails holds nothing up."""
+        labels = container.labels
+        uid, run = labels[names.LABEL_UID], int(labels[names.LABEL_RUN])
+        namespace, name = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
+        if not await self._lives_elsewhere(uid, namespace, name):
+            return
+        id = RunID(uid, run)
+        if self._records.get(id) is None:
+            self._records.put(id, RunRecord(namespace, name, started=True))
+        try:
+            await self._logs.archive(uid, run, self._engine.logs(container.name))
+        except EngineUnavailableError:
+            raise
+        except WeirError as exc:
+            metrics.LOGS_LOST.labels(exc.reason).inc()
+            logger.warning("output is lost container=%s: %s", container.name, exc)
 
     async def _stop(self, name: str, container: ObservedContainer) -> float:
         kill_at = self._kill_at.get(name)

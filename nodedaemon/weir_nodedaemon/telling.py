@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from weir_crds import conditions
+from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
@@ -47,7 +47,10 @@ class Teller:
 
     async def engine_away(self, task: Object) -> None:
         """Say that the engine holds a start up; takes back nothing, never raises ApiError."""
-        if task["status"].get("finishedAt") or conditions.is_true(task, ConditionType.STARTED):
+        status = task["status"]
+        if status.get("finishedAt") or retry.is_stopped(status):
+            return
+        if conditions.is_true(task, ConditionType.STARTED):
             return
         message = "the container engine does not answer"
         try:

@@ -46,6 +46,16 @@ TERMED = replace(
 )
 OVERDUE = replace(TERMED, stop_deadline=NOW)
 
+SUSPEND = {"suspend": True}
+RESTART = {"onHostLost": "Restart"}
+HALTED = replace(TERMED, stop_reason=StopReason.SUSPENDED)
+FENCED = replace(TERMED, stop_reason=StopReason.HOST_LOST)
+STOPPED = {
+    "nodeName": "n1",
+    "runID": 1,
+    "conditions": [{"type": "Started", "status": "False", "reason": "Stopped"}],
+}
+
 # case, spec, status, state of the container, record, what to do, when to look again
 Case = tuple[str, dict[str, Any], dict[str, Any], str | None, RunRecord, Act, float | None]
 CASES: list[Case] = [
@@ -97,8 +107,31 @@ CASES: list[Case] = [
      Act.TERMINATE, 10),
     ("finished, being stopped: wait", {}, ENDED, "running", TERMED, Act.NOTHING, 5),
     ("finished, grace over: KILL", {}, ENDED, "paused", OVERDUE, Act.KILL, 2),
-    ("suspended once bound: not before runs can be retried", {"suspend": True}, STARTED, "running",
-     FRESH, Act.NOTHING, None),
+    ("suspended before its start: give it back", SUSPEND, {}, None, FRESH, Act.GIVE_BACK, None),
+    ("suspended when created only", SUSPEND, {}, "created", FRESH, Act.GIVE_BACK, None),
+    ("suspended and paused before its start", {**SUSPEND, **PAUSE}, {}, None, FRESH,
+     Act.GIVE_BACK, None),
+    ("suspended and killed before its start", {**SUSPEND, **KILLED}, {}, None, FRESH,
+     Act.FINISH_UNSTARTED, None),
+    ("runs and is suspended", SUSPEND, STARTED, "running", FRESH, Act.TERMINATE, 10),
+    ("paused and suspended", {**SUSPEND, **PAUSE}, PAUSED, "paused", FRESH, Act.TERMINATE, 10),
+    ("no longer suspended: the stop goes through", {}, STARTED, "running", HALTED,
+     Act.NOTHING, 5),
+    ("suspended, grace over: KILL", SUSPEND, STARTED, "running",
+     replace(HALTED, stop_deadline=NOW), Act.KILL, 2),
+    ("suspended and exited: finish", SUSPEND, STARTED, "exited", HALTED, Act.FINISH, None),
+    ("stopped for a suspension, container gone: give it back", {}, STARTED, None, HALTED,
+     Act.GIVE_BACK, None),
+    ("fenced, container gone: give it back", RESTART, STARTED, None, FENCED, Act.GIVE_BACK, None),
+    ("fenced, container gone, not to be restarted: lost", {"onHostLost": "Fail"}, STARTED, None,
+     FENCED, Act.FINISH_LOST, None),
+    ("fenced, killed meanwhile, container gone: lost", {**RESTART, **KILLED}, STARTED, None,
+     FENCED, Act.FINISH_LOST, None),
+    ("given back, nothing left", {}, STOPPED, None, FRESH, Act.NOTHING, None),
+    ("given back, killed meanwhile", KILLED, STOPPED, None, FRESH, Act.NOTHING, None),
+    ("given back: remove the container", {}, STOPPED, "exited", HALTED, Act.DISCARD, None),
+    ("given back, created late: remove it", SUSPEND, STOPPED, "created", FRESH, Act.DISCARD, None),
+    ("given back, started late: stop it", SUSPEND, STOPPED, "running", FRESH, Act.TERMINATE, 10),
 ]  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from weir_nodedaemon.tasks import TaskStore
 HOST_NAME = "n1"
 NAMESPACE = "default"
 GIB = 2**30
-_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, log_sweep=0.02)
+_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, log_sweep=0.02, fence=0.02)
 
 
 class WatchedWorld(FakeWorld):
@@ -70,6 +70,7 @@ class Rig:
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Rig":
+        self.lease_age = 0.0
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -101,6 +102,7 @@ class Rig:
         )
         self._running = asyncio.create_task(self.agent.run())
         return self.agent
+            lease_age=lambda: self.lease_age,
 
     async def kill(self) -> None:
         """End the agent at whatever line it is."""
