@@ -21,7 +21,7 @@ from devcluster.supervise import Program, Runner, wait_for
 _SYSTEM_SOCKET = "unix:///var/run/docker.sock"
 _READY_SECONDS = 60.0
 _SURELY_HELD_SECONDS = 60.0
-_PROGRAM = "dockerd"
+PROGRAM = "dockerd"
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def _start(state: State, runner: Runner) -> None:
     claim_network(state)
     config = _root(state) / "daemon.json"
     write_file(config, json.dumps(_config(state), indent=1) + "\n")
-    runner.ensure(Program(_PROGRAM, _argv(state, binary, config), stop_grace_seconds=30))
+    runner.ensure(Program(PROGRAM, _argv(state, binary, config), stop_grace_seconds=30))
     host = _own_host(state)
-    took = wait_for(runner, _PROGRAM, lambda: answers(host), _READY_SECONDS)
+    took = wait_for(runner, PROGRAM, lambda: answers(host), _READY_SECONDS)
     say(f"dockerd is ready at {host} ({took:.1f} s)")
 
 

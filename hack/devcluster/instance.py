@@ -100,12 +100,14 @@ def down(state: State) -> None:
     docker = dockerd.chosen(state)
     supervisor = Supervisor(state)
     hosts = _known_hosts(state)
-    supervisor.stop_programs([components.daemon_program(host) for host in hosts])
+    ours = [components.OPERATOR_PROGRAM, *map(components.daemon_program, hosts)]
+    supervisor.stop_programs(ours)
     if docker is not None and dockerd.answers(docker.host):
         leftovers.remove_containers(docker.host, None if docker.ours else hosts)
         if not docker.ours and (state.root / _MADE_IMAGE).exists():
             leftovers.remove_image(docker.host, image.BUSYBOX)
-    supervisor.stop()
+    supervisor.stop_programs([dockerd.PROGRAM])
+    supervisor.kill()
     dockerd.clean_up(state)
     shutil.rmtree(state.root)
     say(f"stopped all, and removed {state.root}")

@@ -135,15 +135,16 @@ class Supervisor:
         self._wait_until_it_answers()
         return True
 
-    def stop(self) -> None:
-        """Stop all programs and supervisord; idempotent."""
+    def kill(self) -> None:
+        """End supervisord and with it, at once, all programs; idempotent.
+
+        Those that should end in order are to be stopped before.
+        """
         pid = self.pid()
         if pid is None:
             return
         children = {info["pid"] for info in self.infos() if info["pid"]}
-        os.kill(pid, signal.SIGTERM)
-        if wait_until_gone({pid}, _STOP_SECONDS):
-            os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
         wait_until_gone({pid, *children}, 10)
 
     def ensure(self, program: Program) -> None:

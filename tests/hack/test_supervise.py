@@ -22,7 +22,7 @@ def supervisor(own_state: State) -> Iterator[Supervisor]:
     started = Supervisor(own_state)
     assert started.start()
     yield started
-    started.stop()
+    started.kill()
 
 
 def _pid(supervisor: Supervisor, name: str = "sleeper") -> int:
@@ -106,11 +106,21 @@ def test_status_tells_restarts_and_the_last_error(supervisor: Supervisor, own_st
     eventually(told, lambda: text(own_state))
 
 
-def test_stop_is_idempotent(supervisor: Supervisor) -> None:
+def test_stopped_programs_stay_stopped(supervisor: Supervisor) -> None:
     supervisor.ensure(SLEEPER)
     child = _pid(supervisor)
 
-    supervisor.stop()
-    supervisor.stop()
+    supervisor.stop_programs(["sleeper", "unknown"])
+
+    assert not wait_until_gone({child}, 0)
+    assert [info["statename"] for info in supervisor.infos()] == ["STOPPED"]
+
+
+def test_kill_is_idempotent(supervisor: Supervisor) -> None:
+    supervisor.ensure(SLEEPER)
+    child = _pid(supervisor)
+
+    supervisor.kill()
+    supervisor.kill()
 
     assert not wait_until_gone({child}, 1)
