@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with locked(chosen.state_dir):
             asyncio.run(run(chosen))
-    except* WeirError as group:
+    except* (WeirError, OSError) as group:  # an address in use, say
         status = 1
         for exc in _leaves(group):
             logger.error("stopped: %s", exc)  # noqa: TRY400
@@ -176,7 +176,7 @@ def locked(state_dir: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _leaves(group: BaseExceptionGroup[WeirError]) -> Iterator[BaseException]:
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
     for exc in group.exceptions:
         if isinstance(exc, BaseExceptionGroup):
             yield from _leaves(exc)

@@ -5,7 +5,7 @@ import random
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from support.aio import until
 from support.daemon_rig import Jittery, Rig
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
+from weir_nodedaemon.engines.port import ContainerEngine
 
 PROGRAMS = [
     "exit 0",
@@ -47,6 +48,7 @@ class Story:
     """A rig, and what was done to it."""
 
     rig: Rig
+    engine: Jittery
     tasks: dict[Key, Expected] = field(default_factory=dict)
 
     async def do(self, what: str, number: int) -> None:
@@ -103,6 +105,8 @@ class Story:
         """Repair everything, let all run, and wait for the ends."""
         rig = self.rig
         rig.api.available = rig.world.available = True
+        rig.api.loses = lambda: False
+        self.engine.failing = False
         await rig.kill()
         rig.start()
         for key, task in self.tasks.items():
@@ -145,8 +149,11 @@ def test_any_sequence_of_faults_ends_as_a_run_without_faults(
     async def play() -> None:
         with tempfile.TemporaryDirectory() as folder:
             async with Rig(Path(folder)) as rig:
-                rig.engine = Jittery(rig.engine, random.Random(seed))  # type: ignore[assignment]
-                story = Story(rig)
+                chance = random.Random(seed)
+                rig.api.loses = lambda: chance.random() < 0.04
+                jittery = Jittery(rig.engine, chance)
+                rig.engine = cast(ContainerEngine, jittery)
+                story = Story(rig, jittery)
                 rig.start()
                 for what, number, turns in steps:
                     await story.do(what, number)

@@ -5,7 +5,6 @@ import asyncio
 from support.aio import until
 from support.daemon_rig import Rig
 from weir_crds.kinds import TASK
-from weir_kube.errors import ApiUnavailableError
 from weir_nodedaemon.engines.port import ContainerState
 from weir_nodedaemon.logs.store import LogStore
 
@@ -172,14 +171,9 @@ async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
 async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig) -> None:
     key = rig.bind("unsure", command=["sh", "-c", "sleep 0.1; exit 4"])
     agent = rig.start()
-    patch = rig.api.patch
-
-    async def lossy(*args: object, **kwargs: object) -> object:
-        await patch(*args, **kwargs)  # type: ignore[arg-type]
-        rig.api.patch = patch  # type: ignore[method-assign]
-        raise ApiUnavailableError("the reply was lost")
-
-    rig.api.patch = lossy  # type: ignore[method-assign,assignment]
+    await until(lambda: rig.container(key) is RUNNING)
+    replies = iter([False, True])  # the request arrives, its reply does not
+    rig.api.loses = lambda: next(replies, False)
 
     status = await rig.finished(key)
 

@@ -20,7 +20,11 @@ from weir_nodedaemon.agent import Agent, Periods
 from weir_nodedaemon.capacity.capacity import Capacity
 from weir_nodedaemon.capacity.numa import NumaNode
 from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
-from weir_nodedaemon.engines.port import ContainerEngine, ContainerState
+from weir_nodedaemon.engines.port import (
+    ContainerEngine,
+    ContainerState,
+    EngineUnavailableError,
+)
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.tasks import TaskStore
@@ -66,11 +70,11 @@ class Rig:
         self.engine: ContainerEngine = FakeEngine(HOST_NAME, self.world)
         cores = tuple(range(cpus))
         self.capacity = Capacity(cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),))
+        self.lease_age = 0.0
         self.agent: Agent | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Rig":
-        self.lease_age = 0.0
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -98,11 +102,11 @@ class Rig:
             state_dir=self.state_dir,
             log_limit_bytes=2**20,
             tasks=TaskStore(HOST_NAME),
+            lease_age=lambda: self.lease_age,
             periods=_FAST,
         )
         self._running = asyncio.create_task(self.agent.run())
         return self.agent
-            lease_age=lambda: self.lease_age,
 
     async def kill(self) -> None:
         """End the agent at whatever line it is."""
@@ -200,11 +204,15 @@ class Rig:
 
 
 class Jittery:
-    """An engine whose every call takes a random number of turns before and after its effect."""
+    """An engine whose calls take a random number of turns, and now and then fail.
+
+    A failure may come after the effect, as when Docker answers past the deadline.
+    """
 
     def __init__(self, engine: ContainerEngine, chance: random.Random) -> None:
         self._engine = engine
         self._chance = chance
+        self.failing = True
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._engine, name)
@@ -222,6 +230,8 @@ class Jittery:
     async def _turns(self) -> None:
         for _ in range(self._chance.randrange(4)):
             await asyncio.sleep(0)
+        if self.failing and self._chance.random() < 0.04:
+            raise EngineUnavailableError("no answer before the deadline")
 
 
 def _pool(labels: Any) -> str:

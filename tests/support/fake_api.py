@@ -28,6 +28,7 @@ class FakeApi:
         writes: every write that changed something, as (kind, key, subresource).
         forbidden: (kind, namespace) pairs that may not be read.
         before_write: called with the kind before each patch: a place to interfere.
+        loses: tells whether the request or reply that is on its way now gets lost.
     """
 
     server = "fake"
@@ -41,6 +42,7 @@ class FakeApi:
         self.writes: list[tuple[str, Key, str | None]] = []
         self.forbidden: set[tuple[str, str]] = set()
         self.before_write: Callable[[Kind], None] = lambda _: None
+        self.loses: Callable[[], bool] = lambda: False
 
     @property
     def available(self) -> bool:
@@ -163,7 +165,7 @@ class FakeApi:
         new["metadata"].update(uid=str(uuid.uuid4()), generation=1)
         self.writes.append((kind.kind, key_of(new), None))
         self._store(kind, new, None)
-        await asyncio.sleep(0)
+        await self._reply()
         return copy.deepcopy(new)
 
     async def patch(
@@ -193,7 +195,7 @@ class FakeApi:
         if new != old:
             self.writes.append((kind.kind, key, subresource))
             self._store(kind, new, old)
-        await asyncio.sleep(0)  # a kill may come before the reply is seen
+        await self._reply()
         return copy.deepcopy(self._of(kind).get(key) or new)
 
     # -- inside ---------------------------------------------------------------------------------
@@ -203,8 +205,13 @@ class FakeApi:
 
     async def _reach(self) -> None:
         await asyncio.sleep(0)
-        if not self._available:
+        if not self._available or self.loses():
             raise ApiUnavailableError("the fake API server is away")
+
+    async def _reply(self) -> None:
+        await asyncio.sleep(0)  # a kill may come before the reply is seen
+        if self.loses():
+            raise ApiUnavailableError("the reply is lost")
 
     def _store(self, kind: Kind, new: Object, old: Object | None) -> None:
         new["metadata"]["resourceVersion"] = str(next(self._version))
