@@ -13,7 +13,7 @@ from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object, Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
-from weir_operator.cache import SlimStore
+from weir_operator.cache import SlimStore, slim
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
@@ -134,7 +134,7 @@ class Controller:
                 self._resync_now.set()
 
     async def _list(self, kind: Kind, why: str) -> None:
-        listed = await self._api.list(kind)
+        listed = await self._api.list(kind, transform=slim)
         metrics.RESYNCS.labels(why).inc()
         changed = self._stores[kind].replace(listed.items, listed.resource_version)
         if why != "start" and changed:

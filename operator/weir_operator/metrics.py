@@ -24,6 +24,11 @@ SCHEDULE_SECONDS = Histogram(
     "One pass of the scheduling loop.",
     buckets=(0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2),
 )
+UNBINDS = Counter(
+    "weir_operator_unbinds_total",
+    "Runs taken from their hosts to be followed by another, by why.",
+    ["why"],
+)
 HOSTS = Gauge("weir_operator_hosts", "Hosts by state.", ["state"])
 LEADER = Gauge("weir_operator_leader", "1 while this process holds the Lease, else 0.")
 DELETED = Counter("weir_operator_deleted_tasks_total", "Finished Tasks deleted, by why.", ["why"])

@@ -37,7 +37,7 @@ def test_a_finished_task_is_its_end() -> None:
 
 def test_the_store_keeps_slim_objects_however_they_come() -> None:
     store = SlimStore()
-    store.replace([made("1")], "1")
+    store.apply("ADDED", made("1"))
     first = store.get(Key("default", "t"))
     store.apply("MODIFIED", made("2", finishedAt="2026-11-22T10:00:00Z"))
     second = store.get(Key("default", "t"))

@@ -7,11 +7,10 @@ from typing import Any
 
 from weir_crds import conditions
 from weir_crds.conditions import FALSE, TRUE, UNKNOWN, Condition, ConditionType, Reason
+from weir_crds.host import LEASE_SECONDS
 from weir_crds.quantities import format_bytes
 from weir_operator.scheduling.ledger import HostState
 
-LEASE_SECONDS = 40.0
-"""A host whose Lease has not changed for so long is not known to be alive."""
 ALLOCATED_SECONDS = 10.0
 """The least time between two writes of ``status.allocated``."""
 
@@ -60,7 +59,7 @@ def decide(
         look_again = LEASE_SECONDS - lease_age_seconds
         if look_again <= 0:
             lost = True
-            message = f"its Lease was not renewed for {LEASE_SECONDS:.0f} s"
+            message = f"its Lease was not renewed for {LEASE_SECONDS} s"
             after = conditions.set_condition(
                 after,
                 ConditionType.READY,

@@ -107,8 +107,8 @@ class Scheduler:
         self._uids[key] = uid
         if uid in self._binding:
             return  # its end looks at the cache again
-        match standing_of(task):
-            case Standing.BOUND:
+        match standing_of(task, self._now()):
+            case Standing.BOUND | Standing.STOPPED:
                 self.queue.remove(uid)
                 self.ledger.set_task(uid, allocation_of(task))
             case Standing.PENDING:
@@ -188,7 +188,7 @@ class Scheduler:
 
     def _assume(self, pending: Pending, placement: Placement) -> None:
         task = self._tasks.get(pending.key)
-        if task is None or not _still(pending, task):
+        if task is None or not self._still(pending, task):
             self.queue.remove(pending.uid)
             self._look_again(pending.key)  # the cache is ahead of the queue
             return
@@ -283,6 +283,11 @@ class Scheduler:
         if self.ledger.forget(uid):
             self._wake.set()
 
+    def _still(self, pending: Pending, task: Object) -> bool:
+        """Tell whether the cache still says what was put into the queue."""
+        standing = standing_of(task, self._now())
+        return standing is Standing.PENDING and _pending(task, pending.key) == pending
+
     def _nodes_of(self, placement: Placement) -> set[int]:
         state = self.ledger.hosts.get(placement.host)
         if state is None or state.facts is None:
@@ -301,11 +306,6 @@ def _pending(task: Object, key: Key) -> Pending:
         created=task["metadata"].get("creationTimestamp") or "",
         request=request_of(task),
     )
-
-
-def _still(pending: Pending, task: Object) -> bool:
-    """Tell whether the cache still says what was put into the queue."""
-    return standing_of(task) is Standing.PENDING and _pending(task, pending.key) == pending
 
 
 def _back_off(attempt: int) -> float:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
 
-from weir_crds import conditions
+from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
-from weir_crds.times import parse_time
+from weir_crds.times import now_rfc3339, parse_time
 from weir_operator.scheduling.words import Waiting
 
 FIRST_WORD_SECONDS = 2.0
@@ -28,21 +28,33 @@ class Standing(Enum):
     """Deleted before it was bound; a foreign finalizer keeps it."""
     FINISHED = auto()
     BOUND = auto()
+    STOPPED = auto()
+    """Its daemon has let go of the run: to be unbound. It holds its cores until then."""
     KILLED = auto()
     """To be ended by the operator, as no daemon has it."""
     REJECTED = auto()
     AWAITING_APPROVAL = auto()
     SUSPENDED = auto()
+    BACKING_OFF = auto()
+    """Its last run ended badly; the next one is not due yet."""
     PENDING = auto()
 
 
-def standing_of(task: Mapping[str, Any]) -> Standing:
-    """Return where a Task is; the end counts before the bind, the bind before any wish."""
+HOLDING = frozenset({Standing.BOUND, Standing.STOPPED})
+"""Where a Task holds what it was given."""
+
+
+def standing_of(task: Mapping[str, Any], now: dt.datetime) -> Standing:
+    """Return where a Task is; the end counts before the bind, the bind before any wish.
+
+    Raises:
+        InvalidTimeError: a time that the CRD should have refused.
+    """
     spec, status = task["spec"], task.get("status") or {}
     if status.get("finishedAt"):
         return Standing.FINISHED
     if status.get("nodeName"):
-        return Standing.BOUND
+        return Standing.STOPPED if retry.is_stopped(status) else Standing.BOUND
     if task["metadata"].get("deletionTimestamp"):
         return Standing.LEAVING
     if spec.get("approval") == "Rejected":
@@ -53,7 +65,8 @@ def standing_of(task: Mapping[str, Any]) -> Standing:
         return Standing.AWAITING_APPROVAL
     if spec.get("suspend"):
         return Standing.SUSPENDED
-    return Standing.PENDING
+    due = retry.due_at(spec, status)
+    return Standing.PENDING if due is None or due <= now else Standing.BACKING_OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +81,67 @@ def end_of(standing: Standing) -> End | None:
     """Return how the operator ends a Task of that standing, or None when it does not."""
     match standing:
         case Standing.KILLED:
-            return End(Reason.KILLED, "killed before it had a host")
+            return End(Reason.KILLED, "killed while it had no host")
         case Standing.REJECTED:
             return End(Reason.REJECTED, "its approval was refused")
         case _:
             return None
 
 
-def held_back(standing: Standing) -> Waiting | None:
+class OnLoss(Enum):
+    """What the operator does about a Task on a host of which nothing is heard."""
+
+    WAIT = auto()
+    UNBIND = auto()
+    END = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What to do, and when to look again if nothing happens."""
+
+    act: OnLoss
+    look_again_seconds: float | None = None
+
+
+def on_loss(spec: Mapping[str, Any], lost_seconds: float | None) -> Loss:
+    """Decide about a bound Task.
+
+    Args:
+        spec: of the Task.
+        lost_seconds: since when nothing is heard of its host; None: it is heard of.
+    """
+    wish = spec.get("onHostLost", "Wait")
+    if lost_seconds is None or wish == "Wait":
+        return Loss(OnLoss.WAIT)
+    left = spec.get("hostLostGraceSeconds", 300) - lost_seconds
+    if left > 0:
+        return Loss(OnLoss.WAIT, left)
+    return Loss(OnLoss.UNBIND if wish == "Restart" else OnLoss.END)
+
+
+def held_back(standing: Standing, task: Mapping[str, Any]) -> Waiting | None:
     """Return why a Task of that standing is not even queued, or None when it is."""
     match standing:
         case Standing.AWAITING_APPROVAL:
             return Waiting(Reason.AWAITING_APPROVAL, "spec.approval is Pending")
         case Standing.SUSPENDED:
             return Waiting(Reason.SUSPENDED, "spec.suspend is true")
+        case Standing.BACKING_OFF:
+            return back_off(task["spec"], task["status"])
         case _:
             return None
+
+
+def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Waiting:
+    """Return what is said of a Task that waits for its next run; constant for as long as it does.
+
+    Raises:
+        InvalidTimeError: a time that the CRD should have refused.
+    """
+    result, due = status["lastResult"], retry.due_at(spec, status)
+    again = f", tried again at {now_rfc3339(due)}" if due else ""
+    return Waiting(Reason.BACK_OFF, f"run {result['runID']}: {result['reason']}{again}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,28 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any
 
-from weir_crds import conditions
+from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.phase import phase_of
 from weir_crds.times import now_rfc3339
 from weir_operator.scheduling.place import Placement
 from weir_operator.scheduling.words import Waiting
-from weir_operator.task.decide import End
+from weir_operator.task.decide import End, back_off
 
 Changes = dict[str, Any]
 FIRST_RUN = 1
+_OF_A_RUN = (
+    "nodeName",
+    "cpus",
+    "numaNode",
+    "gpus",
+    "scheduledAt",
+    "startedAt",
+    "exitCode",
+    "signal",
+    "logs",
+)
+_CONDITIONS_OF_A_RUN = (ConditionType.STARTED, ConditionType.PAUSED, ConditionType.SUCCEEDED)
 
 
 def bound(task: Mapping[str, Any], placement: Placement, message: str, now: dt.datetime) -> Changes:
@@ -41,9 +53,50 @@ def bound(task: Mapping[str, Any], placement: Placement, message: str, now: dt.d
 
 def waiting(task: Mapping[str, Any], why: Waiting, now: dt.datetime) -> Changes:
     """Return the write that says why a Task waits."""
+    return _scheduled(task, {}, why, now)
+
+
+def unbound(task: Mapping[str, Any], now: dt.datetime, *, lost: bool = False) -> Changes:
+    """Return the one write that takes a Task from its host and begins its next run.
+
+    Args:
+        task: the Task, bound.
+        now: the time.
+        lost: its host is; nobody told how the run ended, and it counts for nothing.
+    """
+    spec, status = task["spec"], task["status"]
+    run = status["runID"]
+    retrying = not lost and retry.is_retrying(status)
+    changes: Changes = {**dict.fromkeys(_OF_A_RUN), "runID": run + 1}
+    if retrying:
+        changes["failures"] = (status.get("failures") or 0) + 1
+    if lost:
+        changes["lastResult"] = {
+            "runID": run,
+            "reason": Reason.HOST_LOST,
+            "nodeName": status["nodeName"],
+            "finishedAt": now_rfc3339(now),
+        }
+    kept = conditions.without(status.get("conditions"), *_CONDITIONS_OF_A_RUN)
+    before = {**task, "status": {**status, "conditions": kept}}
+    if spec.get("suspend"):
+        why = Waiting(Reason.SUSPENDED, "spec.suspend is true")
+    elif lost:
+        why = Waiting(Reason.QUEUED, f"its host {status['nodeName']} was lost")
+    else:
+        why = Waiting(Reason.QUEUED, f"run {run} was stopped")
+    unbound = _scheduled(before, changes, why, now)
+    if not retrying or spec.get("suspend"):
+        return unbound
+    return _scheduled(before, changes, back_off(spec, {**status, **unbound}), now)
+
+
+def _scheduled(
+    task: Mapping[str, Any], changes: Changes, why: Waiting, now: dt.datetime
+) -> Changes:
     return _with(
         task,
-        {},
+        dict(changes),
         now,
         type=ConditionType.SCHEDULED,
         status=conditions.FALSE,
@@ -53,7 +106,7 @@ def waiting(task: Mapping[str, Any], why: Waiting, now: dt.datetime) -> Changes:
 
 
 def ended(task: Mapping[str, Any], end: End, now: dt.datetime) -> Changes:
-    """Return the write that ends a Task which no daemon has."""
+    """Return the write that ends a Task which no daemon has, or none that is heard of."""
     return _with(
         task,
         {"finishedAt": now_rfc3339(now)},
