@@ -32,7 +32,7 @@ class Act(Enum):
     FINISH_UNSTARTED = auto()  # killed before its start: tell the end
     GIVE_BACK = auto()  # to be stopped and not there: say that the Task may be unbound
     FINISH_LOST = auto()  # it ran, and its container is gone
-    DISCARD = auto()  # its end is told: remove the container
+    DISCARD = auto()  # its end is told, or it goes already: remove the container
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,8 @@ def plan(
         case ContainerState.EXITED:
             return Plan(Act.FINISH, record)
         case ContainerState.REMOVING:
-            return Plan(Act.NOTHING, record, _LOOK_AGAIN_AT_REMOVAL)
+            # Not by us; or the engine died in it, which leaves it half done until it is asked again.
+            return Plan(Act.DISCARD, record, _LOOK_AGAIN_AT_REMOVAL)
 
 
 def running_time(container: ObservedContainer, record: RunRecord, now: dt.datetime) -> dt.timedelta:
@@ -108,8 +109,6 @@ def _after_the_end(
         case ContainerState.RUNNING | ContainerState.PAUSED:
             # Somebody else told the end (a lost host that is back): the grace holds here too.
             return _stop(spec, StopReason.KILLED, record, now)
-        case ContainerState.REMOVING:
-            return Plan(Act.NOTHING, record)
         case _:
             return Plan(Act.DISCARD, record)
 

@@ -106,6 +106,11 @@ def interruption(reason: StopReason | None) -> Verdict:
     return Verdict(Reason.SUSPENDED, "stopped, as spec.suspend was true", interrupted=True)
 
 
+def container_lost(message: str) -> Verdict:
+    """Return the verdict on a run that the engine lost after it had begun."""
+    return Verdict(Reason.HOST_LOST, _clean(message))
+
+
 def create_failed(message: str) -> Verdict:
     """Return the verdict on a run that the engine refused."""
     return Verdict(Reason.CREATE_FAILED, _clean(message))

@@ -16,6 +16,7 @@ from weir_nodedaemon.cores import Holdings
 from weir_nodedaemon.engines.port import (
     ContainerCreateError,
     ContainerEngine,
+    ContainerLostError,
     ImagePullError,
     ObservedContainer,
 )
@@ -161,6 +162,8 @@ class Starter:
             await self._create_and_start(run, env, shared=not claim.cpus)
         except ContainerCreateError as exc:
             return Outcome(verdict=report.create_failed(str(exc)))
+        except ContainerLostError as exc:
+            return Outcome(verdict=report.container_lost(str(exc)))
         except ImagePullError:
             self.settle(run.id)
             raise

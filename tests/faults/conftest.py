@@ -29,6 +29,8 @@ def world() -> Iterator[Cluster]:
             yield started
         finally:
             runner.stop_all()
+            if kept := os.environ.get("WEIR_TEST_LOGS"):
+                shutil.copytree(state.log, kept, dirs_exist_ok=True)
             dockerd.clean_up(state)
             shutil.rmtree(state.root)
 
@@ -58,6 +60,8 @@ def system(system_processes: FaultySystem) -> Iterator[FaultySystem]:
     system_processes.wait_no_containers()
     yield system_processes
     system_processes.heal()
+    for left in system_processes.containers():
+        sys.stderr.write(f"left: {left['Names']} {left['State']} {left['Status']}\n")
     for component in ("operator", "daemon"):
         sys.stderr.write(
             system_processes.log_tail(component, 40)

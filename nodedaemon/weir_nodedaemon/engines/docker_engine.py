@@ -16,18 +16,20 @@ from urllib.parse import quote
 from weir_crds.names import LABEL_HOST
 from weir_nodedaemon.capacity.cpulist import format_cpulist
 from weir_nodedaemon.engines import docker_objects
-from weir_nodedaemon.engines.docker_refusals import RefusedError, may_pass, pull_is_hopeless
-from weir_nodedaemon.engines.docker_sdk import (
-    APIClient,
-    Lane,
-    registry_header,
-    split_reference,
+from weir_nodedaemon.engines.docker_leftovers import Leftovers
+from weir_nodedaemon.engines.docker_refusals import (
+    RefusedError,
+    is_leftover,
+    may_pass,
+    pull_is_hopeless,
 )
+from weir_nodedaemon.engines.docker_sdk import APIClient, Lane, registry_header, split_reference
 from weir_nodedaemon.engines.docker_stream import StreamClient, json_lines
 from weir_nodedaemon.engines.frames import FrameDecoder, skip
 from weir_nodedaemon.engines.port import (
     ContainerCreateError,
     ContainerGoneError,
+    ContainerLostError,
     ContainerSpec,
     ContainerState,
     ContainerUsage,
@@ -82,6 +84,7 @@ class DockerEngine:
         self._streams = StreamClient(base_url, self._api_version, look_seconds)
         self._settled: dict[str, ObservedContainer] = {}  # by Docker's id
         self._unstarted: set[str] = set()  # made here and never started: no need to look first
+        self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
         self._updates = 0  # a look that began before an update is not remembered
 
@@ -169,9 +172,14 @@ class DockerEngine:
             self._unstarted.discard(name)
         elif (await self._known(name)).state is not ContainerState.CREATED:
             return  # Docker would run an ended one again
+        elif await self._leftovers.clear(name):
+            raise ContainerLostError("Docker died in the middle of its start; what ran was killed")
         try:
             await self._act.call(lambda client: client.start(name))
         except RefusedError as exc:
+            if is_leftover(str(exc)):
+                await self.remove(name)  # another one of that name can be started
+                raise ContainerGoneError(str(exc)) from exc
             if exc.status == 404 and "no such container" in str(exc).lower():
                 raise ContainerGoneError(str(exc)) from exc
             if may_pass(str(exc)):
@@ -204,6 +212,7 @@ class DockerEngine:
             return
         self._unstarted.discard(name)
         self._ours.discard(name)
+        await self._leftovers.clear(name)
         try:
             await self._act.call(lambda client: client.remove_container(name, v=True, force=True))
         except RefusedError as exc:
@@ -306,6 +315,7 @@ class DockerEngine:
         if container.labels.get(LABEL_HOST) != self._host_name:
             return None
         self._ours.add(container.name)
+        self._leftovers.note(container.name, raw["Id"], container.state)
         if container.exit_code in _INIT_EXIT_CODES:
             container = replace(container, error=await self._init_failure(container.name))
         if container.state in _SETTLED and updates == self._updates:

@@ -3,6 +3,8 @@
 Docker tells a registry's answers apart in words only, and they differ between its versions.
 """
 
+import re
+
 
 class RefusedError(Exception):
     """Docker answered with an error. Goes no further than the engine."""
@@ -50,10 +52,18 @@ _WAIT = (
 )
 
 
+_LEFTOVER = re.compile(r"id already in use|task [0-9a-f]{64}: already exists")
+
+
 def may_pass(message: str) -> bool:
     """Tell whether the words speak of a state that may be over soon."""
     words = message.lower()
-    return any(part in words for part in _WAIT)
+    return is_leftover(words) or any(part in words for part in _WAIT)
+
+
+def is_leftover(message: str) -> bool:
+    """Tell whether something of an earlier start is in the way, which Docker's death cut off."""
+    return _LEFTOVER.search(message.lower()) is not None
 
 
 def pull_is_hopeless(message: str, status: int | None = None) -> bool:

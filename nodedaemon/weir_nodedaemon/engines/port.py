@@ -38,6 +38,12 @@ class ContainerCreateError(WeirError):
     reason = "CreateFailed"
 
 
+class ContainerLostError(WeirError):
+    """The engine lost a container whose program had begun: how it goes on cannot be known."""
+
+    reason = "HostLost"
+
+
 class ContainerGoneError(WeirError):
     """No container of that name exists (any more)."""
 
@@ -176,7 +182,8 @@ class ContainerEngine(Protocol):
     async def start(self, name: str) -> None:
         """Start a created container; a running or ended one is left as it is.
 
-        A missing program is no error here: the container runs, and ends with ``error`` set.
+        A missing program is no error here: the container runs, and ends with ``error`` set. Raises
+        ContainerLostError when the engine died in an earlier start, and the program had begun.
         """
         ...
 

@@ -1,0 +1,95 @@
+"""What is left of a start when Docker dies in the middle of it.
+
+Docker notes a start when all of it is done. One that dies before (with its containerd) comes back
+with the container ``created`` while a shim of it lives, perhaps with the program running inside:
+it shows neither, refuses to start the container, and removes it without them. Seen with Docker
+20.10 and live-restore. The processes can be found where the daemon sees those of the machine
+(``hostPID`` in a pod); containerd cleans up after a shim that is gone.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from weir_nodedaemon.engines.port import ContainerState
+
+logger = logging.getLogger(__name__)
+
+_END_SECONDS = 5.0
+_LOOK_SECONDS = 0.2
+_SHIM = b"containerd-shim"
+_NOT_BEGUN = b"runc\0init"  # it waits to become the program
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """The processes that belong to a container.
+
+    Attributes:
+        pids: all of them.
+        begun: whether the program of the container is among them.
+    """
+
+    pids: tuple[int, ...]
+    begun: bool
+
+
+def find(container_id: str, proc: Path = Path("/proc")) -> Leftover:
+    """Return the processes of a container, by Docker's whole id. Reads all of ``/proc``."""
+    pids: list[int] = []
+    begun = False
+    needle = container_id.encode()
+    for entry in proc.iterdir():
+        if not entry.name.isdigit():
+            continue
+        with suppress(OSError):  # it ended meanwhile
+            command = (entry / "cmdline").read_bytes()
+            inside = needle in (entry / "cgroup").read_bytes()
+            if inside or (_SHIM in command and needle in command.split(b"\0")):
+                pids.append(int(entry.name))
+                begun = begun or (inside and bool(command) and not command.startswith(_NOT_BEGUN))
+    return Leftover(tuple(pids), begun)
+
+
+async def clear(container_id: str) -> bool:
+    """Kill the processes of a container that Docker does not know to run; wait for their end.
+
+    Returns:
+        Whether its program was among them.
+    """
+    left = await asyncio.to_thread(find, container_id)
+    begun = left.begun
+    deadline = time.monotonic() + _END_SECONDS
+    while left.pids and time.monotonic() < deadline:
+        logger.warning("killed what a start has left container=%s pids=%s", container_id, left.pids)
+        for pid in left.pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(_LOOK_SECONDS)
+        left = await asyncio.to_thread(find, container_id)
+    return begun
+
+
+class Leftovers:
+    """Which containers may have some: those that were last seen created."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._created: dict[str, str] = {}
+
+    def note(self, name: str, container_id: str, state: ContainerState) -> None:
+        """Take note of what Docker shows of a container."""
+        if state is ContainerState.CREATED:
+            self._created[name] = container_id
+        else:
+            self._created.pop(name, None)
+
+    async def clear(self, name: str) -> bool:
+        """Clear away what a container's start has left; tell whether its program had begun."""
+        container_id = self._created.pop(name, None)
+        return container_id is not None and await clear(container_id)
