@@ -8,6 +8,7 @@ from weir_nodedaemon.capacity.cpulist import parse_cpulist
 
 _CPU = Path("devices/system/cpu")
 _NODE = Path("devices/system/node")
+_PCI = Path("bus/pci/devices")
 _LOCAL, _REMOTE = 10, 20  # the kernel's own distances where the firmware tells none
 
 
@@ -47,6 +48,15 @@ def numa_nodes(sysfs_root: Path) -> tuple[NumaNode, ...]:
         return ()
     online = frozenset(online_cpus(sysfs_root))
     return tuple(_node(sysfs_root / _NODE / f"node{id}", id, ids, online) for id in ids)
+
+
+def numa_node_of_pci(sysfs_root: Path, address: str) -> int | None:
+    """Return the NUMA node that a PCI device is attached to; None: the firmware does not tell."""
+    try:
+        node = int((sysfs_root / _PCI / address / "numa_node").read_text())
+    except (OSError, ValueError):
+        return None
+    return node if node >= 0 else None
 
 
 def memory_total(meminfo: str) -> int:
