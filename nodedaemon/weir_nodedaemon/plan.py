@@ -73,7 +73,7 @@ def plan(
         case ContainerState.EXITED:
             return Plan(Act.FINISH, record)
         case ContainerState.REMOVING:
-            # Not by us; or the engine died in it, which leaves it half done until it is asked again.
+            # Not by us; or the engine died in it, which leaves it half done until asked again.
             return Plan(Act.DISCARD, record, _LOOK_AGAIN_AT_REMOVAL)
 
 
