@@ -84,6 +84,9 @@ class Reason(StrEnum):
     PENDING = "Pending"
     # Host DockerReady, QemuReady
     ENGINE_READY = "EngineReady"
+    # Host DiskPressure
+    DISK_FULL = "DiskFull"
+    DISK_HAS_ROOM = "DiskHasRoom"
 
 
 def get(conditions: Sequence[Mapping[str, Any]] | None, type: str) -> Condition | None:

@@ -18,6 +18,7 @@ from weir_kube.store import Key, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.cores import Holdings, HostShare
+from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     ContainerState,
@@ -71,6 +72,7 @@ class Agent:
         logs: LogStore,
         state_dir: Path,
         log_limit_bytes: int,
+        disk: DiskWatch,
         tasks: TaskStore,
         lease_age: Callable[[], float] = lambda: 0.0,
         periods: Periods | None = None,
@@ -88,6 +90,7 @@ class Agent:
             logs: the archive of output.
             state_dir: where hints about runs are kept.
             log_limit_bytes: how much output of a run is kept.
+            disk: of the state directory.
             tasks: an empty store to fill with the Tasks bound to this host.
             lease_age: seconds since this host's Lease was last renewed.
             periods: how often to look.
@@ -170,7 +173,14 @@ class Agent:
             records=records,
             logs=logs,
         )
-        self._keeper = HostKeeper(api, self._hosts.store, facts, lambda: self._engine_state)
+        self._disk = disk
+        self._keeper = HostKeeper(
+            api,
+            self._hosts.store,
+            facts,
+            lambda: self._engine_state,
+            disk_pressure=lambda: disk.pressure,
+        )
 
     @property
     def has_synced(self) -> bool:
@@ -298,6 +308,10 @@ class Agent:
                     await self._resync_now.wait()
 
     async def _look_at_all(self) -> None:
+        under_pressure = self._disk.pressure
+        if await asyncio.to_thread(self._disk.look) != under_pressure:
+            logger.warning("disk pressure=%s", self._disk.pressure)
+            self._host_queue.add(self._host_key)
         info = await self._engine.info()
         containers = await self._observations.look_at_all()
         self._engine_answers(EngineState(info.name, info.version, ready=True))

@@ -59,7 +59,12 @@ def new_host(facts: HostFacts) -> Object:
 
 
 def host_changes(
-    host: Mapping[str, Any], facts: HostFacts, engine: EngineState, now: dt.datetime
+    host: Mapping[str, Any],
+    facts: HostFacts,
+    engine: EngineState,
+    now: dt.datetime,
+    *,
+    disk_pressure: bool = False,
 ) -> dict[str, Any]:
     """Return what the Host's status has to say; the operator's conditions stay as they are."""
     told = (host.get("status") or {}).get("conditions")
@@ -76,6 +81,16 @@ def host_changes(
             state,
             reason if engine.ready else Reason.ENGINE_UNAVAILABLE,
             "" if engine.ready else away,
+            now=now,
+            observed_generation=generation,
+        )
+    if disk_pressure or conditions.get(told, ConditionType.DISK_PRESSURE) is not None:
+        told = conditions.set_condition(
+            told,
+            ConditionType.DISK_PRESSURE,
+            TRUE if disk_pressure else FALSE,
+            Reason.DISK_FULL if disk_pressure else Reason.DISK_HAS_ROOM,
+            "the disk of the daemon's state directory is nearly full" if disk_pressure else "",
             now=now,
             observed_generation=generation,
         )
@@ -114,6 +129,7 @@ class HostKeeper:
         facts: HostFacts,
         engine: Callable[[], EngineState | None],
         *,
+        disk_pressure: Callable[[], bool] = lambda: False,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         """Keep the Host in ``store`` as ``facts`` and ``engine`` (None: not known yet) say."""
@@ -121,6 +137,7 @@ class HostKeeper:
         self._store = store
         self._facts = facts
         self._engine = engine
+        self._disk_pressure = disk_pressure
         self._now = now
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
@@ -142,7 +159,9 @@ class HostKeeper:
         engine = self._engine()
         if engine is None:
             return None  # a restart is no reason to call a host unready
-        changes = host_changes(host, self._facts, engine, self._now())
+        changes = host_changes(
+            host, self._facts, engine, self._now(), disk_pressure=self._disk_pressure()
+        )
         try:
             written = await patch_status(self._api, HOST, host, changes)
         except ConflictError:

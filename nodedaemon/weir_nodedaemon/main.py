@@ -22,6 +22,7 @@ from weir_nodedaemon import machine, settings
 from weir_nodedaemon.agent import Agent
 from weir_nodedaemon.capacity.capacity import capacity
 from weir_nodedaemon.capacity.cpulist import format_cpulist
+from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.docker_engine import DockerEngine
 from weir_nodedaemon.engines.fake_engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
@@ -129,6 +130,7 @@ async def serve(chosen: Settings) -> None:
             logs=logs,
             state_dir=chosen.state_dir,
             log_limit_bytes=chosen.log_limit_bytes,
+            disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
             tasks=tasks,
             lease_age=lambda: heartbeat.age_seconds,
         )

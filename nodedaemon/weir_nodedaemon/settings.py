@@ -30,6 +30,7 @@ class Settings:
     advertise_address: str | None
     sysfs_root: Path
     log_limit_bytes: int
+    min_free_disk_bytes: int
     log_level: str
     log_json: bool
 
@@ -50,6 +51,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         advertise_address=args.advertise_address,
         sysfs_root=args.sysfs_root,
         log_limit_bytes=args.log_limit,
+        min_free_disk_bytes=args.min_free_disk,
         log_level=args.log_level,
         log_json=args.log_json,
     )
@@ -124,6 +126,13 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         "how much output of a run is kept (default: %(default)s)",
         type=_memory,
         default="32Mi",
+        metavar="SIZE",
+    )
+    flag(
+        "--min-free-disk",
+        "take no new work below this room on the state directory's disk (default: %(default)s)",
+        type=_memory,
+        default="1Gi",
         metavar="SIZE",
     )
     flag(

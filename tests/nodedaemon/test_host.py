@@ -162,3 +162,15 @@ async def test_the_host_of_another_machine_is_not_touched(rig: Rig) -> None:
     assert "belongs to the machine with hostID 99999999" in error
     assert rig.api.writes == []
     assert rig.container(key) is None
+
+
+def test_a_full_disk_is_told_and_taken_back_and_not_mentioned_where_it_never_was() -> None:
+    never = host_changes(host(), FACTS, UP, NOW)
+    full = host_changes(host(), FACTS, UP, NOW, disk_pressure=True)
+    relieved = host_changes(host(conditions=full["conditions"]), FACTS, UP, NOW)
+
+    told = [
+        [(c["status"], c["reason"]) for c in changes["conditions"] if c["type"] == "DiskPressure"]
+        for changes in (never, full, relieved)
+    ]
+    assert told == [[], [("True", "DiskFull")], [("False", "DiskHasRoom")]]

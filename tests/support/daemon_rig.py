@@ -19,6 +19,7 @@ from weir_kube.store import Key, Object
 from weir_nodedaemon.agent import Agent, Periods
 from weir_nodedaemon.capacity.capacity import Capacity
 from weir_nodedaemon.capacity.numa import NumaNode
+from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
@@ -101,6 +102,7 @@ class Rig:
             logs=LogStore(self.state_dir / "logs", 2**20),
             state_dir=self.state_dir,
             log_limit_bytes=2**20,
+            disk=DiskWatch(self.state_dir, 0),
             tasks=TaskStore(HOST_NAME),
             lease_age=lambda: self.lease_age,
             periods=_FAST,
