@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from typing import NoReturn
 
 from weir_crds.kinds import HOST, TASK, Kind
@@ -10,10 +11,11 @@ from weir_kube.api import Api
 from weir_kube.errors import ApiError
 from weir_kube.kinds import LEASE
 from weir_kube.reflector import Reflector
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object, Store, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
 from weir_operator.cache import SlimStore, slim
+from weir_operator.host.lost import LostHosts
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
@@ -27,7 +29,17 @@ RESYNC_SECONDS = 60.0
 _TASK_WORKERS = 8
 _HOST_WORKERS = 4
 _RETRY_SECONDS = 1.0
-_GATHER_SECONDS = 0.2  # a relist comes as a burst of events: one full list answers them all
+_HOST_OF = "host"
+# A relist of kopf's comes as a burst of events, a thousand a second: one full list answers all.
+_BURST_PAUSE_SECONDS = 1.0
+_BURST_SECONDS = 15.0
+
+
+def _host_of(task: Object) -> list[str]:
+    """Return the host of a bound Task that has not finished."""
+    status = task.get("status") or {}
+    host = status.get("nodeName")
+    return [] if host is None or status.get("finishedAt") else [host]
 
 
 class Controller:
@@ -47,6 +59,8 @@ class Controller:
             on_news=self._task_queue.add,
             on_host_change=self._account_changed,
         )
+        self._stores[TASK].add_index(_HOST_OF, _host_of)
+        self._lost = LostHosts(self._stores[HOST])
         retention = Retention(settings.finished_tasks_per_namespace)
         self._sweep = Sweep(api, retention, on_failed=self._task_queue.add)
         self._task_reconciler = TaskReconciler(
@@ -54,6 +68,8 @@ class Controller:
             self._stores[TASK],
             self.scheduler,
             retention,
+            hosts=self._stores[HOST],
+            lost=self._lost,
             default_ttl=settings.ttl_after_finished,
             on_finished=self._sweep.wake,
         )
@@ -65,10 +81,13 @@ class Controller:
             self._stores[HOST],
             self._leases.store,
             self.scheduler,
+            lost=self._lost,
+            on_lost_change=self._lost_changed,
             system_namespace=settings.system_namespace,
             approve_pending=settings.approve_hosts,
         )
         self._wanted: set[Kind] = set()
+        self._relisted_at = 0.0
         self._resync_now = asyncio.Event()
         self.primed = asyncio.Event()
         """Set when the caches are full, so that decisions are made."""
@@ -84,6 +103,7 @@ class Controller:
             self._changed(kind, key)
         if event_type is None:
             self._wanted.add(kind)
+            self._relisted_at = time.monotonic()
             self._resync_now.set()
 
     async def prime(self) -> None:
@@ -120,7 +140,7 @@ class Controller:
                     why = "relist"
             except TimeoutError:
                 self._wanted.update(self._stores)
-            await asyncio.sleep(_GATHER_SECONDS)
+            await self._burst_over()
             self._resync_now.clear()
             wanted, self._wanted = self._wanted, set()
             for kind in sorted(wanted, key=lambda kind: kind.plural):
@@ -132,6 +152,14 @@ class Controller:
             if self._wanted:
                 await asyncio.sleep(_RETRY_SECONDS)
                 self._resync_now.set()
+
+    async def _burst_over(self) -> None:
+        give_up = time.monotonic() + _BURST_SECONDS
+        while (now := time.monotonic()) < give_up:
+            pause = self._relisted_at + _BURST_PAUSE_SECONDS - now
+            if pause <= 0:
+                return
+            await asyncio.sleep(pause)
 
     async def _list(self, kind: Kind, why: str) -> None:
         listed = await self._api.list(kind, transform=slim)
@@ -158,7 +186,14 @@ class Controller:
         if key in self._stores[HOST]:
             self._host_queue.add(key)
 
+    def _lost_changed(self, host: str) -> None:
+        for task in self._stores[TASK].by_index(_HOST_OF, host):
+            self._task_queue.add(key_of(task))
+
     def _lease_changed(self, key: Key) -> None:
+        lease = self._leases.store.get(key)
+        if lease is not None:
+            self._lost.heard(key.name, lease["metadata"]["resourceVersion"])
         host = Key("", key.name)
         if host in self._stores[HOST]:
             self._host_reconciler.observe_lease(key.name)

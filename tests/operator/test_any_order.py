@@ -1,6 +1,7 @@
 """Whatever happens in whatever order: nobody shares a core, and nothing is stuck."""
 
 import asyncio
+import datetime as dt
 import random
 from collections import Counter
 from typing import Any
@@ -48,7 +49,10 @@ class Chaos:
     def tasks(self, *standings: Standing) -> list[str]:
         """Return the Tasks of these standings, by name."""
         found = self.api.objects(TASK).values()
-        return sorted(one["metadata"]["name"] for one in found if standing_of(one) in standings)
+        now = dt.datetime.now(dt.UTC)
+        return sorted(
+            one["metadata"]["name"] for one in found if standing_of(one, now) in standings
+        )
 
     def step(self) -> None:
         """Do one random thing."""
@@ -136,7 +140,7 @@ def assert_exclusive(api: OperatorApi) -> None:
     """Assert that no core and no GPU is two Tasks'."""
     held: Counter[tuple[str, str, int]] = Counter()
     for one in api.objects(TASK).values():
-        if standing_of(one) is Standing.BOUND:
+        if standing_of(one, dt.datetime.now(dt.UTC)) is Standing.BOUND:
             status = one["status"]
             held.update((status["nodeName"], "core", core) for core in status["cpus"])
             held.update((status["nodeName"], "gpu", gpu["index"]) for gpu in status["gpus"])

@@ -12,12 +12,14 @@ from weir_kube.kinds import LEASE
 from weir_kube.store import Key, Object, Store
 from weir_operator.host.decide import decide, state_word
 from weir_operator.host.liveness import Liveness
+from weir_operator.host.lost import LostHosts
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.scheduling.request import Allocation
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 KEY = Key("", "n1")
+READY = {"type": "Ready", "reason": "x", "lastTransitionTime": "2026-11-22T10:00:00Z"}
 EMPTY = {"cpus": 0, "memory": "0", "gpus": [], "tasks": 0, "vpses": 0}
 
 
@@ -28,6 +30,7 @@ class Desk:
         self.api = OperatorApi()
         self.hosts, self.leases = Store(), Store()
         self.seconds = 1000.0
+        self.lost_changes: list[str] = []
         self.scheduler = Scheduler(
             self.api,  # type: ignore[arg-type]
             Store(),
@@ -39,6 +42,8 @@ class Desk:
             self.hosts,
             self.leases,
             self.scheduler,
+            lost=LostHosts(self.hosts, now=lambda: NOW, clock=lambda: self.seconds),
+            on_lost_change=self.lost_changes.append,
             system_namespace="weir-system",
             approve_pending=approve,
             now=lambda: NOW,
@@ -47,7 +52,7 @@ class Desk:
 
     def put(self, ready: str | None = "True", **spec: Any) -> None:
         """Make the Host, and let the cache have it."""
-        found = [] if ready is None else [{"type": "Ready", "status": ready, "reason": "x"}]
+        found = [] if ready is None else [READY | {"status": ready}]
         status: Object = {"conditions": found, "capacity": {"cpus": 4, "memory": "8Gi"}}
         spec = {"approval": "Pending", **spec}
         self.api.put(HOST, {"metadata": {"name": "n1"}, "spec": spec, "status": status})

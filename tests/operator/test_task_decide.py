@@ -1,5 +1,6 @@
 """What one Task needs of the operator, by its own fields."""
 
+import datetime as dt
 from typing import Any
 
 import pytest
@@ -7,7 +8,30 @@ import pytest
 from support.tasks import task
 from weir_crds.conditions import Reason
 from weir_operator.scheduling.words import Waiting
-from weir_operator.task.decide import Standing, Word, end_of, held_back, standing_of, word_on
+from weir_operator.task.decide import (
+    Loss,
+    OnLoss,
+    Standing,
+    Word,
+    end_of,
+    held_back,
+    on_loss,
+    standing_of,
+    word_on,
+)
+
+NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
+STOPPED = {
+    "nodeName": "n1",
+    "runID": 1,
+    "conditions": [{"type": "Started", "status": "False", "reason": "Stopped"}],
+}
+RETRY = {"retry": {"limit": 3, "backoffSeconds": 10}}
+FAILED = {
+    "runID": 2,
+    "failures": 1,
+    "lastResult": {"runID": 1, "reason": "NonZeroExit", "finishedAt": "2026-11-22T09:59:55Z"},
+}
 
 
 def given(spec: dict[str, Any], status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
@@ -31,22 +55,32 @@ def given(spec: dict[str, Any], status: dict[str, Any], **metadata: Any) -> dict
         ({}, {"nodeName": "n1"}, Standing.BOUND),
         ({"desiredState": "Killed"}, {"nodeName": "n1"}, Standing.BOUND),
         ({"suspend": True}, {"nodeName": "n1"}, Standing.BOUND),
+        ({}, STOPPED, Standing.STOPPED),
+        ({"desiredState": "Killed"}, STOPPED, Standing.STOPPED),
+        ({"suspend": True}, STOPPED, Standing.STOPPED),
+        (RETRY, FAILED, Standing.BACKING_OFF),
+        (RETRY, {**FAILED, "failures": 2}, Standing.BACKING_OFF),
+        (RETRY | {"desiredState": "Paused"}, FAILED, Standing.BACKING_OFF),
+        (RETRY | {"desiredState": "Killed"}, FAILED, Standing.KILLED),
+        (RETRY | {"suspend": True}, FAILED, Standing.SUSPENDED),
+        (RETRY, {**FAILED, "nodeName": "n1"}, Standing.BOUND),
+        ({"retry": {"limit": 1, "backoffSeconds": 5}}, FAILED, Standing.PENDING),
         ({}, {"nodeName": "n1", "finishedAt": "2026-11-22T10:00:00Z"}, Standing.FINISHED),
         ({"suspend": True}, {"finishedAt": "2026-11-22T10:00:00Z"}, Standing.FINISHED),
     ],
 )
 def test_standing(spec: dict[str, Any], status: dict[str, Any], standing: Standing) -> None:
-    assert standing_of(given(spec, status)) is standing
+    assert standing_of(given(spec, status), NOW) is standing
 
 
 def test_a_deleted_task_that_something_keeps_is_not_bound_any_more() -> None:
     leaving = given({}, {}, deletionTimestamp="2026-11-22T10:00:00Z")
-    assert standing_of(leaving) is Standing.LEAVING
+    assert standing_of(leaving, NOW) is Standing.LEAVING
 
 
 def test_a_deleted_task_that_is_bound_keeps_its_cores() -> None:
     bound = given({}, {"nodeName": "n1"}, deletionTimestamp="2026-11-22T10:00:00Z")
-    assert standing_of(bound) is Standing.BOUND
+    assert standing_of(bound, NOW) is Standing.BOUND
 
 
 @pytest.mark.parametrize("standing", Standing)
@@ -58,12 +92,35 @@ def test_the_operator_ends_only_what_no_daemon_has(standing: Standing) -> None:
 
 @pytest.mark.parametrize("standing", Standing)
 def test_some_are_not_even_queued(standing: Standing) -> None:
-    waiting = held_back(standing)
+    waiting = held_back(standing, given(RETRY, FAILED))
     reasons = {
         Standing.SUSPENDED: Reason.SUSPENDED,
         Standing.AWAITING_APPROVAL: Reason.AWAITING_APPROVAL,
+        Standing.BACKING_OFF: Reason.BACK_OFF,
     }
     assert (waiting.reason if waiting else None) == reasons.get(standing)
+
+
+def test_what_is_said_of_a_back_off_is_constant() -> None:
+    waiting = held_back(Standing.BACKING_OFF, given(RETRY, FAILED))
+    assert waiting is not None
+    assert waiting.message == "run 1: NonZeroExit, tried again at 2026-11-22T10:00:05.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("spec", "lost_seconds", "loss"),
+    [
+        ({"onHostLost": "Restart"}, None, Loss(OnLoss.WAIT)),
+        ({}, 1e6, Loss(OnLoss.WAIT)),
+        ({"onHostLost": "Restart"}, 100, Loss(OnLoss.WAIT, 200)),
+        ({"onHostLost": "Restart"}, -40, Loss(OnLoss.WAIT, 340)),
+        ({"onHostLost": "Restart"}, 300, Loss(OnLoss.UNBIND)),
+        ({"onHostLost": "Fail", "hostLostGraceSeconds": 5}, 5, Loss(OnLoss.END)),
+        ({"onHostLost": "Restart", "hostLostGraceSeconds": 0}, 0.0, Loss(OnLoss.UNBIND)),
+    ],
+)
+def test_a_lost_host(spec: dict[str, Any], lost_seconds: float | None, loss: Loss) -> None:
+    assert on_loss(spec, lost_seconds) == loss
 
 
 FULL = Waiting(Reason.INSUFFICIENT_CAPACITY, "0/1 hosts: 1 lack cpu (n1)")

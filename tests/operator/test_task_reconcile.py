@@ -13,6 +13,7 @@ from weir_crds.kinds import HOST, TASK
 from weir_crds.times import now_rfc3339
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Key, Object, Store
+from weir_operator.host.lost import LostHosts
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
 from weir_operator.task.reconcile import TaskReconciler
@@ -36,17 +37,24 @@ class Desk:
             self.tasks,
             self.hosts,
             on_news=lambda _key: None,
+            now=self.now,
         )
+        self.lost = LostHosts(self.hosts, now=self.now, clock=lambda: self.seconds)
         self.reconciler = TaskReconciler(
             self.api,  # type: ignore[arg-type]
             self.tasks,
             self.scheduler,
             self.retention,
+            hosts=self.hosts,
+            lost=self.lost,
             default_ttl=dt.timedelta(hours=1),
             on_finished=self.note_finished,
-            now=lambda: NOW + dt.timedelta(seconds=self.seconds),
+            now=self.now,
             clock=lambda: self.seconds,
         )
+
+    def now(self) -> dt.datetime:
+        return NOW + dt.timedelta(seconds=self.seconds)
 
     def note_finished(self) -> None:
         self.finished += 1
@@ -122,9 +130,30 @@ async def test_what_never_had_a_host_is_ended(
 
 async def test_a_bound_task_is_its_daemons() -> None:
     desk = Desk()
-    desk.put(status={"nodeName": "n1", "cpus": [0]}, desiredState="Killed")
+    desk.put(status={"nodeName": "n1", "cpus": [0], "runID": 1}, desiredState="Killed")
     assert await desk.look() is None
     assert desk.api.writes == []
+
+
+def host(ready: str) -> Object:
+    said = {"type": "Ready", "status": ready, "reason": "x", "lastTransitionTime": now_rfc3339(NOW)}
+    return {"metadata": {"name": "n1"}, "spec": {}, "status": {"conditions": [said]}}
+
+
+@pytest.mark.parametrize("is_back", [True, False])
+async def test_a_cache_that_is_behind_costs_no_run(is_back: bool) -> None:
+    """The API server is asked before a run is taken from a host without its daemon's word."""
+    desk = Desk()
+    desk.hosts.apply("ADDED", desk.api.put(HOST, host("Unknown")))
+    if is_back:
+        desk.api.put(HOST, host("True"))
+    desk.put(status={"nodeName": "n1", "cpus": [0], "runID": 1}, onHostLost="Restart")
+
+    assert await desk.look(299) == 1
+    await desk.look(300)
+
+    assert desk.status["runID"] == (1 if is_back else 2)
+    assert ("nodeName" in desk.status) == is_back
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.host.decide import allocated_of, decide, state_word
 from weir_operator.host.liveness import Liveness
+from weir_operator.host.lost import LostHosts
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.writes import refresh, write_status
 
@@ -34,6 +35,8 @@ class HostReconciler:
         leases: Store,
         scheduler: Scheduler,
         *,
+        lost: LostHosts,
+        on_lost_change: Callable[[str], None],
         system_namespace: str,
         approve_pending: bool,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
@@ -46,6 +49,8 @@ class HostReconciler:
             store: cache of all Hosts.
             leases: cache of the Leases in the system namespace.
             scheduler: whose ledger knows what is held; told of every change.
+            lost: told of every change of a Host, and of every renewal of its Lease.
+            on_lost_change: told the name of a host that is lost, or back.
             system_namespace: where the hosts' Leases are.
             approve_pending: whether a Host that waits for approval is approved at once.
             now: the time, for what is written.
@@ -55,6 +60,8 @@ class HostReconciler:
         self._store = store
         self._leases = leases
         self._scheduler = scheduler
+        self._lost = lost
+        self._on_lost_change = on_lost_change
         self._system_namespace = system_namespace
         self._approve_pending = approve_pending
         self._now = now
@@ -76,6 +83,8 @@ class HostReconciler:
         name = key.name
         self._scheduler.observe_host(name)
         host = self._store.get(key)
+        if self._lost.observe(name):
+            self._on_lost_change(name)
         if host is None:
             self._liveness.forget(name)
             self._unknown.discard(name)
@@ -105,6 +114,8 @@ class HostReconciler:
             if verdict.lost:
                 logger.warning("lost host=%s: its Lease was not renewed", name)
             self._scheduler.observe_host(name)
+            if self._lost.observe(name):
+                self._on_lost_change(name)
         return verdict.look_again_seconds
 
     def _take_sign_of_life(self, name: str, host: Object, clock: float) -> None:

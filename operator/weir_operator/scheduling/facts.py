@@ -25,6 +25,8 @@ class HostFacts:
     name: str
     numa: Mapping[int, frozenset[int]] = field(default_factory=dict)
     memory_bytes: int = 0
+    numa_memory: Mapping[int, int] = field(default_factory=dict)
+    """Bytes of each NUMA node; a node that is not in it has not told."""
     gpus: tuple[Gpu, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     unavailable: str | None = None
@@ -61,6 +63,9 @@ def facts_of(host: Mapping[str, Any]) -> HostFacts:
             for node in sorted(nodes, key=lambda node: int(node["id"]))
         },
         memory_bytes=max(0, memory),
+        numa_memory={
+            node["id"]: memory_bytes(node["memory"]) for node in nodes if "memory" in node
+        },
         gpus=tuple(
             Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
             for gpu in sorted(capacity.get("gpus") or (), key=lambda gpu: int(gpu["index"]))

@@ -38,6 +38,8 @@ class HostState:
         self.shared = Pool()
         self.shared_by_node: defaultdict[int, Pool] = defaultdict(Pool)
         self.memory_used = 0
+        self._memory_tied: defaultdict[int, int] = defaultdict(int)
+        """Bytes promised to those whose memory comes from one NUMA node only, by node."""
         self.allocations: dict[str, Allocation] = {}
         self._core_holders: defaultdict[int, set[str]] = defaultdict(set)
         self._gpu_holders: defaultdict[int, set[str]] = defaultdict(set)
@@ -46,6 +48,13 @@ class HostState:
     def memory_free(self) -> int:
         """Bytes not promised to anyone; negative when the host shrank."""
         return (self.facts.memory_bytes if self.facts else 0) - self.memory_used
+
+    def memory_free_on(self, node: int) -> int:
+        """Return how many bytes a NUMA node has for those who use no other, at most."""
+        told = self.facts.numa_memory.get(node) if self.facts else None
+        if told is None:
+            return self.memory_free
+        return min(self.memory_free, told - self._memory_tied[node])
 
     @property
     def cores_free(self) -> int:
@@ -80,7 +89,7 @@ class HostState:
     def add(self, uid: str, allocation: Allocation) -> None:
         """Note what a Task holds from now on."""
         self.allocations[uid] = allocation
-        self.memory_used += allocation.memory_bytes
+        self._count_memory(allocation, 1)
         for pool in self._pools(allocation):
             pool.millis += allocation.shared_millis or 0
             pool.tasks += 1
@@ -95,7 +104,7 @@ class HostState:
     def remove(self, uid: str) -> None:
         """Note that a Task holds nothing any more."""
         allocation = self.allocations.pop(uid)
-        self.memory_used -= allocation.memory_bytes
+        self._count_memory(allocation, -1)
         for pool in self._pools(allocation):
             pool.millis -= allocation.shared_millis or 0
             pool.tasks -= 1
@@ -112,6 +121,11 @@ class HostState:
             self._gpu_holders[gpu].discard(uid)
             if not self._gpu_holders[gpu]:
                 del self._gpu_holders[gpu]
+
+    def _count_memory(self, allocation: Allocation, sign: int) -> None:
+        self.memory_used += sign * allocation.memory_bytes
+        if allocation.numa_node is not None:
+            self._memory_tied[allocation.numa_node] += sign * allocation.memory_bytes
 
     def _pools(self, allocation: Allocation) -> Iterable[Pool]:
         if allocation.shared_millis is None:

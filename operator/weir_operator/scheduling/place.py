@@ -113,7 +113,10 @@ def _never(request: Request, facts: HostFacts) -> HostRefusal | None:
         cores = len(facts.numa[request.numa_node])
     if 1000 * cores < request.cpu_millis or not cores:
         return HostRefusal("too few cores", never=True)
-    if facts.memory_bytes < request.memory_bytes:
+    memory = facts.memory_bytes
+    if request.numa_node is not None:
+        memory = min(memory, facts.numa_memory.get(request.numa_node, memory))
+    if memory < request.memory_bytes:
         return HostRefusal("too little memory", never=True)
     if len(facts.gpus) < request.gpus:
         return HostRefusal("too few gpus" if facts.gpus else "no gpu", never=True)
@@ -128,7 +131,9 @@ def _not_now(facts: HostFacts) -> HostRefusal | None:
 
 
 def _offer(request: Request, state: HostState, facts: HostFacts) -> HostRefusal | _Offer:
-    if 0 < request.memory_bytes > state.memory_free:
+    node = request.numa_node
+    memory_free = state.memory_free if node is None else state.memory_free_on(node)
+    if 0 < request.memory_bytes > memory_free:
         return HostRefusal(LACK_MEMORY)
     gpus = _free_gpus(request, state) if request.gpus else []
     if len(gpus) < request.gpus:
@@ -155,7 +160,11 @@ def _free_gpus(request: Request, state: HostState) -> list[Gpu]:
 def _own_cores(
     request: Request, state: HostState, facts: HostFacts, gpus: list[Gpu]
 ) -> _Offer | None:
-    """Choose exclusive cores, leaving the shared pool what it needs."""
+    """Choose exclusive cores, leaving the shared pool what it needs.
+
+    Cores of one NUMA node bring memory of that node only. Where no node has both, the Task gets no
+    node: its cores may still be neighbours, and its memory comes from wherever there is some.
+    """
     count = request.cores
     total = state.cores_free
     if total - count < state.shared.cores_needed():
@@ -163,7 +172,9 @@ def _own_cores(
     spare = {node: len(free) - _kept(state, node) for node, free in state.free.items()}
     if request.numa_node is not None:
         spare = {node: left for node, left in spare.items() if node == request.numa_node}
-    in_one = [node for node, left in spare.items() if left >= count]
+    in_one = [
+        node for node, left in spare.items() if left >= count and _memory_fits(request, state, node)
+    ]
     if in_one:
         far, broken, left, node = min(
             (
@@ -205,6 +216,10 @@ def _shared(request: Request, state: HostState) -> _Offer | None:
         return _Offer((0, 0, 0 if state.shared.tasks else 1, left, 0), node)
     # Nothing is held, so nothing would ever be full: spread them.
     return _Offer((0, 0, 0, 1000 * state.shared.tasks // cores, 0), node)
+
+
+def _memory_fits(request: Request, state: HostState, node: int) -> bool:
+    return not request.memory_bytes or request.memory_bytes <= state.memory_free_on(node)
 
 
 def _kept(state: HostState, node: int) -> int:

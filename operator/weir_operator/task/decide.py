@@ -40,10 +40,6 @@ class Standing(Enum):
     PENDING = auto()
 
 
-HOLDING = frozenset({Standing.BOUND, Standing.STOPPED})
-"""Where a Task holds what it was given."""
-
-
 def standing_of(task: Mapping[str, Any], now: dt.datetime) -> Standing:
     """Return where a Task is; the end counts before the bind, the bind before any wish.
 
@@ -209,3 +205,9 @@ def finished_at(task: Mapping[str, Any]) -> dt.datetime | None:
 def scheduled_condition(task: Mapping[str, Any]) -> conditions.Condition | None:
     """Return a Task's ``Scheduled`` condition, or None."""
     return conditions.of(task, ConditionType.SCHEDULED)
+
+
+def scheduled_reason(status: Mapping[str, Any]) -> str:
+    """Return the reason of ``Scheduled`` in a status, or an empty string."""
+    found = conditions.get(status.get("conditions"), ConditionType.SCHEDULED)
+    return str(found["reason"]) if found else ""

@@ -1,4 +1,4 @@
-"""Bring one Task a step nearer to its spec: end it, say why it waits, or note when it is to go."""
+"""Bring one Task a step nearer to its spec: end it, unbind it, say why it waits, let it go."""
 
 import datetime as dt
 import logging
@@ -6,19 +6,28 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from weir_crds.kinds import TASK
+from weir_crds import retry
+from weir_crds.conditions import Reason
+from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
+from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
+from weir_operator import metrics
+from weir_operator.host.lost import LostHosts
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.scheduling.words import Waiting
 from weir_operator.task import status
 from weir_operator.task.decide import (
     End,
+    Loss,
+    OnLoss,
     Standing,
     end_of,
     finished_at,
     held_back,
+    on_loss,
     scheduled_condition,
+    scheduled_reason,
     standing_of,
     word_on,
 )
@@ -50,6 +59,8 @@ class TaskReconciler:
         scheduler: Scheduler,
         retention: Retention,
         *,
+        hosts: Store,
+        lost: LostHosts,
         default_ttl: dt.timedelta,
         on_finished: Callable[[], None],
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
@@ -62,6 +73,8 @@ class TaskReconciler:
             store: cache of all Tasks.
             scheduler: what places them; told of every change.
             retention: told of every finished Task.
+            hosts: cache of all Hosts.
+            lost: knows of which of them nothing is heard.
             default_ttl: how long a finished Task stays that does not say it itself.
             on_finished: called when the retention has news.
             now: the time, for what is written.
@@ -69,6 +82,8 @@ class TaskReconciler:
         """
         self._api = api
         self._store = store
+        self._hosts = hosts
+        self._lost = lost
         self._scheduler = scheduler
         self._retention = retention
         self._default_ttl = default_ttl
@@ -86,26 +101,72 @@ class TaskReconciler:
         Raises:
             WeirError: a write failed, or the Task asks for nonsense.
         """
+        now = self._now()  # before the scheduler's: what it holds back is looked at when it is due
         self._scheduler.observe_task(key)
         task = self._store.get(key)
         if task is None:
             self._waits.pop(key, None)
             self._retention.forget(key)
             return None
-        standing = standing_of(task)
+        standing = standing_of(task, now)
         if standing is Standing.FINISHED:
             self._waits.pop(key, None)
             self._retain(key, task)
             return None
         if self._scheduler.is_binding(key):
             return None  # its end has us look again
+        if standing is Standing.STOPPED:
+            return await self._unbind(key, task)
+        if standing is Standing.BOUND:
+            self._waits.pop(key, None)
+            return await self._watch_host(key, task)
         if end := end_of(standing):
             return await self._end(key, task, end)
-        waiting = held_back(standing) or self._scheduler.why(key)
+        waiting = held_back(standing, task) or self._scheduler.why(key)
         if waiting is None:
             self._waits.pop(key, None)
             return None
-        return await self._say(key, task, standing, waiting)
+        look_again = await self._say(key, task, standing, waiting)
+        due = retry.due_at(task["spec"], task.get("status") or {})
+        if standing is not Standing.BACKING_OFF or due is None:
+            return look_again
+        return min(look_again, max(0.0, (due - now).total_seconds()))
+
+    async def _watch_host(self, key: Key, task: Object) -> float | None:
+        """See to a Task whose host is lost; the acknowledgement of a lost daemon never comes."""
+        loss = self._loss(task)
+        if loss.act is OnLoss.WAIT:
+            return loss.look_again_seconds
+        host = task["status"]["nodeName"]
+        await self._refresh_host(host)
+        loss = self._loss(task)
+        if loss.act is OnLoss.WAIT:
+            return loss.look_again_seconds
+        if loss.act is OnLoss.UNBIND:
+            return await self._unbind(key, task, lost=True)
+        return await self._end(key, task, End(Reason.HOST_LOST, f"its host {host} was lost"))
+
+    def _loss(self, task: Object) -> Loss:
+        return on_loss(task["spec"], self._lost.seconds(task["status"]["nodeName"]))
+
+    async def _refresh_host(self, name: str) -> None:
+        """Put into the cache what the API server has: one that is behind must not cost a run."""
+        try:
+            self._hosts.apply("MODIFIED", await self._api.get(HOST, name))
+        except NotFoundError:
+            gone = self._hosts.get(Key("", name))
+            if gone is not None:
+                self._hosts.apply("DELETED", gone)
+        self._scheduler.observe_host(name)
+
+    async def _unbind(self, key: Key, task: Object, *, lost: bool = False) -> float:
+        changes = status.unbound(task, self._now(), lost=lost)
+        if await self._write(task, changes):
+            why = Reason.HOST_LOST if lost else scheduled_reason(changes)
+            metrics.UNBINDS.labels(why).inc()
+            run, host = task["status"]["runID"], task["status"]["nodeName"]
+            logger.info("unbound task=%s run=%d host=%s why=%s", key, run, host, why)
+        return AT_ONCE
 
     async def _say(self, key: Key, task: Object, standing: Standing, waiting: Waiting) -> float:
         now = self._clock()
