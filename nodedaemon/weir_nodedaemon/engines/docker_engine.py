@@ -15,21 +15,15 @@ from urllib.parse import quote
 
 from weir_crds.names import LABEL_HOST
 from weir_nodedaemon.capacity.cpulist import format_cpulist
-from weir_nodedaemon.engines import docker_objects
+from weir_nodedaemon.engines import docker_objects, docker_refusals
 from weir_nodedaemon.engines.docker_leftovers import Leftovers
-from weir_nodedaemon.engines.docker_refusals import (
-    RefusedError,
-    is_leftover,
-    may_pass,
-    pull_is_hopeless,
-)
+from weir_nodedaemon.engines.docker_refusals import RefusedError, may_pass, pull_is_hopeless
 from weir_nodedaemon.engines.docker_sdk import APIClient, Lane, registry_header, split_reference
 from weir_nodedaemon.engines.docker_stream import StreamClient, json_lines
 from weir_nodedaemon.engines.frames import FrameDecoder, skip
 from weir_nodedaemon.engines.port import (
     ContainerCreateError,
     ContainerGoneError,
-    ContainerLostError,
     ContainerSpec,
     ContainerState,
     ContainerUsage,
@@ -172,13 +166,14 @@ class DockerEngine:
             self._unstarted.discard(name)
         elif (await self._known(name)).state is not ContainerState.CREATED:
             return  # Docker would run an ended one again
-        elif await self._leftovers.clear(name):
-            raise ContainerLostError("Docker died in the middle of its start; what ran was killed")
+        elif await self._leftovers.clear_before_start(name):
+            await self.remove(name)
+            raise ContainerGoneError(f"Docker died in the start of {name}: another one is needed")
         try:
             await self._act.call(lambda client: client.start(name))
         except RefusedError as exc:
-            if is_leftover(str(exc)):
-                await self.remove(name)  # another one of that name can be started
+            if docker_refusals.is_leftover(str(exc)):
+                await self.remove(name)
                 raise ContainerGoneError(str(exc)) from exc
             if exc.status == 404 and "no such container" in str(exc).lower():
                 raise ContainerGoneError(str(exc)) from exc

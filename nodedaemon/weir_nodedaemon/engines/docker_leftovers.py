@@ -16,12 +16,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.engines.port import ContainerLostError, ContainerState
 
 logger = logging.getLogger(__name__)
 
 _END_SECONDS = 5.0
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.05
 _SHIM = b"containerd-shim"
 _NOT_BEGUN = b"runc\0init"  # it waits to become the program
 
@@ -35,8 +35,8 @@ class Leftover:
         begun: whether the program of the container is among them.
     """
 
-    pids: tuple[int, ...]
-    begun: bool
+    pids: tuple[int, ...] = ()
+    begun: bool = False
 
 
 def find(container_id: str, proc: Path = Path("/proc")) -> Leftover:
@@ -49,30 +49,32 @@ def find(container_id: str, proc: Path = Path("/proc")) -> Leftover:
             continue
         with suppress(OSError):  # it ended meanwhile
             command = (entry / "cmdline").read_bytes()
+            if not command:
+                continue  # it has ended, and nobody has taken note of that yet
             inside = needle in (entry / "cgroup").read_bytes()
             if inside or (_SHIM in command and needle in command.split(b"\0")):
                 pids.append(int(entry.name))
-                begun = begun or (inside and bool(command) and not command.startswith(_NOT_BEGUN))
+                begun = begun or (inside and not command.startswith(_NOT_BEGUN))
     return Leftover(tuple(pids), begun)
 
 
-async def clear(container_id: str) -> bool:
+async def clear(container_id: str) -> Leftover:
     """Kill the processes of a container that Docker does not know to run; wait for their end.
 
     Returns:
-        Whether its program was among them.
+        What there was.
     """
-    left = await asyncio.to_thread(find, container_id)
-    begun = left.begun
+    found = left = await asyncio.to_thread(find, container_id)
+    if found.pids:
+        logger.warning("killing what a start has left container=%s %s", container_id, found)
     deadline = time.monotonic() + _END_SECONDS
     while left.pids and time.monotonic() < deadline:
-        logger.warning("killed what a start has left container=%s pids=%s", container_id, left.pids)
         for pid in left.pids:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(_LOOK_SECONDS)
         left = await asyncio.to_thread(find, container_id)
-    return begun
+    return found
 
 
 class Leftovers:
@@ -89,7 +91,18 @@ class Leftovers:
         else:
             self._created.pop(name, None)
 
-    async def clear(self, name: str) -> bool:
-        """Clear away what a container's start has left; tell whether its program had begun."""
+    async def clear(self, name: str) -> Leftover:
+        """Clear away what a container's start has left; return what there was."""
         container_id = self._created.pop(name, None)
-        return container_id is not None and await clear(container_id)
+        return Leftover() if container_id is None else await clear(container_id)
+
+    async def clear_before_start(self, name: str) -> bool:
+        """Clear away what an earlier start has left; tell whether there was something.
+
+        Raises:
+            ContainerLostError: the program had begun.
+        """
+        left = await self.clear(name)
+        if left.begun:
+            raise ContainerLostError("Docker died in the middle of its start; what ran was killed")
+        return bool(left.pids)

@@ -52,7 +52,9 @@ _WAIT = (
 )
 
 
-_LEFTOVER = re.compile(r"id already in use|task [0-9a-f]{64}: already exists")
+_LEFTOVER = re.compile(
+    r"id already in use|task [0-9a-f]{64}: already exists|failed to start shim: .*: file exists"
+)
 
 
 def may_pass(message: str) -> bool:

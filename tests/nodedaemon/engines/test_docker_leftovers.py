@@ -22,7 +22,7 @@ CASES: list[tuple[str, dict[int, tuple[str, str]], Leftover]] = [
     ("a program that has begun", {7: (SHIM, ELSEWHERE), 8: (INIT, INSIDE)},
      Leftover((7, 8), begun=True)),
     ("one that has just ended", {7: (SHIM, ELSEWHERE), 8: ("", INSIDE)},
-     Leftover((7, 8), begun=False)),
+     Leftover((7,), begun=False)),
     ("of another container", {7: (SHIM.replace("f", "e"), ELSEWHERE)}, Leftover((), begun=False)),
     ("somebody who speaks of it", {7: (f"docker\0start\0{ID}\0", ELSEWHERE)},
      Leftover((), begun=False)),
@@ -43,7 +43,14 @@ def test_the_processes_of_a_container(
     assert (sorted(found.pids), found.begun) == (sorted(expected.pids), expected.begun)
 
 
-@pytest.mark.parametrize("words", [f"task {ID}: already exists", "id already in use"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"task {ID}: already exists",
+        "id already in use",
+        f"failed to start shim: mkdir /run/moby/{ID}: file exists: unknown",
+    ],
+)
 def test_the_words_that_docker_has_for_it(words: str) -> None:
     assert is_leftover(words)
     assert may_pass(words)
