@@ -23,6 +23,7 @@ from bench.system import CONTROL_PLANE, OPERATOR, System
 from bench.tasks import Followed, create_all, followed, make_namespace, task
 from bench.usage import cpu_seconds, peak_rss_mib
 from devcluster.cluster import READ_VERBS
+from devcluster.console import say
 from devcluster.identities import NODE_DAEMON
 from devcluster.identities import OPERATOR as OPERATOR_ACCOUNT
 from devcluster.state import CHECKOUT
@@ -91,6 +92,7 @@ async def run(system: System, size: Size) -> Report:
                     system.start_fake_daemons(hosts, _CORES_PER_HOST)
                     programs = system.weir_programs
                 rounds.append(await _round(system, api, way, f"{way}-{number}", size))
+                say(f"round {number + 1}, {_WAYS[way][0]}: {rounds[-1].rate:.1f}/s")
                 if way != "bare":
                     memory = _peaks(system, hosts)
                 system.stop(programs)

@@ -13,6 +13,7 @@ from bench.system import OPERATOR, System
 from bench.tasks import Object, create_all, make_namespace, task
 from bench.usage import cpu_seconds, peak_rss_mib, rss_mib
 from devcluster.cluster import READ_VERBS
+from devcluster.console import say
 from devcluster.rest import RestError
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
@@ -29,6 +30,7 @@ async def run(system: System, size: Size) -> Report:
     (host,) = system.host_names(1)
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
         await _make_finished(api, size.finished)
+        say(f"made {size.finished} finished Tasks")
         system.start_operator()
         system.start_fake_daemons([host], _CORES)
         await make_namespace(api, _WAITING)
@@ -38,6 +40,7 @@ async def run(system: System, size: Size) -> Report:
         waiting = [task(f"waits-{n}", ["true"], cpu=1) for n in range(size.waiting)]
         await create_all(api, _WAITING, waiting)
         await until(lambda: _told(api, "Scheduled", "False", size.waiting), 1.0)
+        say(f"{size.waiting} Tasks wait, and say why")
         await until(lambda: _is_quiet(system, size.quiet_seconds), 0.0)
 
         operator = system.process(OPERATOR)

@@ -13,6 +13,7 @@ from bench.sizes import Size
 from bench.system import OPERATOR, System
 from bench.tasks import Followed, create_all, followed, make_namespace, task
 from bench.usage import peak_rss_mib
+from devcluster.console import say
 from weir_kube.api import Api
 from weir_kube.connect import connect
 
@@ -45,6 +46,7 @@ async def run(system: System, size: Size) -> Report:
                     else:
                         told, removed = await _run_tasks(api, tasks, client, host, names)
                 rows.append((number + 1, raw, told, removed))
+                say(f"round {number + 1}: raw {raw:.1f} s, Tasks {removed:.1f} s")
     client.close()
     ratio = median(raw / removed for _, raw, _, removed in rows)
     return Report(
