@@ -29,9 +29,10 @@ _STDOUT = 1
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """There is output on this host."""
+    """There is output on this host; of which run, where that is not the current one."""
 
     host: str
+    run: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ async def print_logs(api: Api, options: LogsOptions) -> None:
     told = ""
     async with aclosing(_states(api, options)) as states:
         async for task in states:
-            match readiness(task):
+            match readiness(task, options.run, follow=options.follow):
                 case Never(why=why):
                     raise CommandError(f'task "{options.name}" printed nothing: {why}')
                 case NotYet(why=why):
@@ -62,15 +63,29 @@ async def print_logs(api: Api, options: LogsOptions) -> None:
                     if why != told:
                         told = why
                         print(f"waiting for {options.name} to start: {why}", file=sys.stderr)
-                case Readable(host=host):
-                    await _copy(api, options, host)
+                case Readable(host=host, run=run):
+                    await _copy(api, options, host, run or options.run)
                     return
 
 
-def readiness(task: Object) -> Readable | NotYet | Never:
-    """Return where a Task's output is, or why there is none."""
+def readiness(
+    task: Object, wanted: int | None = None, *, follow: bool = False
+) -> Readable | NotYet | Never:
+    """Return where a Task's output is, or why there is none.
+
+    Args:
+        task: the Task.
+        wanted: the run that is asked for; None: the current one, or the one before it while the
+            Task has no host.
+        follow: whether the next run is worth waiting for.
+    """
     status = task.get("status") or {}
     host = status.get("nodeName")
+    result = status.get("lastResult") or {}
+    waits = host is not None or (follow and not status.get("finishedAt"))
+    asked_for = wanted == result.get("runID") or (wanted is None and not waits)
+    if result.get("nodeName") and asked_for:
+        return Readable(result["nodeName"], result["runID"])
     started = conditions.of(task, ConditionType.STARTED)
     if host and (status.get("startedAt") or (started and started["status"] == conditions.TRUE)):
         return Readable(host)
@@ -113,7 +128,7 @@ async def _states(api: Api, options: LogsOptions) -> AsyncGenerator[Object, None
             await asyncio.sleep(1)
 
 
-async def _copy(api: Api, options: LogsOptions, host_name: str) -> None:
+async def _copy(api: Api, options: LogsOptions, host_name: str, run: int | None) -> None:
     try:
         host = await get_host(api, options, host_name)
     except NotFoundError as error:
@@ -125,7 +140,7 @@ async def _copy(api: Api, options: LogsOptions, host_name: str) -> None:
     for parameter, value in (
         ("tail", options.tail),
         ("stream", options.stream),
-        ("run", options.run),
+        ("run", run),
     ):
         if value is not None:
             query[parameter] = str(value)

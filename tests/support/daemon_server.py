@@ -10,7 +10,9 @@ from typing import Any
 
 import aiohttp
 
+from weir_crds.kinds import TASK, Kind
 from weir_crds.names import container_name
+from weir_kube.errors import NotFoundError
 from weir_kube.store import Store
 from weir_nodedaemon.engines.port import (
     ContainerGoneError,
@@ -104,6 +106,7 @@ class TokenReviews:
         self.access_reviews: list[Mapping[str, str]] = []
         self.failure: Exception | None = None
         self.audiences: list[str] | None = ["weir-daemon"]
+        self.tasks: dict[str, dict[str, Any]] = {}
 
     async def token_review(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any]:
         assert list(audiences) == ["weir-daemon"]
@@ -117,6 +120,12 @@ class TokenReviews:
             "user": {"username": token, "groups": ["system:authenticated"]},
         }
         return status | ({"audiences": self.audiences} if self.audiences else {})
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
+        assert (kind, namespace) == (TASK, "default")
+        if name not in self.tasks:
+            raise NotFoundError("not found", status=404)
+        return self.tasks[name]
 
     async def access_review(
         self,

@@ -27,12 +27,16 @@ class Engine(LogSource, UsageSource, Protocol):
     """What the server needs of a ``ContainerEngine``."""
 
 
+class ServerApi(Reviews, log_route.TaskReader, Protocol):
+    """What the server needs of the API server."""
+
+
 class DaemonServer:
     """Serves logs and stats of this host's Tasks over HTTPS to callers who may read them."""
 
     def __init__(
         self,
-        api: Reviews,
+        api: ServerApi,
         tasks: Store,
         engine: Engine,
         logs: LogStore,
@@ -45,7 +49,7 @@ class DaemonServer:
         """Prepare; ``start`` opens the port.
 
         Args:
-            api: answers TokenReviews and SubjectAccessReviews.
+            api: answers TokenReviews and SubjectAccessReviews, and knows Tasks that have left.
             tasks: the Tasks bound to this host.
             engine: where running containers are read.
             logs: where ended ones are read.
@@ -58,7 +62,7 @@ class DaemonServer:
         self._certificate = certificate
         self._app = make_app(
             Authorizer(api),
-            log_route.LogRoute(tasks, engine, logs),
+            log_route.LogRoute(tasks, engine, logs, reader=api, host_name=host_name),
             stats or Stats(engine, tasks.list),
             host_name,
         )

@@ -3,12 +3,15 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Protocol
 
 from aiohttp import web
 
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.errors import WeirError
+from weir_crds.kinds import TASK, Kind
+from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_nodedaemon.engines.port import ContainerGoneError, LogChunk
 from weir_nodedaemon.logs import LogStore, closing, select, tail
@@ -45,6 +48,14 @@ def log_access(request: web.Request) -> Access:
     return Access("tasks", "log", name, namespace)
 
 
+class TaskReader(Protocol):
+    """Asks the API server for an object."""
+
+    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        """Return an object; raises NotFoundError."""
+        ...
+
+
 class LogRoute:
     """Streams the output of runs."""
 
@@ -54,13 +65,20 @@ class LogRoute:
         engine: LogSource,
         logs: LogStore,
         *,
+        reader: TaskReader,
+        host_name: str,
         streams: int = _STREAMS,
         stalled_seconds: float = _STALLED_SECONDS,
     ) -> None:
-        """Serve the Tasks of this store, at most ``streams`` at a time."""
+        """Serve the Tasks of this store, at most ``streams`` at a time.
+
+        Of a Task that has left this host, ``reader`` tells which runs it had.
+        """
         self._tasks = tasks
         self._engine = engine
         self._logs = logs
+        self._reader = reader
+        self._host_name = host_name
         self._streams = streams
         self._stalled_seconds = stalled_seconds
         self._open = 0
@@ -79,8 +97,12 @@ class LogRoute:
             LOG_STREAMS.dec()
 
     async def _answer(self, request: web.Request, query: LogQuery) -> web.StreamResponse:
-        task = self._task(_key(request))
-        run = choose_run(task, query.run)
+        key = _key(request)
+        task = self._tasks.get(key)
+        if task is None:
+            task, run = await self._earlier_run(key, query.run)
+        else:
+            run = choose_run(task, query.run)
         response = web.StreamResponse(
             headers={
                 "Content-Type": "application/octet-stream",
@@ -130,13 +152,25 @@ class LogRoute:
             return wanted(follow=query.follow)
         return tail(lambda: wanted(follow=False), lambda: wanted(follow=query.follow), query.tail)
 
-    def _task(self, key: Key) -> Object:
-        task = self._tasks.get(key)
-        if task is not None:
-            return task
+    async def _earlier_run(self, key: Key, wanted: int | None) -> tuple[Object, Run]:
+        """Return a run that was here of a Task that is not bound to this host any more."""
         if not self._tasks.has_synced:
             raise NotReadyError("the daemon has just started and does not know its Tasks yet")
-        raise TaskNotFoundError(f"no Task {key} is bound to this host")
+        unknown = TaskNotFoundError(f"no Task {key} is bound to this host")
+        try:
+            task = await self._reader.get(TASK, key.name, key.namespace)
+        except NotFoundError:
+            raise unknown from None
+        status = task.get("status") or {}
+        result = status.get("lastResult") or {}
+        if wanted is None and result.get("nodeName") == self._host_name:
+            wanted = result["runID"]
+        if wanted is None or status.get("nodeName") == self._host_name:
+            raise unknown
+        run = choose_run(task, wanted)
+        if self._logs.summary(run.uid, run.run_id) is None:
+            raise NoOutputError(f"there is no output of run {wanted} on this host")
+        return task, run
 
 
 def choose_run(task: Object, wanted: int | None) -> Run:

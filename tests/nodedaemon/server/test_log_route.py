@@ -186,6 +186,35 @@ async def test_what_cannot_be_served_is_refused_with_its_reason(
     assert await reason(world, query) == expected
 
 
+@pytest.mark.parametrize(
+    ("status", "query", "expected"),
+    [
+        ({"nodeName": "n2"}, "?run=1", (200, "")),
+        ({"nodeName": None}, "?run=1", (200, "")),
+        ({"nodeName": None}, "", (200, "")),
+        ({"nodeName": "n2"}, "?run=2", (404, "NoOutput")),
+        ({"nodeName": "n2"}, "?run=3", (404, "RunNotFound")),
+        ({"nodeName": "n2", "lastResult": {"runID": 1, "nodeName": "n3"}}, "", (404, "NotFound")),
+        ({"nodeName": "n1"}, "?run=1", (404, "NotFound")),  # about to be heard of
+    ],
+)
+async def test_what_ran_here_is_served_also_when_its_task_has_left(
+    world: World, status: dict[str, object], query: str, expected: tuple[int, str]
+) -> None:
+    world.api.tasks["train"] = {
+        "metadata": {"uid": UID},
+        "status": {"runID": 2, "lastResult": {"runID": 1, "nodeName": "n1"}, **status},
+    }
+    world.engine.add(CONTAINER)
+    world.engine.print(CONTAINER, b"first")
+    await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
+
+    if expected[0] == 200:
+        assert await body(world, query) == b"first"
+    else:
+        assert await reason(world, query) == expected
+
+
 async def test_a_created_container_has_not_started(world: World) -> None:
     world.have_task()
     world.engine.add(CONTAINER, ContainerState.CREATED)
