@@ -99,6 +99,7 @@ def _waiting(
     condition = conditions.of(task, ConditionType.SCHEDULED)
     since = (condition or {}).get("lastTransitionTime") or task["metadata"].get("creationTimestamp")
     lines = [f"Task {name} has no host; it waits for {_age(since, now)}."]
+    lines += _last_run(task.get("status") or {}, now)
     if spec.get("desiredState") == "Killed":
         return [*lines, "It is being killed: spec.desiredState is Killed."]
     if spec.get("approval", "Approved") != "Approved":
@@ -110,6 +111,8 @@ def _waiting(
             "The operator has not said anything about it: it may be new, or no operator runs."
         )
     lines += _quoted(condition)
+    if condition and condition["reason"] == Reason.BACK_OFF:
+        return [*lines, _retries(spec, task["status"])]
     asked = asked_by(task)
     lines.append(f"It asks for {_asked_words(asked)}.")
     if not hosts:
@@ -160,20 +163,41 @@ def _bound(name: str, task: Object, hosts: Objects, now: dt.datetime) -> list[st
         elif started["reason"] in _NOT_STARTED:
             lines.append(_NOT_STARTED[started["reason"]])
         lines += _quoted(started)
+    lines += _last_run(status, now)
     if spec.get("desiredState") == "Killed":
         lines.append(
             f"It is being killed: TERM, and KILL {spec.get('stopGraceSeconds', 10)} s later."
         )
     elif spec.get("suspend"):
         lines.append("It is being stopped: spec.suspend is true.")
-    return lines + _host_trouble(host, hosts, now)
+    return lines + _host_trouble(host, hosts, spec, now)
 
 
-def _host_trouble(name: str, hosts: Objects, now: dt.datetime) -> list[str]:
-    """Return what is wrong with the host of a bound Task."""
+def _last_run(status: Mapping[str, Any], now: dt.datetime) -> list[str]:
+    """Return how the run before the current one ended."""
+    last = status.get("lastResult")
+    if not last:
+        return []
+    code = f", exit code {last['exitCode']}" if last.get("exitCode") is not None else ""
+    ended = _ago(last.get("finishedAt"), now)
+    return [f"Its run {last.get('runID')} ended {ended}: {last.get('reason')}{code}."]
+
+
+def _retries(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    used, limit = status.get("failures") or 0, (spec.get("retry") or {}).get("limit") or 0
+    return f"It is tried again after a pause: retry {used} of {limit}, each pause twice the last."
+
+
+def _host_trouble(
+    name: str, hosts: Objects, spec: Mapping[str, Any], now: dt.datetime
+) -> list[str]:
+    """Return what is wrong with the host of a bound Task, and what comes of it."""
     host = next((host for host in hosts if host["metadata"]["name"] == name), None)
     if host is None:
-        return [f"There is no Host {name}: nobody tells what happens to it."]
+        return [
+            f"There is no Host {name}: nobody tells what happens to it.",
+            *_when_lost(spec),
+        ]
     found = []
     for kind, words in (
         (ConditionType.READY, "is not heard of"),
@@ -183,8 +207,22 @@ def _host_trouble(name: str, hosts: Objects, now: dt.datetime) -> list[str]:
         if condition is None or condition["status"] != conditions.TRUE:
             since = _age((condition or {}).get("lastTransitionTime"), now)
             found += [f"Host {name} {words} for {since}.", *_quoted(condition)]
+            if condition and condition["status"] == conditions.UNKNOWN:
+                found += _when_lost(spec)
             break
     return found
+
+
+def _when_lost(spec: Mapping[str, Any]) -> list[str]:
+    """Return what is done with a Task whose host stays lost."""
+    grace = age_words(dt.timedelta(seconds=spec.get("hostLostGraceSeconds", 300)))
+    match spec.get("onHostLost", "Wait"):
+        case "Restart":
+            return [f"It is run anew elsewhere {grace} after that: spec.onHostLost is Restart."]
+        case "Fail":
+            return [f"It ends as HostLost {grace} after that: spec.onHostLost is Fail."]
+        case _:
+            return ["It waits until the host is back: spec.onHostLost is Wait."]
 
 
 def _quoted(condition: Mapping[str, Any] | None) -> list[str]:
@@ -257,5 +295,5 @@ def _age(since: str | None, now: dt.datetime) -> str:
         return "an unknown time"
 
 
-def _ago(since: str, now: dt.datetime) -> str:
+def _ago(since: str | None, now: dt.datetime) -> str:
     return f"{_age(since, now)} ago"

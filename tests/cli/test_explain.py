@@ -65,6 +65,31 @@ def test_a_task_that_waits_is_told_what_each_host_lacks_and_who_goes_first() -> 
     ]
 
 
+def test_a_task_between_two_runs_is_told_how_the_last_one_ended_and_that_it_is_tried_again() -> (
+    None
+):
+    message = "run 1: NonZeroExit, tried again at 2026-11-22T10:05:30.000000Z"
+    waiting = task(
+        spec={"retry": {"limit": 3, "backoffSeconds": 30}},
+        runID=2,
+        failures=1,
+        lastResult={"runID": 1, "reason": "NonZeroExit", "exitCode": 3, "finishedAt": AT},
+        conditions=[condition("Scheduled", "False", "BackOff", message)],
+    )
+    assert told(waiting).splitlines() == [
+        "Task default/train has no host; it waits for 5m.",
+        "Its run 1 ended 5m ago: NonZeroExit, exit code 3.",
+        f"  Scheduled=False BackOff: {message}",
+        "It is tried again after a pause: retry 1 of 3, each pause twice the last.",
+    ]
+
+
+def test_a_task_that_runs_again_is_told_how_the_last_run_ended() -> None:
+    last = {"runID": 1, "reason": "HostLost", "finishedAt": AT}
+    running = task(nodeName="n1", runID=2, startedAt=AT, lastResult=last, conditions=[STARTED])
+    assert "Its run 1 ended 5m ago: HostLost." in told(running)
+
+
 def test_a_task_for_which_there_is_room_is_told_so() -> None:
     assert told(task()).splitlines()[-3:] == [
         "HOST   ROOM   WHY",
@@ -149,6 +174,27 @@ def test_a_bound_task_is_told_how_far_it_is(status: dict[str, Any], words: str) 
 )
 def test_a_running_task_is_told_what_is_wanted_of_it(spec: dict[str, Any], words: str) -> None:
     assert words in told(task(spec=spec, nodeName="n1", conditions=[STARTED]))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "It waits until the host is back: spec.onHostLost is Wait."),
+        ({"onHostLost": "Fail"}, "It ends as HostLost 5m after that: spec.onHostLost is Fail."),
+        (
+            {"onHostLost": "Restart", "hostLostGraceSeconds": 60},
+            "It is run anew elsewhere 60s after that: spec.onHostLost is Restart.",
+        ),
+    ],
+)
+def test_a_task_whose_host_is_lost_is_told_what_comes_of_it(
+    spec: dict[str, Any], words: str
+) -> None:
+    lost = HOST | {"status": {"conditions": [condition("Ready", "Unknown", "LeaseExpired")]}}
+    running = task(spec=spec, nodeName="n1", runID=1, startedAt=AT, conditions=[STARTED])
+    assert words in told(running, hosts=[lost])
+    assert words in told(running, hosts=[])
+    assert words not in told(running)
 
 
 def test_trouble_of_the_host_is_told() -> None:
