@@ -84,6 +84,10 @@ class Reason(StrEnum):
     PENDING = "Pending"
     # Host DockerReady, QemuReady
     ENGINE_READY = "EngineReady"
+    # Host GPUReady
+    GPUS_READY = "GPUsReady"
+    GPU_LOST = "GPULost"
+    GPUS_UNKNOWN = "GPUsUnknown"
     # Host DiskPressure
     DISK_FULL = "DiskFull"
     DISK_HAS_ROOM = "DiskHasRoom"

@@ -11,6 +11,7 @@ from typing import Any
 import docker
 
 from weir_crds.task import TaskSpec
+from weir_nodedaemon.capacity.capacity import capacity
 from weir_nodedaemon.container import container_spec
 from weir_nodedaemon.engines.docker_objects import create_body
 
@@ -52,6 +53,7 @@ def body_of(task: Mapping[str, Any], host: str, pool: tuple[int, ...]) -> dict[s
         {},
         host=host,
         pool=pool,
+        memory_nodes=capacity().memory_nodes,
         log_limit_bytes=_LOG_LIMIT_BYTES,
     )
     return create_body(spec, host)

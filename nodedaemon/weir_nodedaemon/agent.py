@@ -26,6 +26,7 @@ from weir_nodedaemon.engines.port import (
     EngineUnavailableError,
 )
 from weir_nodedaemon.fence import Fence
+from weir_nodedaemon.gpus import GpuWatch
 from weir_nodedaemon.host import EngineState, HostFacts, HostKeeper, share_of
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.observations import Observations
@@ -53,6 +54,7 @@ class Periods:
     resync: float = 30.0
     engine_retry: float = 2.0
     health: float = 0.5
+    gpus: float = 5.0  # while there are any; else with the resync
     log_sweep: float = 5.0
     fence: float = 1.0
 
@@ -66,6 +68,8 @@ class Agent:
         facts: HostFacts,
         cpus: frozenset[int],
         memory_bytes: int,
+        memory_nodes: frozenset[int],
+        gpus: GpuWatch,
         api: Api,
         engine: ContainerEngine,
         engine_name: str,
@@ -84,6 +88,8 @@ class Agent:
             facts: what the Host's status tells of this machine.
             cpus: the cores that the daemon may use.
             memory_bytes: the memory that the daemon may use.
+            memory_nodes: the NUMA nodes that have memory.
+            gpus: looks at the GPUs that the daemon may use.
             api: the API server.
             engine: the container engine; its owner closes it.
             engine_name: its name while it does not answer.
@@ -132,6 +138,7 @@ class Agent:
         teller = Teller(api, tasks, now)
         self._starter = Starter(
             host=facts.name,
+            memory_nodes=memory_nodes,
             reader=api,
             is_current=teller.is_current,
             engine=engine,
@@ -179,8 +186,11 @@ class Agent:
             self._hosts.store,
             facts,
             lambda: self._engine_state,
+            gpus=lambda: gpus.state,
             disk_pressure=lambda: disk.pressure,
         )
+        self._gpus = gpus
+        gpus.on_change = lambda: self._host_queue.add(self._host_key)
 
     @property
     def has_synced(self) -> bool:
@@ -210,6 +220,8 @@ class Agent:
                 group.create_task(self._hosts.run(), name="watch host")
                 group.create_task(self._follow_engine(), name="engine events")
                 group.create_task(self._resync(), name="resync")
+                looks = self._gpus.run(self._periods.gpus, self._periods.resync)
+                group.create_task(looks, name="gpus")
                 await self._hosts.synced()
                 host = self._hosts.store.get(self._host_key)
                 if host is not None:

@@ -26,6 +26,7 @@ def container_spec(
     *,
     host: str,
     pool: tuple[int, ...],
+    memory_nodes: frozenset[int],
     log_limit_bytes: int,
 ) -> ContainerSpec:
     """Return the container of the Task's current run.
@@ -36,6 +37,7 @@ def container_spec(
         env: its environment, with every reference resolved.
         host: the name of this host.
         pool: the cores of the shared pool now.
+        memory_nodes: the NUMA nodes that have memory; a container can be tied to no other.
         log_limit_bytes: how much output of a run the engine keeps.
     """
     metadata, status = task["metadata"], task["status"]
@@ -59,7 +61,7 @@ def container_spec(
         working_dir=spec.working_dir,
         env=env,
         cpus=cpus or pool,
-        memory_nodes=() if numa_node is None else (numa_node,),
+        memory_nodes=(numa_node,) if numa_node in memory_nodes else (),
         cpu_millis=None if cpus else spec.resources.shared_millis or None,
         memory_bytes=spec.resources.memory_bytes,
         shm_bytes=spec.resources.shm_bytes,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weir_crds import conditions
-from weir_crds.conditions import FALSE, TRUE, ConditionType, Reason
+from weir_crds.conditions import FALSE, TRUE, Condition, ConditionType, Reason
 from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST
 from weir_crds.quantities import memory_bytes
@@ -16,8 +16,11 @@ from weir_kube.errors import AlreadyExistsError, ConflictError
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Store
 from weir_nodedaemon.cores import HostShare
+from weir_nodedaemon.gpus import GpuState
 
 logger = logging.getLogger(__name__)
+
+_NO_GPUS = GpuState()
 
 Object = dict[str, Any]
 
@@ -39,7 +42,10 @@ class EngineState:
 
 @dataclass(frozen=True, slots=True)
 class HostFacts:
-    """What does not change while the daemon runs, as ``Host.status`` has it."""
+    """What does not change while the daemon runs, as ``Host.status`` has it.
+
+    ``capacity`` is without GPUs: those come and go.
+    """
 
     name: str
     host_id: str
@@ -64,6 +70,7 @@ def host_changes(
     engine: EngineState,
     now: dt.datetime,
     *,
+    gpus: GpuState = _NO_GPUS,
     disk_pressure: bool = False,
 ) -> dict[str, Any]:
     """Return what the Host's status has to say; the operator's conditions stay as they are."""
@@ -94,18 +101,42 @@ def host_changes(
             now=now,
             observed_generation=generation,
         )
+    told = _with_gpus(told, gpus, generation, now)
     seen: dict[str, Any] = {"name": engine.name, "version": engine.version, "ready": engine.ready}
     if not engine.ready:
         seen["message"] = away
     return {
         "observedGeneration": generation,
-        "capacity": dict(facts.capacity),
+        "capacity": {**facts.capacity, "gpus": [gpu.as_status() for gpu in gpus.gpus]},
         "endpoint": dict(facts.endpoint),
         "addresses": list(facts.addresses),
         "info": dict(facts.info),
         "engines": [seen],
         "conditions": told,
     }
+
+
+def _with_gpus(
+    told: list[Condition] | None, gpus: GpuState, generation: int | None, now: dt.datetime
+) -> list[Condition]:
+    """Return the conditions with GPUReady as it is; where no GPU was ever seen, there is none."""
+    if gpus.trouble:
+        state, reason, message = FALSE, Reason.GPUS_UNKNOWN, gpus.trouble
+    elif gpus.lost:
+        state, reason, message = FALSE, Reason.GPU_LOST, f"lost: {'; '.join(gpus.lost)}"
+    elif gpus.gpus:
+        state, reason, message = TRUE, Reason.GPUS_READY, ""
+    else:
+        return conditions.without(told, ConditionType.GPU_READY)
+    return conditions.set_condition(
+        told,
+        ConditionType.GPU_READY,
+        state,
+        reason,
+        message,
+        now=now,
+        observed_generation=generation,
+    )
 
 
 def share_of(host: Mapping[str, Any], cpus: frozenset[int], total_bytes: int) -> HostShare:
@@ -129,14 +160,16 @@ class HostKeeper:
         facts: HostFacts,
         engine: Callable[[], EngineState | None],
         *,
+        gpus: Callable[[], GpuState | None] = lambda: _NO_GPUS,
         disk_pressure: Callable[[], bool] = lambda: False,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """Keep the Host in ``store`` as ``facts`` and ``engine`` (None: not known yet) say."""
+        """Keep the Host in ``store`` as these say; None of an engine or GPUs: not known yet."""
         self._api = api
         self._store = store
         self._facts = facts
         self._engine = engine
+        self._gpus = gpus
         self._disk_pressure = disk_pressure
         self._now = now
 
@@ -156,11 +189,16 @@ class HostKeeper:
             logger.info("created host=%s", key)
             self._store.apply("ADDED", host)
         self.check_owner(host)
-        engine = self._engine()
-        if engine is None:
+        engine, gpus = self._engine(), self._gpus()
+        if engine is None or gpus is None:
             return None  # a restart is no reason to call a host unready
         changes = host_changes(
-            host, self._facts, engine, self._now(), disk_pressure=self._disk_pressure()
+            host,
+            self._facts,
+            engine,
+            self._now(),
+            gpus=gpus,
+            disk_pressure=self._disk_pressure(),
         )
         try:
             written = await patch_status(self._api, HOST, host, changes)

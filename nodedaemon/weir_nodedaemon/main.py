@@ -22,13 +22,17 @@ from weir_nodedaemon import machine, settings
 from weir_nodedaemon.agent import Agent
 from weir_nodedaemon.capacity.capacity import capacity
 from weir_nodedaemon.capacity.cpulist import format_cpulist
+from weir_nodedaemon.capacity.gpu import NoGpus
+from weir_nodedaemon.capacity.nvml_probe import NvmlProbe
 from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.docker_engine import DockerEngine
 from weir_nodedaemon.engines.fake_engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
+from weir_nodedaemon.gpus import GpuMemory, GpuWatch
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
+from weir_nodedaemon.server.stats import Stats
 from weir_nodedaemon.settings import Settings
 from weir_nodedaemon.tasks import TaskStore
 
@@ -89,6 +93,8 @@ async def serve(chosen: Settings) -> None:
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
         tasks = TaskStore(chosen.host_name)
+        info = machine.info(version)
+        gpus = watch_gpus(chosen, info["bootID"])
         server = DaemonServer(
             api,
             tasks,
@@ -97,6 +103,7 @@ async def serve(chosen: Settings) -> None:
             host_name=chosen.host_name,
             listen=chosen.listen,
             certificate=certificate,
+            stats=Stats(engine, tasks.list, gpus=gpus.figures),
         )
         port = await server.start()
         stack.push_async_callback(server.close)
@@ -110,7 +117,7 @@ async def serve(chosen: Settings) -> None:
                 "fingerprint": certificate.fingerprint,
             },
             addresses=machine.addresses(address, chosen.host_name),
-            info=machine.info(version),
+            info=info,
             labels={"kubernetes.io/hostname": chosen.host_name},
         )
         heartbeat = Heartbeat(
@@ -124,6 +131,8 @@ async def serve(chosen: Settings) -> None:
             facts=facts,
             cpus=frozenset(room.cpus),
             memory_bytes=room.memory_bytes,
+            memory_nodes=room.memory_nodes,
+            gpus=gpus,
             api=api,
             engine=engine,
             engine_name=chosen.engine,
@@ -155,6 +164,14 @@ def make_engine(chosen: Settings) -> ContainerEngine:
     if chosen.engine == "fake":
         return FakeEngine(chosen.host_name)
     return DockerEngine(chosen.host_name, chosen.docker_host)
+
+
+def watch_gpus(chosen: Settings, boot_id: str) -> GpuWatch:
+    """Return what looks at the GPUs that were chosen; a fake engine has no use for any."""
+    none = chosen.engine == "fake" or chosen.gpus == ()
+    probe = NoGpus() if none else NvmlProbe(chosen.sysfs_root)
+    memory = GpuMemory(chosen.state_dir / "gpus.json", boot_id)
+    return GpuWatch(probe, memory, only=() if none else chosen.gpus)
 
 
 @contextlib.contextmanager

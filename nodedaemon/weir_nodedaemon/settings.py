@@ -25,6 +25,7 @@ class Settings:
     docker_host: str
     cpus: tuple[int, ...] | None
     memory_bytes: int | None
+    gpus: tuple[str, ...] | None
     listen: str
     metrics_listen: str
     advertise_address: str | None
@@ -46,6 +47,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         docker_host=args.docker_host,
         cpus=args.cpus,
         memory_bytes=args.memory,
+        gpus=args.gpus,
         listen=args.listen,
         metrics_listen=args.metrics_listen,
         advertise_address=args.advertise_address,
@@ -104,6 +106,12 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--cpus", "use only these cores, such as 0-3,8 (default: all)", type=_cpus)
     flag("--memory", "use only so much memory, such as 8Gi (default: all)", type=_memory)
     flag(
+        "--gpus",
+        "use only these GPUs, by uuid and comma separated, or none (default: all)",
+        type=_gpus,
+        metavar="UUIDS",
+    )
+    flag(
         "--listen",
         "address of the HTTPS port for logs and stats (default: %(default)s)",
         default="0.0.0.0:8443",
@@ -156,6 +164,13 @@ def _cpus(text: str) -> tuple[int, ...]:
     if not cpus:
         raise argparse.ArgumentTypeError("at least one core is needed")
     return cpus
+
+
+def _gpus(text: str) -> tuple[str, ...]:
+    uuids = tuple(filter(None, (part.strip() for part in text.split(","))))
+    if not uuids:
+        raise argparse.ArgumentTypeError("at least one uuid is needed, or the word none")
+    return () if uuids == ("none",) else uuids
 
 
 def _memory(text: str) -> int:

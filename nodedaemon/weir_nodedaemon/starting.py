@@ -89,6 +89,7 @@ class Starter:
         self,
         *,
         host: str,
+        memory_nodes: frozenset[int],
         reader: environment.ObjectReader,
         is_current: Callable[[Object], bool],
         engine: ContainerEngine,
@@ -105,6 +106,7 @@ class Starter:
 
         Args:
             host: name of this host.
+            memory_nodes: its NUMA nodes that have memory.
             reader: reads Secrets and ConfigMaps.
             is_current: tells whether a Task is still as it was when the step began.
             engine: where containers are made.
@@ -118,6 +120,7 @@ class Starter:
             clock: seconds, for waits.
         """
         self._host = host
+        self._memory_nodes = memory_nodes
         self._reader = reader
         self._is_current = is_current
         self._engine = engine
@@ -218,6 +221,7 @@ class Starter:
                     env,
                     host=self._host,
                     pool=self._pool.cpus,
+                    memory_nodes=self._memory_nodes,
                     log_limit_bytes=self._log_limit_bytes,
                 )
             )

@@ -7,10 +7,13 @@ import pytest
 
 from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
+from weir_crds import conditions
 from weir_crds.host import HostSpec, HostStatus
 from weir_crds.kinds import HOST
 from weir_kube.status import status_patch
 from weir_kube.store import Key
+from weir_nodedaemon.capacity.gpu import Gpu
+from weir_nodedaemon.gpus import GpuState
 from weir_nodedaemon.host import EngineState, HostFacts, host_changes, new_host, share_of
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
@@ -22,7 +25,6 @@ FACTS = HostFacts(
         "cpus": 2,
         "memory": "8Gi",
         "numa": [{"id": 0, "cpus": [0, 1], "memory": "8Gi", "distances": [10]}],
-        "gpus": [],
     },
     endpoint={"url": "https://10.0.0.5:8443", "fingerprint": "sha256:" + "0" * 64},
     addresses=[{"type": "InternalIP", "address": "10.0.0.5"}],
@@ -81,6 +83,35 @@ def test_told_twice_changes_nothing(engine: EngineState) -> None:
     assert status_patch(told["status"], later) == {}
 
 
+GPU = Gpu(0, "GPU-a", "A100", "0000:3b:00.0", 1, 80 * 2**30, "550")
+GPU_CASES = [
+    ("none", GpuState(), None),
+    ("all there", GpuState((GPU,)), ("True", "GPUsReady", "")),
+    ("one lost", GpuState((GPU,), ("gpu 1 (A100)",)), ("False", "GPULost", "lost: gpu 1 (A100)")),
+    ("all lost", GpuState((), ("gpu 0 (A100)",)), ("False", "GPULost", "lost: gpu 0 (A100)")),
+    ("the driver fails", GpuState(trouble="NVML failed"), ("False", "GPUsUnknown", "NVML failed")),
+]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "told"), [case[1:] for case in GPU_CASES], ids=[case[0] for case in GPU_CASES]
+)
+@pytest.mark.parametrize("before", [GpuState(), GpuState((GPU,)), GpuState(trouble="away")])
+def test_gpus_are_told_and_only_those_that_may_be_given_to_work(
+    before: GpuState, gpus: GpuState, told: tuple[str, str, str] | None
+) -> None:
+    known = host(**host_changes(host(), FACTS, UP, NOW, gpus=before))
+
+    changes = host_changes(known, FACTS, UP, NOW, gpus=gpus)
+
+    HostStatus.model_validate(changes)
+    assert [gpu["uuid"] for gpu in changes["capacity"]["gpus"]] == [g.uuid for g in gpus.gpus]
+    found = conditions.get(changes["conditions"], "GPUReady")
+    assert (found and (found["status"], found["reason"], found["message"])) == told
+    known["status"].update(changes)
+    assert status_patch(known["status"], host_changes(known, FACTS, UP, NOW, gpus=gpus)) == {}
+
+
 def test_an_engine_that_is_back_takes_its_message_away() -> None:
     told = host(**host_changes(host(), FACTS, DOWN, NOW))
     assert "message" in told["status"]["engines"][0]
@@ -104,7 +135,7 @@ async def test_the_host_is_made_told_and_then_left_alone(rig: Rig) -> None:
 
     made = rig.host()
     assert made is not None
-    assert made["status"]["capacity"] == rig.capacity.as_status()
+    assert made["status"]["capacity"] == {**rig.capacity.as_status(), "gpus": []}
     assert made["status"]["observedGeneration"] == 1
     assert rig.api.writes == [("Host", KEY, None), ("Host", KEY, "status")]
     await rig.quiet(0.8)  # longer than a resync

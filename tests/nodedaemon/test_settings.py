@@ -14,7 +14,7 @@ def test_defaults() -> None:
     assert chosen.engine == "docker"
     assert chosen.docker_host == "unix:///var/run/docker.sock"
     assert (chosen.listen, chosen.metrics_listen) == ("0.0.0.0:8443", "127.0.0.1:8444")
-    assert (chosen.cpus, chosen.memory_bytes) == (None, None)
+    assert (chosen.cpus, chosen.memory_bytes, chosen.gpus) == (None, None, None)
     assert chosen.log_limit_bytes == 32 * 2**20
     assert chosen.host_name
 
@@ -66,3 +66,16 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
     for name in settings.Settings.__dataclass_fields__:
         flag = name.removesuffix("_bytes").replace("_", "-")
         assert f"--{flag}" in help_text
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"),
+    [("none", ()), ("GPU-a", ("GPU-a",)), ("GPU-a, GPU-b,", ("GPU-a", "GPU-b"))],
+)
+def test_gpus_are_chosen_by_uuid(text: str, gpus: tuple[str, ...]) -> None:
+    assert settings.parse(["--state-dir", "/s", "--gpus", text], {}).gpus == gpus
+
+
+def test_no_gpus_has_a_word_of_its_own() -> None:
+    with pytest.raises(SystemExit):
+        settings.parse(["--state-dir", "/s", "--gpus", ","], {})

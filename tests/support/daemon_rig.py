@@ -18,6 +18,7 @@ from weir_kube.api import Api
 from weir_kube.store import Key, Object
 from weir_nodedaemon.agent import Agent, Periods
 from weir_nodedaemon.capacity.capacity import Capacity
+from weir_nodedaemon.capacity.gpu import GpuReading
 from weir_nodedaemon.capacity.numa import NumaNode
 from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
@@ -26,6 +27,7 @@ from weir_nodedaemon.engines.port import (
     ContainerState,
     EngineUnavailableError,
 )
+from weir_nodedaemon.gpus import GpuMemory, GpuWatch
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.tasks import TaskStore
@@ -33,7 +35,7 @@ from weir_nodedaemon.tasks import TaskStore
 HOST_NAME = "n1"
 NAMESPACE = "default"
 GIB = 2**30
-_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, log_sweep=0.02, fence=0.02)
+_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, gpus=0.05, log_sweep=0.02, fence=0.02)
 
 
 class WatchedWorld(FakeWorld):
@@ -61,6 +63,19 @@ class WatchedWorld(FakeWorld):
         super().tell(host_name, name, action)
 
 
+class MadeUpGpus:
+    """Answers for NVML; ``reading`` may be an exception."""
+
+    def __init__(self) -> None:
+        self.reading: GpuReading | Exception = GpuReading()
+
+    async def look(self) -> GpuReading:
+        """Return or raise what is set."""
+        if isinstance(self.reading, Exception):
+            raise self.reading
+        return self.reading
+
+
 class Rig:
     """One host: its world and API outlive the agent, which may be killed and started."""
 
@@ -71,6 +86,7 @@ class Rig:
         self.engine: ContainerEngine = FakeEngine(HOST_NAME, self.world)
         cores = tuple(range(cpus))
         self.capacity = Capacity(cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),))
+        self.gpus = MadeUpGpus()
         self.lease_age = 0.0
         self.agent: Agent | None = None
         self._running: asyncio.Task[None] | None = None
@@ -96,6 +112,8 @@ class Rig:
             ),
             cpus=frozenset(self.capacity.cpus),
             memory_bytes=self.capacity.memory_bytes,
+            memory_nodes=self.capacity.memory_nodes,
+            gpus=GpuWatch(self.gpus, GpuMemory(self.state_dir / "gpus.json", "b")),
             api=cast(Api, self.api),
             engine=self.engine,
             engine_name="fake",

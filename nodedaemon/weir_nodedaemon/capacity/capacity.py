@@ -25,8 +25,13 @@ class Capacity:
     memory_bytes: int
     numa: tuple[NumaNode, ...]
 
+    @property
+    def memory_nodes(self) -> frozenset[int]:
+        """The NUMA nodes that have memory: a container can be tied to no other."""
+        return frozenset(node.id for node in self.numa if node.memory_bytes)
+
     def as_status(self) -> dict[str, Any]:
-        """Return ``Host.status.capacity``."""
+        """Return ``Host.status.capacity``, GPUs aside."""
         return {
             "cpus": len(self.cpus),
             "memory": format_bytes(self.memory_bytes),
@@ -39,7 +44,6 @@ class Capacity:
                 }
                 for node in self.numa
             ],
-            "gpus": [],
         }
 
 

@@ -66,6 +66,14 @@ class GpuReading:
     silent: tuple[SilentGpu, ...] = ()
 
 
+class NoGpus:
+    """Stands for a machine without GPUs, and for one whose GPUs are all others'."""
+
+    async def look(self) -> GpuReading:
+        """Return none."""
+        return GpuReading()
+
+
 class GpuProbe(Protocol):
     """Asks the driver about GPUs."""
 

@@ -72,12 +72,14 @@ class Stats:
         engine: UsageSource,
         tasks: Callable[[], Objects],
         *,
+        gpus: Callable[[], list[dict[str, Any]]] = list,
         sample: Callable[[], HostNumbers] = sample_host,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use these sources."""
+        """Use these sources; ``gpus`` tells what is known of them, and asks nobody."""
         self._engine = engine
         self._tasks = tasks
+        self._gpus = gpus
         self._sample = sample
         self._clock = clock
         self._lock = asyncio.Lock()
@@ -86,12 +88,16 @@ class Stats:
         self._looked_at = float("-inf")
 
     async def get(self) -> dict[str, Any]:
-        """Return host and tasks; a task has no numbers if the engine does not tell them in time."""
+        """Return host, GPUs and tasks; a task has no numbers if the engine tells none in time."""
         async with self._lock:
             if self._clock() - self._looked_at >= _CACHED_SECONDS:
                 running = [task for task in self._tasks() if _runs(task)]
                 rows = await asyncio.gather(*(self._row(task) for task in running))
-                self._last = {"host": self._sample().to_json(), "tasks": list(rows)}
+                self._last = {
+                    "host": self._sample().to_json(),
+                    "gpus": self._gpus(),
+                    "tasks": list(rows),
+                }
                 self._looked_at = self._clock()
             return self._last
 

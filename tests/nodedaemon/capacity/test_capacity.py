@@ -85,6 +85,7 @@ def test_a_node_without_memory_and_one_without_cores_are_nodes(tmp_path: Path) -
     )
     machine = Machine(tmp_path, online="0-3", memory_bytes=64 * GIB).with_nodes(*nodes)
     assert machine.capacity().numa == nodes
+    assert machine.capacity().memory_nodes == {0, 2}
 
 
 def test_cores_that_are_offline_do_not_count(tmp_path: Path) -> None:
@@ -155,7 +156,6 @@ def test_the_status_has_the_shape_of_the_resource(tmp_path: Path) -> None:
             {"id": 0, "cpus": [0, 1], "memory": "8Gi", "distances": [10, 21]},
             {"id": 1, "cpus": [2, 3], "memory": "8Gi", "distances": [21, 10]},
         ],
-        "gpus": [],
     }
 
 
