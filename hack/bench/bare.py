@@ -45,16 +45,21 @@ class Calls:
         )
 
     async def watch(self, selector: str) -> AsyncIterator[Object]:
-        """Yield what is there and what comes."""
-        query = f"?watch=1&resourceVersion=0&fieldSelector={selector}"
-        url = f"{self._server}{TASK.path()}{query}"
-        async with self._session.get(url, read_bufsize=2**20) as answer:
-            answer.raise_for_status()
-            print(READY, flush=True)
-            async for line in answer.content:
-                event = json.loads(line)
-                if event["type"] in ("ADDED", "MODIFIED"):
-                    yield event["object"]
+        """Yield what is there and what comes, for ever: the server may end a watch at any time."""
+        version = "0"
+        while True:
+            query = f"?watch=1&resourceVersion={version}&fieldSelector={selector}"
+            url = f"{self._server}{TASK.path()}{query}"
+            async with self._session.get(url, read_bufsize=2**20) as answer:
+                answer.raise_for_status()
+                print(READY, flush=True)
+                async for line in answer.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise RuntimeError(event["object"])
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    if event["type"] != "DELETED":
+                        yield event["object"]
 
     async def patch_status(self, task: Object, status: Object) -> Object:
         """Merge into a Task's status."""
