@@ -29,6 +29,7 @@ RESYNC_SECONDS = 60.0
 _TASK_WORKERS = 8
 _HOST_WORKERS = 4
 _RETRY_SECONDS = 1.0
+_ACCOUNT_SECONDS = 0.5
 _HOST_OF = "host"
 # A relist of kopf's comes as a burst of events, a thousand a second: one full list answers all.
 _BURST_PAUSE_SECONDS = 1.0
@@ -184,7 +185,7 @@ class Controller:
     def _account_changed(self, host: str) -> None:
         key = Key("", host)
         if key in self._stores[HOST]:
-            self._host_queue.add(key)
+            self._host_queue.add_after(key, _ACCOUNT_SECONDS)  # many changes, one look
 
     def _lost_changed(self, host: str) -> None:
         for task in self._stores[TASK].by_index(_HOST_OF, host):

@@ -44,7 +44,7 @@ def nursery(world: Cluster) -> Iterator[str]:
     """A fresh namespace; afterwards there are no Tasks in it and no Hosts at all."""
     name = world.create_namespace()
     yield name
-    world.admin.request("DELETE", TASK.path(name))
+    world.admin.request("DELETE", TASK.path(name), timeout_seconds=60)
     world.admin.request("DELETE", HOST.path())
     world.delete_namespace(name)
 

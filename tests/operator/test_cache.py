@@ -1,5 +1,6 @@
 """What of an object the operator keeps in memory."""
 
+import datetime as dt
 from typing import Any
 
 from support.tasks import task
@@ -31,7 +32,7 @@ def test_a_finished_task_is_its_end() -> None:
         "spec": {"ttlSecondsAfterFinished": 5},
         "status": {"finishedAt": "2026-11-22T10:00:00Z"},
     }
-    assert standing_of(kept) is Standing.FINISHED
+    assert standing_of(kept, dt.datetime.now(dt.UTC)) is Standing.FINISHED
     assert finished_at(kept) == finished_at(given)
 
 

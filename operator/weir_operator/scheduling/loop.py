@@ -71,6 +71,7 @@ class Scheduler:
         self._now = now
         self.ledger = Ledger(on_change=on_host_change)
         self.queue = PendingQueue()
+        self._host_versions: dict[str, str] = {}
         self._uids: dict[Key, str] = {}
         self._since: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -85,8 +86,15 @@ class Scheduler:
             InvalidQuantityError: the Host tells nonsense; it stays as it was.
         """
         host = self._hosts.get(Key("", name))
+        version = host["metadata"]["resourceVersion"] if host else ""
+        if self._host_versions.get(name, "") == version:
+            return
         if self.ledger.set_host(name, facts_of(host) if host else None):
             self._wake.set()
+        if host:
+            self._host_versions[name] = version
+        else:
+            del self._host_versions[name]
 
     def observe_task(self, key: Key) -> None:
         """Take what the cache has of a Task: it holds something, waits, or neither.
