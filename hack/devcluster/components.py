@@ -64,6 +64,8 @@ def node_daemon(
         argv.append(f"--cpus={share.cpu_list}")
     if share.memory_mib is not None:
         argv.append(f"--memory={share.memory_mib}Mi")
+    if not share.gpus:
+        argv.append("--gpus=none")
     argv += arguments
     return Component(Program(name, tuple(argv), _env(), stop_grace_seconds=20), metrics)
 

@@ -1,4 +1,4 @@
-"""How the machine's cores and memory are shared by the hosts of an instance."""
+"""How the machine's cores, memory and GPUs are shared by the hosts of an instance."""
 
 import os
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ class Share:
 
     cpus: tuple[int, ...] | None
     memory_mib: int | None
+    gpus: bool = True  # all of the machine's, or none
 
     @property
     def cpu_list(self) -> str:
@@ -23,15 +24,18 @@ class Share:
 def shares(cores: list[int], memory_mib: int, hosts: int) -> list[Share]:
     """Return each host's share: neighbouring cores, as evenly as it goes, and equal memory.
 
-    With fewer cores than hosts each host has one, which it shares with others.
+    With fewer cores than hosts each host has one, which it shares with others. GPUs are not shared:
+    the first host has all.
     """
     if hosts == 1:
         return [Share(None, None)]
     memory = memory_mib // hosts
     if len(cores) < hosts:
-        return [Share((cores[index % len(cores)],), memory) for index in range(hosts)]
+        return [Share((cores[n % len(cores)],), memory, gpus=n == 0) for n in range(hosts)]
     bounds = [index * len(cores) // hosts for index in range(hosts + 1)]
-    return [Share(tuple(cores[first:last]), memory) for first, last in pairwise(bounds)]
+    return [
+        Share(tuple(cores[first:last]), memory, gpus=first == 0) for first, last in pairwise(bounds)
+    ]
 
 
 def machine_shares(hosts: int) -> list[Share]:

@@ -23,4 +23,14 @@ def test_cores(
 
 
 def test_memory_is_shared_equally() -> None:
-    assert shares([0, 1], 8192, 2) == [Share((0,), 4096), Share((1,), 4096)]
+    assert shares([0, 1], 8192, 2) == [
+        Share((0,), 4096),
+        Share((1,), 4096, gpus=False),
+    ]
+
+
+@pytest.mark.parametrize("cores", [[0], [0, 1, 2], [4, 5, 6, 7]])
+def test_gpus_are_the_first_hosts(cores: list[int]) -> None:
+    """Two daemons that give out the same GPU would not know of each other."""
+    assert [share.gpus for share in shares(cores, 8192, 3)] == [True, False, False]
+    assert shares(cores, 8192, 1)[0].gpus
