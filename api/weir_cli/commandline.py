@@ -48,6 +48,9 @@ Hosts:
   MEMORY   in use, by whatever runs there / all there is
   LOAD     mean number of processes that want a core, over the last minute
   PIDS     processes and threads of the Tasks
+GPUs of the hosts:
+  LOAD     share of the last moments in which it worked
+  MEMORY   in use / all there is
 Tasks of the namespace (-A: of all):
   CPU      cores used / asked for
   MEMORY   in use, without page cache that could be dropped / the limit
@@ -223,7 +226,7 @@ COMMANDS = (
             ),
             _argument(
                 "--sort-by",
-                help="the greatest first, or by name (default)",
+                help="hosts and Tasks: the greatest first, or by name (default)",
                 choices=("name", "cpu", "memory", "pids"),
                 default="name",
             ),

@@ -112,7 +112,8 @@ def _waiting(
         )
     lines += _quoted(condition)
     if condition and condition["reason"] == Reason.BACK_OFF:
-        return [*lines, _retries(spec, task["status"])]
+        again = _retries(spec, task["status"])
+        return [*lines, again, f"What it printed: kubectl weir logs -n {_names(task)}"]
     asked = asked_by(task)
     lines.append(f"It asks for {_asked_words(asked)}.")
     if not hosts:
@@ -180,7 +181,8 @@ def _last_run(status: Mapping[str, Any], now: dt.datetime) -> list[str]:
         return []
     code = f", exit code {last['exitCode']}" if last.get("exitCode") is not None else ""
     ended = _ago(last.get("finishedAt"), now)
-    return [f"Its run {last.get('runID')} ended {ended}: {last.get('reason')}{code}."]
+    where = f" on host {last['nodeName']}" if last.get("nodeName") else ""
+    return [f"Its run {last.get('runID')} ended {ended}{where}: {last.get('reason')}{code}."]
 
 
 def _retries(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from weir_kube.api import Object, Objects
 
 _UNKNOWN = "<unknown>"
 _HOST_HEADER = ("HOST", "CPU", "MEMORY", "LOAD", "PIDS", "TASKS")
+_GPU_HEADER = ("HOST", "GPU", "LOAD", "MEMORY", "TEMP", "NAME")
 _TASK_HEADER = ("NAMESPACE", "TASK", "HOST", "CPU", "MEMORY", "PIDS")
 
 Stats = Mapping[str, Any]
@@ -53,6 +54,20 @@ class HostFigures:
     tasks: int = 0
     silence: str = ""
     """Why nothing else is known; empty: all is."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpuFigures:
+    """What a GPU of a host does, whoever has it; None: it does not tell."""
+
+    host: str
+    index: int
+    uuid: str
+    name: str
+    memory_bytes: int
+    used_bytes: int | None = None
+    percent: int | None = None
+    celsius: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +116,26 @@ def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
         load=host["load"][0],
         tasks=len(tasks),
     )
+
+
+def gpu_figures(seen: Mapping[str, Answers | Silence]) -> list[GpuFigures]:
+    """Return what the GPUs of all hosts do, by host and index."""
+    found = [
+        GpuFigures(
+            host=host,
+            index=gpu["index"],
+            uuid=gpu["uuid"],
+            name=gpu["name"],
+            memory_bytes=gpu["memory"]["totalBytes"],
+            used_bytes=gpu["memory"].get("usedBytes"),
+            percent=gpu.get("utilisationPercent"),
+            celsius=gpu.get("temperatureCelsius"),
+        )
+        for host, answers in seen.items()
+        if isinstance(answers, Answers)
+        for gpu in answers.second.get("gpus", ())
+    ]
+    return sorted(found, key=lambda gpu: (gpu.host, gpu.index))
 
 
 def task_figures(tasks: Objects, seen: Mapping[str, Answers | Silence]) -> list[TaskFigures]:
@@ -168,6 +203,11 @@ def hosts_table(rows: Sequence[HostFigures]) -> str:
     return table(_HOST_HEADER, map(_host_row, rows))
 
 
+def gpus_table(rows: Sequence[GpuFigures]) -> str:
+    """Return the GPUs' table."""
+    return table(_GPU_HEADER, map(_gpu_row, rows))
+
+
 def tasks_table(rows: Sequence[TaskFigures]) -> str:
     """Return the Tasks' table."""
     return table(_TASK_HEADER, map(_task_row, rows))
@@ -186,6 +226,20 @@ def host_json(row: HostFigures) -> dict[str, Any]:
         "load": row.load,
         "pids": row.used.pids,
         "tasks": row.tasks,
+    }
+
+
+def gpu_json(row: GpuFigures) -> dict[str, Any]:
+    """Return a GPU for programs; what is not known is null."""
+    return {
+        "host": row.host,
+        "index": row.index,
+        "uuid": row.uuid,
+        "name": row.name,
+        "utilisationPercent": row.percent,
+        "memoryBytes": row.used_bytes,
+        "memoryTotalBytes": row.memory_bytes,
+        "temperatureCelsius": row.celsius,
     }
 
 
@@ -215,6 +269,18 @@ def _host_row(row: HostFigures) -> list[str]:
         f"{row.load:.2f}",
         _pids(row.used),
         str(row.tasks),
+    ]
+
+
+def _gpu_row(row: GpuFigures) -> list[str]:
+    used = _UNKNOWN if row.used_bytes is None else bytes_words(row.used_bytes)
+    return [
+        row.host,
+        str(row.index),
+        _UNKNOWN if row.percent is None else f"{row.percent}%",
+        f"{used}/{bytes_words(row.memory_bytes)}",
+        _UNKNOWN if row.celsius is None else f"{row.celsius}C",
+        row.name,
     ]
 
 

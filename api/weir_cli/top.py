@@ -10,10 +10,14 @@ from weir_cli.daemon import get_json
 from weir_cli.errors import CommandError, DaemonError
 from weir_cli.figures import (
     Answers,
+    GpuFigures,
     HostFigures,
     Silence,
     TaskFigures,
     by_use,
+    gpu_figures,
+    gpu_json,
+    gpus_table,
     host_figures,
     host_json,
     hosts_table,
@@ -56,7 +60,7 @@ async def print_top(api: Api, options: TopOptions) -> None:
         hosts = _named(HOST, hosts, options.names)
     seen = await _ask_all(api, options, hosts)
     host_rows = [host_figures(name, found) for name, found in seen.items()]
-    _print(options, host_rows, task_figures(tasks, seen))
+    _print(options, host_rows, gpu_figures(seen), task_figures(tasks, seen))
     if seen and all(isinstance(found, Silence) for found in seen.values()):
         raise CommandError("not one host told what it uses")
 
@@ -101,12 +105,18 @@ def _tell_idle(tasks: Objects) -> None:
             print(f"Task {task['metadata']['name']} does not run.", file=sys.stderr)
 
 
-def _print(options: TopOptions, hosts: list[HostFigures], tasks: list[TaskFigures]) -> None:
+def _print(
+    options: TopOptions,
+    hosts: list[HostFigures],
+    gpus: list[GpuFigures],
+    tasks: list[TaskFigures],
+) -> None:
     hosts, tasks = by_use(hosts, options.sort_by), by_use(tasks, options.sort_by)
     if options.output == "json":
         shown = {}
         if options.what != "tasks":
             shown["hosts"] = [host_json(row) for row in hosts]
+            shown["gpus"] = [gpu_json(row) for row in gpus]
         if options.what != "hosts":
             shown["tasks"] = [task_json(row) for row in tasks]
         print(json.dumps(shown, indent=2))
@@ -114,6 +124,8 @@ def _print(options: TopOptions, hosts: list[HostFigures], tasks: list[TaskFigure
     parts = []
     if options.what != "tasks" and hosts:
         parts.append(hosts_table(hosts))
+        if gpus:
+            parts.append(gpus_table(gpus))
     if options.what != "hosts" and tasks:
         parts.append(tasks_table(tasks))
     if parts:

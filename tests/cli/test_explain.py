@@ -73,14 +73,21 @@ def test_a_task_between_two_runs_is_told_how_the_last_one_ended_and_that_it_is_t
         spec={"retry": {"limit": 3, "backoffSeconds": 30}},
         runID=2,
         failures=1,
-        lastResult={"runID": 1, "reason": "NonZeroExit", "exitCode": 3, "finishedAt": AT},
+        lastResult={
+            "runID": 1,
+            "reason": "NonZeroExit",
+            "nodeName": "n1",
+            "exitCode": 3,
+            "finishedAt": AT,
+        },
         conditions=[condition("Scheduled", "False", "BackOff", message)],
     )
     assert told(waiting).splitlines() == [
         "Task default/train has no host; it waits for 5m.",
-        "Its run 1 ended 5m ago: NonZeroExit, exit code 3.",
+        "Its run 1 ended 5m ago on host n1: NonZeroExit, exit code 3.",
         f"  Scheduled=False BackOff: {message}",
         "It is tried again after a pause: retry 1 of 3, each pause twice the last.",
+        "What it printed: kubectl weir logs -n default train",
     ]
 
 

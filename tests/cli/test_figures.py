@@ -7,6 +7,9 @@ from weir_cli.figures import (
     Silence,
     Used,
     by_use,
+    gpu_figures,
+    gpu_json,
+    gpus_table,
     host_figures,
     host_json,
     hosts_table,
@@ -101,6 +104,27 @@ def test_the_tables() -> None:
         "default     own     n1     3.50/4        1Gi/8Gi         3",
         "default     small   n1     0.25/500m     300Mi           1",
     ]
+
+
+def test_gpus_have_a_table_of_their_own() -> None:
+    busy = {
+        "index": 1,
+        "uuid": "GPU-1",
+        "name": "NVIDIA H200",
+        "memory": {"totalBytes": 140 * 2**30, "usedBytes": 3 * 2**30},
+        "utilisationPercent": 97,
+        "temperatureCelsius": 61,
+    }
+    silent = {"index": 0, "uuid": "GPU-0", "name": "GPU", "memory": {"totalBytes": 2**30}}
+    seen = {"n1": Answers(stats(), stats() | {"gpus": [busy, silent]}), "n2": Silence("gone")}
+    rows = gpu_figures(seen)
+    assert gpus_table(rows).splitlines() == [
+        "HOST   GPU   LOAD        MEMORY          TEMP        NAME",
+        "n1     0     <unknown>   <unknown>/1Gi   <unknown>   GPU",
+        "n1     1     97%         3Gi/140Gi       61C         NVIDIA H200",
+    ]
+    assert gpu_json(rows[0])["memoryBytes"] is None
+    assert gpu_json(rows[1])["memoryBytes"] == 3 * 2**30
 
 
 def test_the_greatest_come_first_and_the_unknown_last() -> None:

@@ -47,6 +47,15 @@ async def test_live_figures_of_hosts_and_tasks(
     assert row.split() == [host.namespace, "train", host.name, "1.50/2", "3Mi/8Mi", "4"]
     assert f"error: cannot reach the daemon of host {dead_host} at https://127.0.0.1:1" in got.err
 
+    gpu = {"index": 0, "uuid": "GPU-0", "name": "NVIDIA H200", "memory": {"totalBytes": 2**30}}
+    host.gpus.append(gpu)
+    got = await weir(kubeconfig, "top", "hosts", host.name)
+    assert got.out.decode().split("\n\n")[1].splitlines()[1].split()[:3] == [
+        host.name,
+        "0",
+        "<unknown>",
+    ]
+
     got = await weir(kubeconfig, "top", "tasks", "-A", "-o", "json", "--sort-by=cpu")
     (row,) = [row for row in json.loads(got.out)["tasks"] if row["namespace"] == host.namespace]
     assert row["cpuCores"] == pytest.approx(1.5, rel=0.05)

@@ -22,6 +22,7 @@ from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
 from weir_nodedaemon.server.log_route import PATH as LOG_PATH
+from weir_nodedaemon.server.stats import Stats
 
 STARTED = {
     "type": "Started",
@@ -52,6 +53,7 @@ class ServedHost:
         self.logs = LogStore(folder / "logs", 10**6)
         self.tasks = Store()
         self.tasks.replace([], "1")
+        self.gpus: list[dict[str, Any]] = []
         self.url = ""
 
     def times_not_found(self) -> int:
@@ -110,6 +112,7 @@ async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIt
                 host_name=host.name,
                 listen="127.0.0.1:0",
                 certificate=certificate,
+                stats=Stats(host.engine, host.tasks.list, gpus=lambda: host.gpus),
             )
             host.url = f"https://127.0.0.1:{await server.start()}"
             endpoint = {"url": host.url, "fingerprint": certificate.fingerprint}
