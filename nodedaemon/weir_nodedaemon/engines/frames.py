@@ -11,6 +11,12 @@ from weir_nodedaemon.engines.port import LogChunk, Stream
 _HEADER = struct.Struct(">BxxxL")
 # 0 is stdin, echoed on stdout; 3 carries the engine's own errors.
 _STREAMS = {0: Stream.STDOUT, 1: Stream.STDOUT, 2: Stream.STDERR, 3: Stream.STDERR}
+_NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
+
+
+def frame_header(stream: Stream, length: int) -> bytes:
+    """Return what stands before so many bytes of a stream's output."""
+    return _HEADER.pack(_NUMBERS[stream], length)
 
 
 class FrameDecoder:

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import shutil
-import struct
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from weir_crds.errors import WeirError
-from weir_nodedaemon.engines.frames import FrameDecoder
+from weir_nodedaemon.engines.frames import FrameDecoder, frame_header
 from weir_nodedaemon.engines.port import LogChunk, Stream
 from weir_nodedaemon.logs.filters import closing, skip_bytes
 
@@ -30,8 +29,6 @@ _BLOCK_BYTES = 256 * 1024
 _FRAME_BYTES = 32 * 1024
 _SEGMENTS = 4  # an archive takes at most (1 + 1 / _SEGMENTS) times its limit on the disk
 _SUMMARY = "summary.json"
-_HEADER = struct.Struct(">BxxxL")
-_STREAM_NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 _P = ParamSpec("_P")
@@ -201,7 +198,7 @@ class _Writer:
             if self._file is None or self._segments[-1][1] >= self._segment_limit:
                 self._next_segment()
             assert self._file is not None
-            self._file.write(_HEADER.pack(_STREAM_NUMBERS[stream], len(payload)))
+            self._file.write(frame_header(stream, len(payload)))
             self._file.write(payload)
             path, size = self._segments[-1]
             self._segments[-1] = (path, size + len(payload))

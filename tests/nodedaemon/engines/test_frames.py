@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_nodedaemon.engines.frames import FrameDecoder, skip
+from weir_nodedaemon.engines.frames import FrameDecoder, frame_header, skip
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
 NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
@@ -29,6 +29,11 @@ def joined(chunks: list[LogChunk]) -> list[tuple[Stream, bytes]]:
         (stream, b"".join(chunk.data for chunk in run))
         for stream, run in groupby(full, lambda chunk: chunk.stream)
     ]
+
+
+@pytest.mark.parametrize("stream", Stream)
+def test_a_header_is_dockers(stream: Stream) -> None:
+    assert frame_header(stream, 70_000) == struct.pack(">BxxxL", NUMBERS[stream], 70_000)
 
 
 @given(CHUNKS, st.integers(1, 30))
