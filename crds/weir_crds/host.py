@@ -79,9 +79,9 @@ class GPU(Model):
     """A GPU of the machine."""
 
     index: GPUIndex
-    """Index on this host."""
+    """Index on this host; it stays until the machine boots again."""
     uuid: Annotated[str, Field(max_length=128)]
-    """The device's own id; it stays when indices change."""
+    """The device's own id, for good."""
     name: Word = ""
     """Product name."""
     pci_address: Word = ""
@@ -106,7 +106,7 @@ class Capacity(Model):
     )
     """Its NUMA nodes with their cores; a machine without NUMA has one."""
     gpus: Annotated[list[GPU], ListMap("index"), Field(max_length=64)] = Field(default_factory=list)
-    """Its GPUs."""
+    """Its GPUs that answer; the condition GPUReady names those that are lost."""
 
 
 class Allocated(Model):

@@ -49,6 +49,15 @@ async def test_cores_and_memory_nodes_are_the_kernels_own_limits(rig: Rig) -> No
     ]
 
 
+async def test_a_gpu_that_docker_cannot_give_is_a_failed_start(rig: Rig) -> None:
+    """As without NVIDIA's toolkit, and with it of an unknown device: for good, not tried again."""
+    name = await rig.create(gpu_uuids=("GPU-00000000-0000-0000-0000-000000000000",))
+    assert (await rig.seen(name)).gpu_uuids == ("GPU-00000000-0000-0000-0000-000000000000",)
+    with pytest.raises(ContainerCreateError):
+        await rig.engine.start(name)
+    assert (await rig.seen(name)).state is ContainerState.CREATED
+
+
 @pytest.mark.parametrize(
     ("millis", "micros_of_100000"), [(500, 50_000), (1500, 150_000), (1, 1_000)]
 )

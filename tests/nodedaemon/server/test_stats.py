@@ -58,3 +58,11 @@ async def test_an_engine_that_fails_leaves_the_numbers_out(world: World) -> None
     world.have_task()
     stats = await Stats(Failing(), world.tasks.list, sample=lambda: IDLE).get()
     assert stats["tasks"] == [{"namespace": "default", "name": "train", "uid": UID, "run": 1}]
+
+
+async def test_gpus_are_told_as_they_are_known(world: World) -> None:
+    gpus = [{"index": 0, "uuid": "GPU-a", "utilisationPercent": 50}]
+    stats = Stats(world.engine, world.tasks.list, gpus=lambda: gpus, sample=lambda: IDLE)
+    assert (await stats.get())["gpus"] == gpus
+    async with world.get("/v1/stats") as response:
+        assert (await response.json())["gpus"] == []
