@@ -21,6 +21,8 @@ _BASE_BACKOFF = 0.1
 _MAX_BACKOFF = 1.0
 _SHORT_WATCH_SECONDS = 1.0
 _LOG_EVERY_SECONDS = 30.0
+# Less than a watch lasts, so that each end of one is followed by a list.
+_RELIST_SECONDS = 240.0
 
 
 class Reflector:
@@ -37,6 +39,7 @@ class Reflector:
         label_selector: str | None = None,
         on_change: Callable[[Key], None] | None = None,
         on_sync: Callable[[], None] | None = None,
+        relist_seconds: float = _RELIST_SECONDS,
         transform: Callable[[Object], Object] | None = None,
     ) -> None:
         """Prepare; ``run`` does it.
@@ -51,6 +54,8 @@ class Reflector:
             on_change: called with the key of what was added, changed or is gone, after the store
                 has it. It only enqueues.
             on_sync: called after each full list, after its ``on_change`` calls.
+            relist_seconds: how old the last full list may be when a watch comes to its end: a new
+                one shows whatever got lost on the way.
             transform: what to keep of each object; it must keep the metadata. The replies to our
                 own writes do not come this way.
         """
@@ -67,7 +72,8 @@ class Reflector:
         self._synced = asyncio.Event()
         self._opened_at: float | None = None
         self._opened_for_seconds = 0.0
-        self._contact = self._logged = time.monotonic()
+        self._relist_seconds = relist_seconds
+        self._contact = self._logged = self._listed = time.monotonic()
         self._failures = 0
         self._objects = REFLECTOR_OBJECTS.labels(kind.kind)
 
@@ -97,6 +103,8 @@ class Reflector:
                 if self._opened_for_seconds < _SHORT_WATCH_SECONDS:
                     self._failures += 1  # the server hangs up on us: do not spin
                     wait = self._backoff()
+                elif time.monotonic() - self._listed >= self._relist_seconds:
+                    self._resume, cause = None, "turn"
             except GoneError:
                 logger.info("kind=%s: the watch is too far behind, listing again", self.kind.kind)
                 self._resume, cause = None, "expired"
@@ -116,6 +124,7 @@ class Reflector:
             self._label_selector,
             transform=self._transform,
         )
+        self._listed = time.monotonic()
         REFLECTOR_LISTS.labels(self.kind.kind, cause).inc()
         changed = self.store.replace(listed.items, listed.resource_version)
         self._heard()

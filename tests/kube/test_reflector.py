@@ -170,6 +170,31 @@ async def test_a_watch_too_far_behind_lists_again_and_sees_the_deletion_in_the_g
         assert [seen.changed.count(name) for name in ("a", "b", "kept")] == [2, 1, 1]
 
 
+async def test_an_event_that_got_lost_is_known_when_the_watch_ends(
+    proxied_api: Api, api: Api, namespace: str, api_proxy: ApiProxy
+) -> None:
+    """Not as long as the last list is young; what is known already changes nothing."""
+    await put(api, namespace, "gone")
+    await put(api, namespace, "kept")
+    api_proxy.watch_seconds = 2
+    async with watching(proxied_api, namespace, relist_seconds=0.0) as seen:
+        await until(lambda: seen.reflector.is_watching)
+        seen.changed.clear()
+        api_proxy.drop_every = 1
+        await put(api, namespace, "a")
+        await api.patch(CONFIGMAP, "kept", {"data": {"x": "1"}}, namespace)
+        await api.delete(CONFIGMAP, "gone", namespace)
+        await until(lambda: len(api_proxy.lost_events) == 3)
+        assert not seen.changed
+        await until(lambda: seen.names() == {"a", "kept"}, timeout=5)
+        assert seen.value("kept") == "1"
+        assert sorted(seen.changed) == ["a", "gone", "kept"]
+        assert seen.syncs == 2
+    async with watching(proxied_api, namespace) as seen:
+        await asyncio.sleep(2.5)
+        assert seen.syncs == 1
+
+
 async def test_a_bookmark_moves_the_place_from_which_it_goes_on(
     proxied_api: Api, namespace: str, api_proxy: ApiProxy
 ) -> None:
