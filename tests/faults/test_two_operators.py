@@ -1,0 +1,145 @@
+"""Two operators: exactly one acts, and what the old leader writes late is refused or harmless."""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from support.api_proxy import Answer, ApiProxy, call_of, when
+from support.cluster import Cluster
+from support.faulty_system import FaultySystem
+from support.loop_thread import LoopThread
+from support.operator_process import OperatorProcess
+from support.polling import eventually
+from support.tasks import condition, task
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+
+# Longer than the Lease (15 s) in any case; WEIR_TEST_FREEZE_SECONDS=60 for a long one.
+FREEZE_SECONDS = float(os.environ.get("WEIR_TEST_FREEZE_SECONDS", "20"))
+_TAKE_OVER_SECONDS = 20.0
+
+
+class Watched:
+    """One of two operators, behind a proxy that sees and can hold up what it writes.
+
+    Attributes:
+        late: the answers to writes that were held up.
+    """
+
+    def __init__(self, world: Cluster, loop: LoopThread, name: str, folder: Path) -> None:
+        ca = world.admin.ca
+        assert ca is not None
+        self._loop = loop
+        self.proxy = loop.enter(ApiProxy(world.server, ca))
+        kubeconfig = folder / f"{name}.kubeconfig"
+        original = world.kubeconfig_for("weir-operator").read_text()
+        kubeconfig.write_text(original.replace(world.server, self.proxy.url))
+        self.process = OperatorProcess(
+            world, f"--identity={name}", name=f"weir-operator-{name}", kubeconfig=kubeconfig
+        )
+        self.held: list[str] = []
+        self.late: list[int] = []
+        self._released = asyncio.Event()
+
+    def writes(self) -> list[str]:
+        """Return what it wrote to Tasks and Hosts."""
+        return [
+            f"{method} {path}"
+            for method, path in self.proxy.requests
+            if method != "GET" and "/apis/weir.dev/" in path
+        ]
+
+    def hold_up_writes(self) -> None:
+        """Let no write to a Task arrive until they are let go."""
+        about_tasks = when("write", resource="tasks")
+
+        async def rule(request: web.Request) -> Answer:
+            if not about_tasks(request) or self._released.is_set():
+                return None
+            self.held.append(call_of(request).name)
+            await request.read()
+            await self._released.wait()
+            answer = await self.proxy.forward(request)
+            self.late.append(answer.status)
+            return answer
+
+        self.proxy.add_rule(rule)
+
+    def let_go(self) -> None:
+        """Let the writes arrive that were held up, and all others."""
+        self._loop.call(self._released.set)
+
+
+@pytest.fixture
+def pair(system: FaultySystem, world: Cluster, tmp_path: Path) -> Iterator[tuple[Watched, Watched]]:
+    """Two operators in place of the one; the first leads."""
+    system.stop("operator")
+    first, second = (Watched(world, system.loop, name, tmp_path) for name in ("first", "second"))
+    first.process.start()
+    first.process.wait_ready()
+    second.process.start()
+    eventually(lambda: second.process.alive() and second.process.ready(), "the second is well")
+    yield first, second
+    for one in (second, first):
+        one.let_go()
+        one.process.stop()
+
+
+def test_one_acts_and_the_other_only_looks_at_the_lease(
+    system: FaultySystem, faulty_namespace: str, pair: tuple[Watched, Watched]
+) -> None:
+    """Whatever happens, the second one writes nothing, and lists and watches nothing."""
+    first, second = pair
+    for number in range(10):
+        system.create(task(f"t-{number}", faulty_namespace))
+    for number in range(10):
+        system.wait_finished(faulty_namespace, f"t-{number}")
+    assert len(first.writes()) >= 10
+    paths = {path.partition("?")[0] for _, path in second.proxy.requests}
+    lease = "/apis/coordination.k8s.io/v1/namespaces/weir-system/leases/weir-operator"
+    assert paths == {lease}
+    assert {method for method, _ in second.proxy.requests} == {"GET"}
+
+
+def test_late_writes_of_a_leader_that_stood_still(
+    system: FaultySystem, faulty_namespace: str, pair: tuple[Watched, Watched]
+) -> None:
+    """They are refused, or do no harm: no core has two owners, no Task two lives or ends."""
+    first, second = pair
+    with system.watch_containers() as watcher:
+        first.hold_up_writes()
+        for number in range(6):
+            script = f"sleep 1; exit {number}"
+            system.create(task(f"t-{number}", faulty_namespace, command=["sh", "-c", script]))
+        eventually(lambda: len(first.held) >= 2, "binds are on their way")
+        system.cluster.runner[first.process.name].freeze()
+        frozen = time.monotonic()
+        eventually(second.process.leads, "the second leads", _TAKE_OVER_SECONDS)
+        took_over = time.monotonic() - frozen
+        before = [system.wait_finished(faulty_namespace, f"t-{n}") for n in range(6)]
+        for number in range(6, 12):
+            script = f"sleep 1; exit {number}"
+            system.create(task(f"t-{number}", faulty_namespace, command=["sh", "-c", script]))
+        time.sleep(max(0.0, FREEZE_SECONDS - (time.monotonic() - frozen)))
+        first.let_go()
+        eventually(lambda: len(first.late) >= 2, "the late writes have arrived")
+        system.cluster.runner[first.process.name].thaw()
+        eventually(lambda: not first.process.running(), "the first one has ended", 15)
+        ended = [system.wait_finished(faulty_namespace, f"t-{n}") for n in range(12)]
+        system.wait_no_containers()
+
+    assert took_over < _TAKE_OVER_SECONDS
+    assert first.late[:2] == [409, 409]
+    assert first.process.stop() == 1
+    assert [seen["status"] for seen in ended[:6]] == [seen["status"] for seen in before]
+    for number, seen in enumerate(ended):
+        assert condition(seen, "Succeeded")["reason"] == ("NonZeroExit" if number else "Completed")
+        assert seen["status"]["exitCode"] == number
+    assert watcher.runs == {(seen["metadata"]["uid"], 1): 1 for seen in ended}
+    assert watcher.shared == []
+    assert watcher.most_at_once <= 2
