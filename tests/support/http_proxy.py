@@ -184,7 +184,7 @@ class HttpProxy:
             request.method,
             yarl.URL(f"{self._server}{url}", encoded=True),
             headers=headers,
-            data=await request.read() if request.can_read_body else None,
+            data=await request.read() if request.body_exists else None,
             timeout=aiohttp.ClientTimeout(total=None),
         ) as upstream:
             yield upstream
