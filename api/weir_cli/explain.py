@@ -5,10 +5,11 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
-from weir_cli.room import Asked, asked_by, lacks, rooms_of
+from weir_cli.room import lacks, rooms_of
 from weir_cli.words import age_words, bytes_words, cpu_words, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType, Reason
+from weir_crds.demand import Request, request_of
 from weir_crds.times import InvalidTimeError, parse_time
 from weir_kube.api import Object, Objects
 from weir_kube.store import key_of
@@ -114,7 +115,7 @@ def _waiting(
     if condition and condition["reason"] == Reason.BACK_OFF:
         again = _retries(spec, task["status"])
         return [*lines, again, f"What it printed: kubectl weir logs -n {_names(task)}"]
-    asked = asked_by(task)
+    asked = request_of(task)
     lines.append(f"It asks for {_asked_words(asked)}.")
     if not hosts:
         return [*lines, "There is no Host at all."]
@@ -235,7 +236,7 @@ def _quoted(condition: Mapping[str, Any] | None) -> list[str]:
     return [f"  {condition['type']}={condition['status']} {condition['reason']}{end}"]
 
 
-def _asked_words(asked: Asked) -> str:
+def _asked_words(asked: Request) -> str:
     if asked.cores:
         parts = [f"{asked.cores} core{'s' if asked.cores > 1 else ''} of its own"]
     elif asked.cpu_millis:
@@ -249,7 +250,7 @@ def _asked_words(asked: Asked) -> str:
     if asked.host_name:
         parts.append(f"host {asked.host_name}")
     if asked.host_selector:
-        labels = ",".join(f"{key}={value}" for key, value in sorted(asked.host_selector.items()))
+        labels = ",".join(f"{key}={value}" for key, value in asked.host_selector)
         parts.append(f"a host labelled {labels}")
     if asked.numa_node is not None:
         parts.append(f"NUMA node {asked.numa_node}")

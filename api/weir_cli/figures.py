@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from weir_cli.room import asked_by
 from weir_cli.words import bytes_words, cpu_words, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
+from weir_crds.demand import request_of
 from weir_kube.api import Object, Objects
 
 _UNKNOWN = "<unknown>"
@@ -170,7 +170,7 @@ def _cores(first: Stats, second: Stats) -> float | None:
 
 
 def _of_task(task: Object, used: Mapping[tuple[str, tuple[str, int]], Used]) -> TaskFigures:
-    metadata, status, asked = task["metadata"], task["status"], asked_by(task)
+    metadata, status, asked = task["metadata"], task["status"], request_of(task)
     uid, run, host = metadata["uid"], status.get("runID") or 0, status["nodeName"]
     return TaskFigures(
         namespace=metadata["namespace"],

@@ -8,7 +8,7 @@ from typing import Any
 
 from weir_cli.options import HostsOptions
 from weir_cli.reads import list_hosts, list_tasks
-from weir_cli.room import Node, Room, rooms_of
+from weir_cli.room import NodeRoom, Room, rooms_of
 from weir_cli.words import age_words, bytes_words, cpu_words, ranges, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
@@ -90,7 +90,7 @@ def hosts_json(hosts: Objects, tasks: Objects | None) -> list[dict[str, Any]]:
     return result
 
 
-def _node_json(node: Node, *, known: bool) -> dict[str, Any]:
+def _node_json(node: NodeRoom, *, known: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": node.id,
         "cpus": sorted(node.cores),
@@ -137,7 +137,7 @@ def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: 
     return row
 
 
-def _node_row(room: Room, node: Node, *, known: bool, wide: bool) -> list[str]:
+def _node_row(room: Room, node: NodeRoom, *, known: bool, wide: bool) -> list[str]:
     row = [
         room.name,
         str(node.id),
@@ -145,7 +145,7 @@ def _node_row(room: Room, node: Node, *, known: bool, wide: bool) -> list[str]:
         str(len(node.cores)),
         str(len(node.held)) if known else _UNKNOWN,
         f"-/{node.free}" if known else _UNKNOWN,
-        f"-/{bytes_words(node.memory_bytes)}",
+        "-" if node.memory_bytes is None else f"-/{bytes_words(node.memory_bytes)}",
         "-",
         str(len(set(node.held.values()))) if known else _UNKNOWN,
         "-",

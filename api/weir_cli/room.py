@@ -3,51 +3,29 @@
 Computed from what the API server shows now, for people: the operator decides by its own ledger.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from weir_cli.words import bytes_words, cpu_words, ranges
 from weir_crds import conditions
+from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
-from weir_crds.quantities import cpu_millis, memory_bytes
+from weir_crds.demand import Request, holding_of
 from weir_kube.api import Object, Objects
 from weir_kube.store import Key, key_of
 
-_DEFAULT_CPU = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a Task asks for."""
-
-    cpu_millis: int
-    memory_bytes: int
-    gpu_count: int
-    gpu_indices: tuple[int, ...]
-    host_name: str | None
-    host_selector: Mapping[str, str]
-    numa_node: int | None
-
-    @property
-    def cores(self) -> int:
-        """How many cores of its own; 0: it runs on the shared ones."""
-        return 0 if self.cpu_millis % 1000 else self.cpu_millis // 1000
-
-    @property
-    def gpus(self) -> int:
-        """How many GPUs, by count or by index."""
-        return len(self.gpu_indices) or self.gpu_count
-
 
 @dataclass(slots=True)
-class Node:
+class NodeRoom:
     """A NUMA node of a host."""
 
     id: int
     cores: frozenset[int]
     reserved: frozenset[int]
-    memory_bytes: int = 0
+    memory_bytes: int | None
+    """None: it has not told."""
+    memory_held: int = 0
+    """By those who use no other node's."""
     held: dict[int, Key] = field(default_factory=dict)
 
     @property
@@ -69,7 +47,7 @@ class Room:
     obstacles: list[str]
     """Why nothing new may start there, whatever it asks for."""
     labels: Mapping[str, str]
-    nodes: list[Node]
+    nodes: list[NodeRoom]
     memory_bytes: int
     memory_reserved: int
     gpus: dict[int, Key | None]
@@ -99,22 +77,6 @@ class Room:
         return max(0, self.memory_bytes - self.memory_reserved)
 
 
-def asked_by(task: Object) -> Asked:
-    """Return what a Task asks for."""
-    spec: Mapping[str, Any] = task["spec"]
-    resources, placement = spec.get("resources") or {}, spec.get("placement") or {}
-    gpus = resources.get("gpus") or {}
-    return Asked(
-        cpu_millis=cpu_millis(resources.get("cpu", _DEFAULT_CPU)),
-        memory_bytes=memory_bytes(resources.get("memory") or 0),
-        gpu_count=gpus.get("count") or 0,
-        gpu_indices=tuple(gpus.get("indices") or ()),
-        host_name=placement.get("hostName"),
-        host_selector=placement.get("hostSelector") or {},
-        numa_node=placement.get("numaNode"),
-    )
-
-
 def rooms_of(hosts: Objects, tasks: Iterable[Object]) -> list[Room]:
     """Return all hosts, by name, with what bound and unfinished Tasks hold."""
     rooms = {room.name: room for room in map(_empty, hosts)}
@@ -122,62 +84,40 @@ def rooms_of(hosts: Objects, tasks: Iterable[Object]) -> list[Room]:
         status = task.get("status") or {}
         room = rooms.get(status.get("nodeName") or "")
         if room is not None and not status.get("finishedAt"):
-            _hold(room, task, status)
+            _hold(room, task)
     return [rooms[name] for name in sorted(rooms)]
 
 
-def lacks(asked: Asked, room: Room) -> list[str]:
+def lacks(asked: Request, room: Room) -> list[str]:
     """Return in words all that keeps a Task off a host; empty: it has room."""
     if asked.host_name is not None and asked.host_name != room.name:
         return [f"the Task asks for host {asked.host_name}"]
     found = list(room.obstacles)
     missing = {
-        f"{key}={value}"
-        for key, value in asked.host_selector.items()
-        if room.labels.get(key) != value
+        f"{key}={value}" for key, value in asked.host_selector if room.labels.get(key) != value
     }
     if missing:
         found.append(f"lacks the label {', '.join(sorted(missing))}")
     if not room.nodes:
         return found or ["has not told what it has"]
     found += _lacking_cpu(asked, room)
-    free = room.memory_for_work - room.memory_held
-    if asked.memory_bytes > room.memory_for_work:
-        found.append(
-            f"has {bytes_words(room.memory_for_work)} memory for work,"
-            f" {bytes_words(asked.memory_bytes)} needed"
-        )
-    elif asked.memory_bytes > free:
-        found.append(
-            f"{bytes_words(max(0, free))} of {bytes_words(room.memory_for_work)} memory free,"
-            f" {bytes_words(asked.memory_bytes)} needed"
-        )
+    found += _lacking_memory(asked, room)
     return found + _lacking_gpus(asked, room)
 
 
 def _empty(host: Object) -> Room:
-    spec, status = host.get("spec") or {}, host.get("status") or {}
-    capacity, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
-    kept = frozenset(reserved.get("cpus") or ())
-    nodes: Sequence[Mapping[str, Any]] = capacity.get("numa") or ()
-    if not nodes and capacity.get("cpus"):
-        nodes = [{"id": 0, "cpus": range(capacity["cpus"]), "memory": capacity.get("memory") or 0}]
+    capacity = capacity_of(host)
     return Room(
         name=host["metadata"]["name"],
         obstacles=_obstacles(host),
         labels=host["metadata"].get("labels") or {},
         nodes=[
-            Node(
-                node["id"],
-                cores := frozenset(node.get("cpus") or ()),
-                cores & kept,
-                memory_bytes(node.get("memory") or 0),
-            )
-            for node in sorted(nodes, key=lambda node: int(node["id"]))
+            NodeRoom(node.id, node.cores, node.cores & capacity.reserved_cores, node.memory_bytes)
+            for node in capacity.nodes
         ],
-        memory_bytes=memory_bytes(capacity.get("memory") or 0),
-        memory_reserved=memory_bytes(reserved.get("memory") or 0),
-        gpus={gpu["index"]: None for gpu in capacity.get("gpus") or ()},
+        memory_bytes=capacity.memory_bytes,
+        memory_reserved=capacity.reserved_memory_bytes,
+        gpus={gpu.index: None for gpu in capacity.gpus},
     )
 
 
@@ -203,23 +143,38 @@ def _why_not(host: Object, kind: ConditionType) -> str:
     return f" ({condition['reason']})" if condition else ""
 
 
-def _hold(room: Room, task: Object, status: Mapping[str, Any]) -> None:
-    key, asked = key_of(task), asked_by(task)
+def _hold(room: Room, task: Object) -> None:
+    key, holding = key_of(task), holding_of(task)
     room.tasks += 1
-    room.memory_held += asked.memory_bytes
-    cores = set(status.get("cpus") or ())
-    if cores:
-        for node in room.nodes:
-            node.held.update(dict.fromkeys(node.cores & cores, key))
-    else:
+    room.memory_held += holding.memory_bytes
+    for node in room.nodes:
+        node.held.update(dict.fromkeys(node.cores.intersection(holding.cpus), key))
+        if node.id == holding.numa_node:
+            node.memory_held += holding.memory_bytes
+    if holding.shared_millis is not None:
         room.shared_tasks += 1
-        room.shared_millis += asked.cpu_millis
-    for gpu in status.get("gpus") or ():
-        if gpu["index"] in room.gpus:
-            room.gpus[gpu["index"]] = key
+        room.shared_millis += holding.shared_millis
+    for gpu in holding.gpus:
+        if gpu in room.gpus:
+            room.gpus[gpu] = key
 
 
-def _lacking_cpu(asked: Asked, room: Room) -> list[str]:
+def _lacking_memory(asked: Request, room: Room) -> list[str]:
+    of, free, where = room.memory_for_work, room.memory_for_work - room.memory_held, ""
+    node = next((node for node in room.nodes if node.id == asked.numa_node), None)
+    if node is not None and node.memory_bytes is not None:
+        of, free = min(of, node.memory_bytes), min(free, node.memory_bytes - node.memory_held)
+        where = f" on NUMA node {node.id}"
+    needed = bytes_words(asked.memory_bytes)
+    if asked.memory_bytes > of:
+        return [f"has {bytes_words(of)} memory for work{where}, {needed} needed"]
+    if asked.memory_bytes and asked.memory_bytes > free:
+        has = f"{bytes_words(max(0, free))} of {bytes_words(of)} memory free{where}"
+        return [f"{has}, {needed} needed"]
+    return []
+
+
+def _lacking_cpu(asked: Request, room: Room) -> list[str]:
     nodes, where = room.nodes, ""
     if asked.numa_node is not None:
         nodes = [node for node in nodes if node.id == asked.numa_node]
@@ -250,7 +205,7 @@ def _cores(count: int) -> str:
     return f"{count or 'no'} core{'s' if count > 1 else ''}"
 
 
-def _lacking_gpus(asked: Asked, room: Room) -> list[str]:
+def _lacking_gpus(asked: Request, room: Room) -> list[str]:
     if not asked.gpus:
         return []
     unknown = set(asked.gpu_indices) - room.gpus.keys()

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from support.madeup import numa_capacity
-from weir_cli.room import asked_by, lacks, rooms_of
+from weir_cli.room import lacks, rooms_of
+from weir_crds.demand import request_of
 
 READY = [
     {"type": "Ready", "status": "True", "reason": "DaemonReady", "message": ""},
@@ -42,8 +43,9 @@ def on_n1(name: str, resources: dict[str, Any], **status: Any) -> dict[str, Any]
 
 
 BUSY = [
-    on_n1("own", {"cpu": 4, "memory": "40Gi"}, cpus=[1, 2, 3, 4]),
+    on_n1("own", {"cpu": 4, "memory": "20Gi"}, cpus=[1, 2, 3, 4]),
     on_n1("shared", {"cpu": "1500m"}, cpus=[]),
+    on_n1("tied", {"cpu": 0, "memory": "20Gi"}, cpus=[], numaNode=1),
     on_n1("gpu", {"cpu": 0}, cpus=[], gpus=[{"index": 1}]),
     on_n1("ended", {"cpu": 3, "memory": "20Gi"}, cpus=[5, 6, 7], finishedAt="2026-11-22T10:00:00Z"),
     task("elsewhere", {"cpu": 1}, nodeName="n2", cpus=[5]),
@@ -53,7 +55,7 @@ BUSY = [
 def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
     (room,) = rooms_of([host()], BUSY)
     assert (room.exclusive, room.free_cores, room.shared_cores) == (4, 3, 2)
-    assert (room.shared_millis, room.memory_held, room.tasks) == (1500, 40 * 2**30, 3)
+    assert (room.shared_millis, room.memory_held, room.tasks) == (1500, 40 * 2**30, 4)
     assert [(node.for_work, node.free, len(node.held)) for node in room.nodes] == [
         (3, 0, 3),
         (4, 3, 1),
@@ -78,6 +80,16 @@ def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
         ({"memory": "20Gi"}, None, []),
         ({"memory": "21Gi"}, None, ["20Gi of 60Gi memory free, 21Gi needed"]),
         ({"memory": "61Gi"}, None, ["has 60Gi memory for work, 61Gi needed"]),
+        (
+            {"memory": "20Gi"},
+            {"numaNode": 1},
+            ["12Gi of 32Gi memory free on NUMA node 1, 20Gi needed"],
+        ),
+        (
+            {"memory": "40Gi"},
+            {"numaNode": 1},
+            ["has 32Gi memory for work on NUMA node 1, 40Gi needed"],
+        ),
         ({"gpus": {"count": 1}}, None, []),
         ({"gpus": {"count": 2}}, None, ["1 of 2 gpus free, 2 needed"]),
         ({"gpus": {"count": 3}}, None, ["has 2 gpus, 3 needed"]),
@@ -99,7 +111,7 @@ def test_all_that_a_busy_host_lacks_is_told(
     resources: dict[str, Any], placement: dict[str, Any] | None, expected: list[str]
 ) -> None:
     (room,) = rooms_of([host()], BUSY)
-    assert lacks(asked_by(task("asking", resources, placement)), room) == expected
+    assert lacks(request_of(task("asking", resources, placement)), room) == expected
 
 
 @pytest.mark.parametrize(
@@ -125,4 +137,4 @@ def test_all_that_a_busy_host_lacks_is_told(
 )
 def test_what_keeps_everything_off_a_host(changes: dict[str, Any], expected: list[str]) -> None:
     (room,) = rooms_of([host(**changes)], [])
-    assert lacks(asked_by(task("asking")), room) == expected
+    assert lacks(request_of(task("asking")), room) == expected

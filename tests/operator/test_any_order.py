@@ -11,11 +11,11 @@ import pytest
 from support.aio import until
 from support.madeup import numa_capacity
 from support.operator_rig import NAMESPACE, OperatorApi, OperatorRig, running
+from weir_crds.demand import request_of
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.errors import ApiError, ApiUnavailableError, ForbiddenError, TooManyRequestsError
 from weir_kube.store import Key
 from weir_operator.scheduling.place import Placement, place
-from weir_operator.scheduling.request import request_of
 from weir_operator.task.decide import Standing, standing_of
 
 HOSTS = {

@@ -14,8 +14,8 @@ from weir_operator.host.decide import decide, state_word
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.lost import LostHosts
 from weir_operator.host.reconcile import HostReconciler
+from weir_operator.scheduling.allocation import Allocation
 from weir_operator.scheduling.loop import Scheduler
-from weir_operator.scheduling.request import Allocation
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 KEY = Key("", "n1")

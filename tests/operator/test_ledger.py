@@ -5,9 +5,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
+from weir_crds.demand import Request
+from weir_operator.scheduling.allocation import Allocation
 from weir_operator.scheduling.ledger import HostState, Ledger
 from weir_operator.scheduling.place import Placement, place
-from weir_operator.scheduling.request import Allocation, Request
 
 
 def test_what_is_noted_twice_counts_once() -> None:

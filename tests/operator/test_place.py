@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
+from weir_crds.demand import Request
 from weir_operator.scheduling.facts import HostFacts
 from weir_operator.scheduling.place import Placement, place
-from weir_operator.scheduling.request import Request
 
 CASES: list[tuple[str, HostFacts, dict[str, tuple[int, ...]], Request, Any]] = [
     (

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.ledgers import cpu
+from weir_crds.demand import Request
 from weir_kube.store import Key
 from weir_operator.scheduling.queue import Pending, PendingQueue
-from weir_operator.scheduling.request import Request
 
 
 def pending(uid: str, **fields: Any) -> Pending:

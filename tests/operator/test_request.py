@@ -5,14 +5,10 @@ from typing import Any
 import pytest
 
 from support.tasks import task
-from weir_operator.scheduling.facts import Gpu, facts_of
-from weir_operator.scheduling.request import (
-    Allocation,
-    Request,
-    allocation_of,
-    owner_of,
-    request_of,
-)
+from weir_crds.capacity import Gpu
+from weir_crds.demand import Request, request_of
+from weir_operator.scheduling.allocation import Allocation, allocation_of, owner_of
+from weir_operator.scheduling.facts import facts_of
 
 GIB = 2**30
 

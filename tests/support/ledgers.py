@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from weir_operator.scheduling.facts import Gpu, HostFacts
+from weir_crds.capacity import Gpu
+from weir_crds.demand import Request
+from weir_operator.scheduling.allocation import Allocation
+from weir_operator.scheduling.facts import HostFacts
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.place import Placement, Refusal, place
-from weir_operator.scheduling.request import Allocation, Request
 
 GIB = 2**30
 

@@ -5,17 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from weir_crds import conditions
+from weir_crds.capacity import Gpu, capacity_of
 from weir_crds.conditions import ConditionType
-from weir_crds.quantities import memory_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """One GPU of a host."""
-
-    index: int
-    uuid: str
-    numa_node: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,25 +42,15 @@ def facts_of(host: Mapping[str, Any]) -> HostFacts:
     Raises:
         InvalidQuantityError: a quantity that the CRD should have refused.
     """
-    spec, status = host.get("spec") or {}, host.get("status") or {}
-    capacity, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
-    kept = frozenset(reserved.get("cpus") or ())
-    nodes = capacity.get("numa") or [{"id": 0, "cpus": range(int(capacity.get("cpus") or 0))}]
-    memory = memory_bytes(capacity.get("memory") or 0) - memory_bytes(reserved.get("memory") or 0)
+    capacity = capacity_of(host)
     return HostFacts(
         name=host["metadata"]["name"],
-        numa={
-            node["id"]: frozenset(node.get("cpus") or ()) - kept
-            for node in sorted(nodes, key=lambda node: int(node["id"]))
-        },
-        memory_bytes=max(0, memory),
+        numa={node.id: node.cores - capacity.reserved_cores for node in capacity.nodes},
+        memory_bytes=capacity.memory_for_work,
         numa_memory={
-            node["id"]: memory_bytes(node["memory"]) for node in nodes if "memory" in node
+            node.id: node.memory_bytes for node in capacity.nodes if node.memory_bytes is not None
         },
-        gpus=tuple(
-            Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
-            for gpu in sorted(capacity.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
-        ),
+        gpus=capacity.gpus,
         labels=host["metadata"].get("labels") or {},
         unavailable=_unavailable(host),
     )

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weir_crds.conditions import Reason
+from weir_crds.demand import Request, request_of
 from weir_crds.errors import WeirError
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
@@ -19,11 +20,11 @@ from weir_kube.errors import (
 )
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
+from weir_operator.scheduling.allocation import allocation_of, owner_of
 from weir_operator.scheduling.facts import facts_of
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.place import Placement, Refusal, place
 from weir_operator.scheduling.queue import Pending, PendingQueue
-from weir_operator.scheduling.request import Request, allocation_of, owner_of, request_of
 from weir_operator.scheduling.words import Waiting, bound_message, waiting_of
 from weir_operator.task import status as task_status
 from weir_operator.task.decide import Standing, standing_of

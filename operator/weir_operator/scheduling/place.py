@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from heapq import nsmallest
 
-from weir_operator.scheduling.facts import Gpu, HostFacts
+from weir_crds.capacity import Gpu
+from weir_crds.demand import Request
+from weir_operator.scheduling.allocation import Allocation
+from weir_operator.scheduling.facts import HostFacts
 from weir_operator.scheduling.ledger import HostState
-from weir_operator.scheduling.request import Allocation, Request
 
 LACK_CPU = "lack cpu"
 LACK_MEMORY = "lack memory"

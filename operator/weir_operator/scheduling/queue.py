@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from weir_crds.demand import Request
 from weir_kube.store import Key
-from weir_operator.scheduling.request import Request
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from weir_crds.conditions import Reason
+from weir_crds.demand import Request
 from weir_operator.scheduling.place import HostRefusal, Placement, Refusal
-from weir_operator.scheduling.request import Request
 
 _NAMED = 5
 

@@ -1,14 +1,13 @@
-"""What a Task asks for and what a bound Task holds, read from the object. Pure."""
+"""What a Task asks for, and what a bound one holds, read from the object. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from weir_crds.names import LABEL_OWNER
 from weir_crds.quantities import cpu_millis, memory_bytes
 
-DEFAULT_CPU = 1
+_DEFAULT_CPU = 1
 
 # Tasks ask for few different amounts, and each is read several times in its life.
 _cpu_millis = lru_cache(maxsize=4096)(cpu_millis)
@@ -17,7 +16,7 @@ _memory_bytes = lru_cache(maxsize=4096)(memory_bytes)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What placing depends on. Tasks with equal requests are interchangeable to ``place``."""
+    """All of a Task that says where it may run. Tasks with equal requests are interchangeable."""
 
     cpu_millis: int = 1000
     memory_bytes: int = 0
@@ -39,25 +38,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
-    """What one bound or assumed Task holds on its host.
+class Holding:
+    """What a bound Task has of its host.
 
     ``shared_millis`` is None for a Task with cores of its own, else its share of the shared pool
     (0 is a share too: it needs the pool to exist).
     """
 
-    host: str
-    owner: str
     cpus: tuple[int, ...] = ()
     numa_node: int | None = None
     shared_millis: int | None = None
     memory_bytes: int = 0
     gpus: tuple[int, ...] = ()
-
-    @property
-    def cpu_millis(self) -> int:
-        """Its cpu, however it is had."""
-        return self.shared_millis if self.shared_millis is not None else 1000 * len(self.cpus)
 
 
 def request_of(task: Mapping[str, Any]) -> Request:
@@ -72,7 +64,7 @@ def request_of(task: Mapping[str, Any]) -> Request:
     gpus = resources.get("gpus") or {}
     memory = resources.get("memory")
     return Request(
-        cpu_millis=_cpu_millis(resources.get("cpu", DEFAULT_CPU)),
+        cpu_millis=_cpu_millis(resources.get("cpu", _DEFAULT_CPU)),
         memory_bytes=0 if memory is None else _memory_bytes(memory),
         gpu_count=gpus.get("count", 0),
         gpu_indices=tuple(sorted(gpus.get("indices") or ())),
@@ -82,7 +74,7 @@ def request_of(task: Mapping[str, Any]) -> Request:
     )
 
 
-def allocation_of(task: Mapping[str, Any]) -> Allocation:
+def holding_of(task: Mapping[str, Any]) -> Holding:
     """Return what a bound Task holds, by its status.
 
     Raises:
@@ -90,19 +82,10 @@ def allocation_of(task: Mapping[str, Any]) -> Allocation:
     """
     request, status = request_of(task), task["status"]
     cpus = tuple(status.get("cpus") or ())
-    return Allocation(
-        host=status["nodeName"],
-        owner=owner_of(task),
+    return Holding(
         cpus=cpus,
         numa_node=status.get("numaNode"),
         shared_millis=None if cpus else request.cpu_millis,
         memory_bytes=request.memory_bytes,
         gpus=tuple(gpu["index"] for gpu in status.get("gpus") or ()),
     )
-
-
-def owner_of(task: Mapping[str, Any]) -> str:
-    """Return who shares fairly with whom: the owner by label, else the namespace."""
-    metadata = task["metadata"]
-    owner = (metadata.get("labels") or {}).get(LABEL_OWNER)
-    return f"owner:{owner}" if owner else f"namespace:{metadata['namespace']}"

@@ -1,0 +1,74 @@
+"""What a Host has, and what of it is kept from work, read from the object. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_crds.quantities import memory_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU of a host."""
+
+    index: int
+    uuid: str
+    numa_node: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One NUMA node of a host, reserved cores included."""
+
+    id: int
+    cores: frozenset[int]
+    memory_bytes: int | None = None
+    """None: it has not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """All that a host has; nothing of a host that has not told yet."""
+
+    nodes: tuple[Node, ...] = ()
+    """By id; a host that tells of none is one node, with the id 0."""
+    memory_bytes: int = 0
+    gpus: tuple[Gpu, ...] = ()
+    """By index."""
+    reserved_cores: frozenset[int] = frozenset()
+    reserved_memory_bytes: int = 0
+
+    @property
+    def memory_for_work(self) -> int:
+        """Memory less what is reserved."""
+        return max(0, self.memory_bytes - self.reserved_memory_bytes)
+
+
+def capacity_of(host: Mapping[str, Any]) -> Capacity:
+    """Return what a Host says of its machine.
+
+    Raises:
+        InvalidQuantityError: a quantity that the CRD should have refused.
+    """
+    spec, status = host.get("spec") or {}, host.get("status") or {}
+    told, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
+    nodes = told.get("numa") or []
+    if not nodes and told.get("cpus"):
+        nodes = [{"id": 0, "cpus": range(int(told["cpus"]))}]
+    return Capacity(
+        nodes=tuple(
+            Node(
+                node["id"],
+                frozenset(node.get("cpus") or ()),
+                memory_bytes(node["memory"]) if "memory" in node else None,
+            )
+            for node in sorted(nodes, key=lambda node: int(node["id"]))
+        ),
+        memory_bytes=memory_bytes(told.get("memory") or 0),
+        gpus=tuple(
+            Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
+            for gpu in sorted(told.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
+        ),
+        reserved_cores=frozenset(reserved.get("cpus") or ()),
+        reserved_memory_bytes=memory_bytes(reserved.get("memory") or 0),
+    )
