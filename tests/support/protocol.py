@@ -39,7 +39,11 @@ _FINAL = ("finishedAt", "exitCode", "runID", "nodeName")
 class World:
     """The API server, the clock, and everybody who acts."""
 
-    def __init__(self, hosts: int = 3, cores: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, hosts: int = 3, cores: int = 3, seed: int = 0, *, calm: bool = False
+    ) -> None:
+        self.calm = calm
+        """Whether daemons never die by themselves, and programs never ignore TERM by chance."""
         self.dice = random.Random(seed)
         self.seconds = 0.0
         self.tasks: dict[str, Object] = {}
@@ -75,9 +79,13 @@ class World:
     def want(self, name: str, **changes: Any) -> None:
         """Change a Task's spec, if the API server lets it."""
         obj = self.tasks.get(name)
-        if obj is None or obj["spec"].get("desiredState") == "Killed":
+        if obj is None:
+            return
+        if obj["spec"].get("desiredState") == "Killed":
             changes.pop("desiredState", None)  # Killed is final
-        if obj is not None and changes:
+        if obj["spec"].get("approval", "Approved") != "Pending":
+            changes.pop("approval", None)  # decided once
+        if changes:
             self._store(name, {**obj, "spec": {**obj["spec"], **changes}})
 
     def delete(self, name: str) -> None:

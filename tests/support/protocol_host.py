@@ -212,7 +212,7 @@ class Host:
             cpus=tuple(claim.cpus) or tuple(range(self.cores)),
             gpu_uuids=tuple(claim.gpu_uuids),
         )
-        deaf = self.world.dice.random() < 0.3
+        deaf = not self.world.calm and self.world.dice.random() < 0.3
         self.containers[cname] = Container(seen, obj["metadata"]["name"], run_of(obj).run, deaf)
         id = run_of(obj)
         self.records[id] = replace(self.records[id], started=True)
@@ -230,10 +230,10 @@ class Host:
         container = self.containers.get(cname)
         seen = container.seen if container else None
         if self.write(obj, report.run_changes(obj, verdict, seen, None, self.world.now)):
-            if self.world.dice.random() < 0.9:  # else it dies before the removal
+            if self.world.calm or self.world.dice.random() < 0.9:
                 self.containers.pop(cname, None)
             else:
-                self.alive = False
+                self.alive = False  # it dies before the removal
 
     def write(self, obj: Object, changes: Mapping[str, Any]) -> bool:
         """Write a status; after a conflict see the object as it is."""
