@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem

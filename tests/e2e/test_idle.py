@@ -3,6 +3,7 @@
 import time
 
 import pytest
+
 from support.tasks import task
 from support.weir_system import WeirSystem
 

@@ -1,6 +1,7 @@
 """Many Tasks on few cores: never more at once than fit, and those that wait say why."""
 
 import pytest
+
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
