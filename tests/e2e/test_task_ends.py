@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
+
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
 
@@ -61,7 +62,9 @@ ENDS: list[tuple[str, dict[str, Any], str, str, dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "status", "reason", "facts"), [e[1:] for e in ENDS], ids=[e[0] for e in ENDS])
+@pytest.mark.parametrize(
+    ("spec", "status", "reason", "facts"), [e[1:] for e in ENDS], ids=[e[0] for e in ENDS]
+)
 def test_each_end_has_its_own_reason(
     weir: WeirSystem,
     namespace: str,
@@ -81,7 +84,9 @@ def test_each_end_has_its_own_reason(
     weir.wait_no_containers(created["metadata"]["uid"])
 
 
-def test_output_of_ten_megabytes_in_a_second_is_kept_whole(weir: WeirSystem, namespace: str) -> None:
+def test_output_of_ten_megabytes_in_a_second_is_kept_whole(
+    weir: WeirSystem, namespace: str
+) -> None:
     """A burst larger than any buffer comes out byte for byte."""
     script = "yes 0123456789abcde | head -c 10485760"
     weir.create(task("burst", namespace, command=["sh", "-c", script]))
@@ -103,7 +108,7 @@ def test_bytes_that_are_no_text_come_out_as_they_were_written(
 ) -> None:
     """Every byte value, on both streams, apart and together."""
     script = (
-        "i=0; while [ $i -lt 256 ]; do printf \"\\\\x$(printf %02x $i)\"; i=$((i+1)); done;"
+        'i=0; while [ $i -lt 256 ]; do printf "\\\\x$(printf %02x $i)"; i=$((i+1)); done;'
         " printf 'err\\377' >&2"
     )
     weir.create(task("bytes", namespace, command=["sh", "-c", script]))

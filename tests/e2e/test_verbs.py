@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
@@ -127,13 +128,17 @@ def test_a_suspended_task_waits_until_it_is_let_go(weir: WeirSystem, namespace: 
     assert condition(weir.wait_finished(namespace, "later"), "Succeeded")["status"] == "True"
 
 
-@pytest.mark.parametrize(("decision", "reason"), [("Approved", "Completed"), ("Rejected", "Rejected")])
+@pytest.mark.parametrize(
+    ("decision", "reason"), [("Approved", "Completed"), ("Rejected", "Rejected")]
+)
 def test_a_task_that_needs_approval_waits_for_it(
     weir: WeirSystem, namespace: str, decision: str, reason: str
 ) -> None:
     """Pending waits; the decision lets it run, or ends it."""
     weir.create(task("ask", namespace, command=["true"], approval="Pending"))
-    assert weir.wait_condition(namespace, "ask", "Scheduled", "False")["reason"] == "AwaitingApproval"
+    assert (
+        weir.wait_condition(namespace, "ask", "Scheduled", "False")["reason"] == "AwaitingApproval"
+    )
 
     weir.patch_spec(namespace, "ask", approval=decision)
 
