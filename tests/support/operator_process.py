@@ -44,7 +44,7 @@ class OperatorProcess:
         """Start it, if it does not run."""
         self.cluster.runner.ensure(self._program)
 
-    def wait_ready(self, timeout: float = 30) -> None:
+    def wait_ready(self, timeout: float = 60) -> None:
         """Wait until it leads and its caches are full."""
         eventually(lambda: self.leads() and self.ready(), self.log_tail, timeout)
 
