@@ -11,8 +11,7 @@ from weir_crds import conditions
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.demand import Request, request_of
 from weir_crds.times import InvalidTimeError, parse_time
-from weir_kube.api import Object, Objects
-from weir_kube.store import key_of
+from weir_kube.store import Object, Objects, key_of
 
 _AHEAD_NAMED = 5
 

@@ -8,7 +8,7 @@ from weir_cli.words import bytes_words, cpu_words, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import request_of
-from weir_kube.api import Object, Objects
+from weir_kube.store import Object, Objects
 
 _UNKNOWN = "<unknown>"
 _HOST_HEADER = ("HOST", "CPU", "MEMORY", "LOAD", "PIDS", "TASKS")

@@ -11,8 +11,7 @@ from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request, holding_of
-from weir_kube.api import Object, Objects
-from weir_kube.store import Key, key_of
+from weir_kube.store import Key, Object, Objects, key_of
 
 
 @dataclass(slots=True)

@@ -1,67 +1,13 @@
-"""What is read from the objects."""
+"""What placing knows of a Host."""
 
 from typing import Any
 
 import pytest
 
-from support.tasks import task
 from weir_crds.capacity import Gpu
-from weir_crds.demand import Request, request_of
-from weir_operator.scheduling.allocation import Allocation, allocation_of, owner_of
 from weir_operator.scheduling.facts import facts_of
 
 GIB = 2**30
-
-
-@pytest.mark.parametrize(
-    ("spec", "request_"),
-    [
-        ({}, Request(cpu_millis=1000)),
-        ({"resources": {"cpu": "2"}}, Request(cpu_millis=2000)),
-        ({"resources": {"cpu": "500m", "memory": "1Gi"}}, Request(500, GIB)),
-        ({"resources": {"cpu": 0}}, Request(0)),
-        ({"resources": {"gpus": {"count": 2}}}, Request(gpu_count=2)),
-        (
-            {"resources": {"gpus": {"indices": [1, 0]}}, "placement": {"hostName": "n1"}},
-            Request(gpu_indices=(0, 1), host_name="n1"),
-        ),
-        (
-            {"placement": {"hostSelector": {"b": "2", "a": "1"}, "numaNode": 0}},
-            Request(host_selector=(("a", "1"), ("b", "2")), numa_node=0),
-        ),
-    ],
-)
-def test_request(spec: dict[str, Any], request_: Request) -> None:
-    assert request_of(task("t", "default", **spec)) == request_
-
-
-@pytest.mark.parametrize(("millis", "cores"), [(0, 0), (500, 0), (1000, 1), (1500, 0), (4000, 4)])
-def test_whole_cores_are_exclusive(millis: int, cores: int) -> None:
-    assert Request(cpu_millis=millis).cores == cores
-
-
-def test_what_a_bound_task_holds() -> None:
-    bound = task("t", "team", resources={"cpu": 2, "memory": "1Gi"})
-    bound["status"] = {
-        "nodeName": "n1",
-        "cpus": [4, 5],
-        "numaNode": 1,
-        "gpus": [{"index": 3, "uuid": "GPU-3"}],
-    }
-    assert allocation_of(bound) == Allocation("n1", "namespace:team", (4, 5), 1, None, GIB, (3,))
-
-
-def test_what_a_bound_task_on_the_shared_pool_holds() -> None:
-    bound = task("t", "team", resources={"cpu": "500m"})
-    bound["status"] = {"nodeName": "n1", "cpus": []}
-    assert allocation_of(bound) == Allocation("n1", "namespace:team", shared_millis=500)
-
-
-def test_an_owner_is_a_label_or_a_namespace() -> None:
-    made = task("t", "team")
-    assert owner_of(made) == "namespace:team"
-    made["metadata"]["labels"] = {"weir.dev/owner": "7"}
-    assert owner_of(made) == "owner:7"
 
 
 def host(spec: dict[str, Any] | None = None, **conditions: str) -> dict[str, Any]:
