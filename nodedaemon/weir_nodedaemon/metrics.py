@@ -31,4 +31,7 @@ DISK_FREE = Gauge("weir_daemon_disk_free_bytes", "Room on the disk of the state 
 LOGS_LOST = Counter(
     "weir_daemon_logs_lost", "Runs whose output could not be archived, by reason.", ["reason"]
 )
+LOGS_TRUNCATED = Counter(
+    "weir_daemon_logs_truncated", "Runs that printed more than is kept: the newest is there."
+)
 RECORDS_LOST = Counter("weir_daemon_records_lost", "Notes about runs that the disk refused.")

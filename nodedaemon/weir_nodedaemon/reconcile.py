@@ -212,13 +212,16 @@ class TaskReconciler:
     async def _archive(self, run: Run) -> LogSummary | None:
         """Archive the output; a disk that refuses it does not hold the verdict back."""
         try:
-            return await self._logs.archive(*run.id, self._engine.logs(run.name))
+            kept = await self._logs.archive(*run.id, self._engine.logs(run.name))
         except EngineUnavailableError:
             raise
         except WeirError as exc:
             metrics.LOGS_LOST.labels(exc.reason).inc()
             logger.error("output is lost task=%s container=%s: %s", run.key, run.name, exc)  # noqa: TRY400
             return LogSummary(0, 0, truncated=True)
+        if kept.truncated:
+            metrics.LOGS_TRUNCATED.inc()
+        return kept
 
     async def _forget(self, key: Key) -> None:
         """Drop what was kept for a Task that has ended, gone, or begun another run."""
