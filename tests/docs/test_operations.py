@@ -38,8 +38,13 @@ def section(title: str) -> str:
 
 def tables(title: str) -> dict[str, list[str]]:
     """Return the first cells of a section's tables, by their headings of the third level."""
-    parts = section(title).split("\n### ")[1:]
-    return {part.partition("\n")[0]: list(_first_cells(part)) for part in parts}
+    found: dict[str, list[str]] = {}
+    for part in section(title).split("\n### ")[1:]:
+        heading = part.partition("\n")[0]
+        assert heading not in found, f"there are two sections {heading}"
+        found[heading] = list(_first_cells(part))
+        assert len(set(found[heading])) == len(found[heading]), f"{heading} says something twice"
+    return found
 
 
 def _first_cells(text: str) -> Iterator[str]:
