@@ -140,9 +140,9 @@ class FakeApi:
         accepts = selection(field_selector) or (lambda _: True)
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._watches[queue] = (kind, accepts)
-        for version, other, event, obj, old in list(self._history):
+        for version, other, event_type, obj, old in list(self._history):
             if other == kind and version > int(resource_version):
-                self._offer(queue, accepts, event, obj, old)
+                self._offer(queue, accepts, event_type, obj, old)
         if on_open is not None:
             on_open()
         try:
