@@ -119,6 +119,25 @@ async def test_a_docker_that_is_not_there_is_told_at_once(tmp_path: Path, name: 
 VERSION = json_answer({"ApiVersion": "1.41", "Version": "20.10"})
 
 
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull"}))
+async def test_a_docker_that_is_busy_with_itself_is_no_verdict_on_a_container(
+    tmp_path: Path, name: str
+) -> None:
+    """503, whatever the words."""
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        busy = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy"
+        writer.write(VERSION if path == "/version" else busy)
+
+    async with docker_that(answers, tmp_path) as engine:
+        engine._unstarted.add("weir-u-1")  # as after a create
+        if name == "info":
+            assert (await engine.info()).version == "20.10"
+            return
+        with pytest.raises(EngineUnavailableError):
+            await asyncio.wait_for(CALLS[name](engine), 5)
+
+
 async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:
     async def version(path: str, writer: asyncio.StreamWriter) -> None:
         writer.write(VERSION)

@@ -101,7 +101,8 @@ class Chaos:
 
     def _fail(self, target: str, proxy: HttpProxy) -> None:
         times = self.chance.randint(1, 6)
-        statuses = [429, 500, 503, 409] if isinstance(proxy, ApiProxy) else [500, 503]
+        # A 500 of Docker is its verdict on a container that it cannot start.
+        statuses = [429, 500, 503, 409] if isinstance(proxy, ApiProxy) else [503]
         status = self.chance.choice(statuses)
         self._say(f"{_name(target, proxy)}: {times} times {status}")
         headers = {"Retry-After": "1"} if status == 429 else None

@@ -177,7 +177,7 @@ class DockerEngine:
                 raise ContainerGoneError(str(exc)) from exc
             if exc.status == 404 and "no such container" in str(exc).lower():
                 raise ContainerGoneError(str(exc)) from exc
-            if may_pass(str(exc)):
+            if exc.status == 503 or may_pass(str(exc)):
                 raise _unavailable(exc) from exc
             raise ContainerCreateError(str(exc)) from exc
 
