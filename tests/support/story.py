@@ -22,6 +22,15 @@ def _at_once(_: Object) -> bool:
     return True
 
 
+def _runs_again(seen: Object) -> bool:
+    return seen["status"].get("runID") == 2 and _told("Started")(seen)
+
+
+def _waits_suspended(seen: Object) -> bool:
+    scheduled = condition(seen, "Scheduled")
+    return scheduled.get("reason") == "Suspended" and "nodeName" not in seen["status"]
+
+
 @dataclass(frozen=True)
 class Step:
     """What a person does to a Task, and what that person waits to see before."""
@@ -51,6 +60,7 @@ def _shell(script: str, cpu: int, **spec: Any) -> Object:
     }
 
 
+_AT_ONCE = {"backoffSeconds": 0}
 PLOTS: dict[str, Plot] = {
     "completes": Plot(_shell("echo out", cpu=1)),
     "fails": Plot(_shell("echo err >&2; sleep 0.3; exit 3", cpu=1)),
@@ -74,6 +84,22 @@ PLOTS: dict[str, Plot] = {
                 lambda seen: _told("Paused")(seen) or "finishedAt" in seen["status"],
                 {"desiredState": "Running"},
             ),
+        ),
+    ),
+    "is-retried-in-vain": Plot(
+        _shell("exit 6", cpu=0, retry={"limit": 2, **_AT_ONCE}),
+    ),
+    "is-retried-with-success": Plot(
+        _shell(
+            "[ $(wc -l < /witness/$NAME) = 2 ] || exit 7", cpu=1, retry={"limit": 3, **_AT_ONCE}
+        ),
+    ),
+    "is-suspended": Plot(
+        _shell("exec sleep 600", cpu=1),
+        (
+            Step(_told("Started"), {"suspend": True}),
+            Step(_waits_suspended, {"suspend": False}),
+            Step(_runs_again, {"desiredState": "Killed"}),
         ),
     ),
     "has-no-image": Plot({"image": "localhost/not-there:1", "imagePullPolicy": "Never"}),
@@ -137,8 +163,10 @@ class Story:
             if PLOTS[name].timely:
                 found[name] |= {
                     field: status.get(field)
-                    for field in ("exitCode", "signal", "runID", "failures", "logs", "lastResult")
+                    for field in ("exitCode", "signal", "runID", "failures", "logs")
                 }
+                last = status.get("lastResult") or {}
+                found[name]["lastResult"] = {k: v for k, v in last.items() if k != "finishedAt"}
                 found[name]["Started"] = condition(seen, "Started").get("status")
                 found[name]["starts"] = self._starts(name)
         return found
