@@ -32,7 +32,7 @@ def test_all_packages_are_installed_and_typed() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert sorted(wheel) == [str(package.relative_to(ROOT)) for package in PACKAGES]
-    assert sorted(project["tool"]["mypy"]["packages"]) == sorted(p.name for p in PACKAGES)
+    assert set(project["tool"]["mypy"]["packages"]) >= {package.name for package in PACKAGES}
     for package in PACKAGES:
         assert (package / "py.typed").exists(), package
 
