@@ -48,7 +48,7 @@ class Killer:
         eventually(lambda: self._point.struck >= len(self._writes), lambda: str(seen))
         for write in set(self._writes):
             assert sum(write in one for one in seen) >= self._writes.count(write), seen
-        assert self._point.struck <= len(self._writes) + 3, seen
+        assert self._point.struck <= len(self._writes) + 6, seen
 
     def _is_about_the_task(self, request: web.Request) -> bool:
         changes = request.method in ("POST", "DELETE")

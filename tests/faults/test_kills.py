@@ -19,10 +19,10 @@ KILLS = 10
 LOST_BY_DOCKER = 4
 # How long to wait before the next kill: some come while the victim still starts.
 NEXT_KILL_SECONDS = {
-    "operator": (0.2, 3.0),
-    "daemon": (0.2, 3.0),
-    "kube-apiserver": (0.5, 5.0),
-    "dockerd": (0.5, 4.0),
+    "operator": (0.2, 2.5),
+    "daemon": (0.2, 2.5),
+    "kube-apiserver": (0.3, 3.5),
+    "dockerd": (0.3, 3.5),
 }
 
 
@@ -79,7 +79,7 @@ def _witnessed(
     number: int, namespace: str, folder: Path, chance: random.Random
 ) -> dict[str, object]:
     """Return a Task whose every run adds a line to a file of the host."""
-    seconds = chance.uniform(0.1, 2.0)
+    seconds = chance.uniform(0.1, 1.6)
     script = f"echo ran >> /witness/{number}; echo out; sleep {seconds:.2f}; exit {number % 4}"
     return task(
         f"t-{number}",
