@@ -12,7 +12,6 @@ from support.api_proxy import ApiProxy, when
 from support.faulty_system import FaultySystem
 from support.http_proxy import HttpProxy
 
-COMPONENTS = ("operator", "daemon")
 _WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -36,32 +35,17 @@ class Chaos:
 
     def strike(self) -> None:
         """Do one thing that should not happen."""
-        target = self.chance.choice([*COMPONENTS, "docker"])
-        if target == "docker":
-            fault = self.chance.choice(
-                [self._hold, self._cut, self._refuse, self._lose_answers, self._fail, self._crash]
-            )
-            fault("daemon", self.system.docker)
-            return
-        api = self.system.api[target]
-        fault = self.chance.choice(
-            [
-                self._hold,
-                self._cut,
-                self._refuse,
-                self._lose_answers,
-                self._fail,
-                self._delay,
-                self._drop,
-                self._expire,
-                self._serve_stale_lists,
-                self._drop_events,
-                self._crash,
-                self._kill,
-                self._freeze,
-            ]
-        )
-        fault(target, api)
+        of_servers = [self._hold, self._cut, self._refuse, self._lose_answers, self._fail]
+        of_api_servers = [self._delay, self._drop, self._expire, self._stale, self._drop_events]
+        of_components = [self._crash, self._kill, self._freeze]
+        choice = [
+            (fault, name, proxy)
+            for name, proxy in self.system.api.items()
+            for fault in of_servers + of_api_servers + of_components
+        ]
+        docker = [(fault, "daemon", self.system.docker) for fault in [*of_servers, self._crash]]
+        fault, target, proxy = self.chance.choice([*choice, *docker])
+        fault(target, proxy)
 
     def tick(self) -> None:
         """Take back what has lasted long enough."""
@@ -126,7 +110,7 @@ class Chaos:
         self._say(f"{_name(target, proxy)}: all watches end with 410")
         self._call(proxy.expire_watches)
 
-    def _serve_stale_lists(self, target: str, proxy: HttpProxy) -> None:
+    def _stale(self, target: str, proxy: HttpProxy) -> None:
         assert isinstance(proxy, ApiProxy)
         times = self.chance.randint(1, 3)
         self._say(f"{_name(target, proxy)}: all watches end with 410, {times} lists are stale")
