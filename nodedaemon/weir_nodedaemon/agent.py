@@ -229,7 +229,7 @@ class Agent:
                 group.create_task(self._host_queue.run(self._keeper.reconcile), name="host")
                 await self._tasks.synced()
                 # Only now: before a consistent full list nothing may be decided.
-                group.create_task(self.queue.run(self._reconciler.reconcile, _WORKERS))
+                group.create_task(self.queue.run(self._reconcile, _WORKERS))
                 group.create_task(self._sweep.queue.run(self._sweep.handle, _SWEEP_WORKERS))
                 group.create_task(self._fence.run(), name="fence")
                 group.create_task(self._sweep_logs(), name="log sweep")
@@ -237,6 +237,14 @@ class Agent:
                 group.create_task(self._retry_at_recovery(), name="recovery")
         finally:
             await self._pulls.close()
+
+    async def _reconcile(self, key: Key) -> dt.timedelta | None:
+        try:
+            return await self._reconciler.reconcile(key)
+        except EngineUnavailableError:
+            if self.engine_ready:
+                self._resync_now.set()  # does it answer at all?
+            raise
 
     # -- what wakes us ----------------------------------------------------------------------
 
