@@ -17,6 +17,10 @@ logger = logging.getLogger(__name__)
 K = TypeVar("K", bound=Hashable)
 Worker = Callable[[K], Awaitable[float | dt.timedelta | None]]
 
+# Work that waits for nothing never lets go of the event loop by itself: after a start with many
+# thousand keys, leases and probes would have to wait for the last of them.
+_LOOP_SHARE_SECONDS = 0.01
+
 
 class WorkQueue(Generic[K]):
     """Keys that wait for a worker, with the semantics of client-go's workqueue.
@@ -44,6 +48,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._shutting_down = False
         self._workers = 0
+        self._turn_began: float | None = None  # when we got the event loop's present turn
         self._depth = QUEUE_DEPTH.labels(name)
         self._wait = QUEUE_WAIT.labels(name)
         self._work = QUEUE_WORK.labels(name)
@@ -122,6 +127,19 @@ class WorkQueue(Generic[K]):
                 self._processing.discard(key)
                 if key in self._dirty:
                     self._push(key)
+            if self._has_had_its_share():
+                await asyncio.sleep(0)
+
+    def _has_had_its_share(self) -> bool:
+        """Tell whether our workers together have kept the event loop for long enough."""
+        now = time.monotonic()
+        if self._turn_began is None:
+            self._turn_began = now
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        return now - self._turn_began >= _LOOP_SHARE_SECONDS
+
+    def _begin_turn(self) -> None:
+        self._turn_began = None
 
     async def _process(self, worker: Worker[K], key: K) -> None:
         try:

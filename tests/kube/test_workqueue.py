@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
@@ -82,6 +83,26 @@ async def test_a_key_never_runs_twice_at_a_time_and_runs_again_when_added_meanwh
         await asyncio.sleep(0.01)
     assert runs == {"a": 2, "b": 1}
     assert most == {"a": 1, "b": 1}
+
+
+async def test_many_keys_that_wait_for_nothing_let_others_have_the_loop() -> None:
+    queue: WorkQueue[str] = WorkQueue("t")
+    left_at_turns: list[int] = []
+
+    async def look() -> None:
+        while len(queue):
+            left_at_turns.append(len(queue))
+            await asyncio.sleep(0)
+
+    async def work(key: str) -> None:
+        time.sleep(0.001)  # noqa: ASYNC251 (busy, as a decision over what is in memory is)
+
+    for number in range(200):
+        queue.add(str(number))
+    looking = asyncio.create_task(look())
+    async with running(queue, work, workers=4):
+        await looking
+    assert max(before - after for before, after in pairwise(left_at_turns)) < 50
 
 
 async def test_different_keys_run_side_by_side() -> None:
