@@ -38,15 +38,16 @@ class SharedPool:
             EngineUnavailableError: some may not have been moved; call again.
         """
         async with self._moving:
+            wanted = self.cpus
             for name, container in sorted(self._observations.containers.items()):
-                wanted = self.cpus
                 if not is_shared(container) or container.state not in _MOVABLE:
                     continue
                 if container.cpus == wanted:
                     continue
                 try:
                     await self._engine.update_cpus(name, wanted)
+                    logger.info("moved container=%s cpus=%s", name, wanted)
+                    await self._observations.look_at(name)
                 except ContainerGoneError:
-                    continue
-                logger.info("moved container=%s cpus=%s", name, wanted)
-                await self._observations.look_at(name)
+                    pass
+                wanted = self.cpus  # as it is after the wait
