@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 
@@ -20,7 +21,7 @@ from bench.polling import until
 from bench.report import Figure, Report, Table
 from bench.sizes import Size
 from bench.system import CONTROL_PLANE, OPERATOR, System
-from bench.tasks import Followed, create_all, followed, make_namespace, task
+from bench.tasks import Followed, Object, create_all, followed, make_namespace, task
 from bench.usage import cpu_seconds, peak_rss_mib
 from devcluster.cluster import READ_VERBS
 from devcluster.console import say
@@ -89,6 +90,7 @@ async def run(system: System, size: Size) -> Report:
     rounds: list[Round] = []
     memory: dict[str, float] = {}
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
+        fleet = _Fleet(system, api, hosts, size)
         for number in range(size.control_rounds):
             for way in _WAYS:
                 if way == "bare":
@@ -97,7 +99,7 @@ async def run(system: System, size: Size) -> Report:
                     system.start_operator()
                     system.start_fake_daemons(hosts, _CORES_PER_HOST)
                     programs = system.weir_programs
-                rounds.append(await _round(system, api, way, f"{way}-{number}", size))
+                rounds.append(await fleet.run_round(way, f"{way}-{number}"))
                 say(f"round {number + 1}, {_WAYS[way][0]}: {rounds[-1].rate:.1f}/s")
                 if way != "bare":
                     memory = _peaks(system, hosts)
@@ -133,51 +135,66 @@ def _watches(log: Path) -> bool:
     return READY in log.read_text()
 
 
-async def _round(system: System, api: Api, way: str, namespace: str, size: Size) -> Round:
-    """Create all Tasks at once in a namespace, and wait for the last end."""
-    await make_namespace(api, namespace)
-    _, seconds = _WAYS[way]
-    command = ["sleep", str(seconds)]
-    objects = [task(f"t{n}", command, cpu=1) for n in range(size.tasks)]
-    names = [one["metadata"]["name"] for one in objects]
-    async with followed(api, namespace) as seen:
-        warm_up = [task(f"warm-up-{n}", command, cpu=1) for n in range(2 * size.hosts)]
-        await create_all(api, namespace, warm_up)
-        await seen.wait_finished([one["metadata"]["name"] for one in warm_up], 60)
-        seen.bound.clear()
-        await _settle(system, size.settle_seconds)
-        requests, cpu = system.cluster.requests(), _cpu(system)
-        began = time.time()
-        await create_all(api, namespace, objects)
-        created = time.time()
-        await seen.wait_finished(names, _DEADLINE_SECONDS)
-        ended = time.time()
-        _check(seen, names)
-        # What is still told about the last ones counts, too.
-        await _settle(system, size.settle_seconds)
-        used = _cpu(system)
-        return Round(
-            way=way,
-            tasks=size.tasks,
-            created=created - began,
-            bound=max(seen.bound.values()) - began,
-            finished=ended - began,
-            requests=system.cluster.requests() - requests,
-            cpu={name: used[name] - cpu[name] for name in used},
-        )
+@dataclass(frozen=True)
+class _Fleet:
+    """Hosts, and how Tasks get there."""
+
+    system: System
+    api: Api
+    hosts: list[str]
+    size: Size
+
+    async def run_round(self, way: str, namespace: str) -> Round:
+        """Create all Tasks at once in a new namespace, and wait for the last end."""
+        await make_namespace(self.api, namespace)
+        seconds = _WAYS[way][1]
+        warm_up = self._tasks("warm-up", 2 * len(self.hosts), seconds)
+        tasks = self._tasks("t", self.size.tasks, seconds)
+        async with followed(self.api, namespace) as seen:
+            await create_all(self.api, namespace, warm_up)
+            await seen.wait_finished(_names(warm_up), 60)
+            seen.bound.clear()
+            await self._settle()
+            requests, cpu = self.system.cluster.requests(), _cpu(self.system)
+            began = time.time()
+            await create_all(self.api, namespace, tasks)
+            created = time.time()
+            await seen.wait_finished(_names(tasks), _DEADLINE_SECONDS)
+            finished = time.time()
+            _check(seen, _names(tasks))
+            await self._settle()  # what is still told about the last ones counts, too
+            used = _cpu(self.system)
+            return Round(
+                way=way,
+                tasks=len(tasks),
+                created=created - began,
+                bound=max(seen.bound.values()) - began,
+                finished=finished - began,
+                requests=self.system.cluster.requests() - requests,
+                cpu={name: used[name] - cpu[name] for name in used},
+            )
+
+    def _tasks(self, prefix: str, count: int, seconds: float) -> list[Object]:
+        """Return Tasks that sleep, spread over the hosts: else the first would get all it can."""
+        command, turns = ["sleep", str(seconds)], cycle(self.hosts)
+        return [task(f"{prefix}-{n}", command, host=next(turns), cpu=1) for n in range(count)]
+
+    async def _settle(self) -> None:
+        """Wait until nothing is left to do."""
+        seconds = self.size.settle_seconds
+
+        async def idle() -> bool:
+            before = _cpu(self.system)
+            await asyncio.sleep(seconds)
+            after = _cpu(self.system)
+            ours = (after[name] - before[name] for name in after if name not in CONTROL_PLANE)
+            return sum(ours) < _IDLE_CPU * seconds
+
+        await until(idle, 0.0)
 
 
-async def _settle(system: System, seconds: float) -> None:
-    """Wait until nothing is left to do."""
-
-    async def idle() -> bool:
-        before = _cpu(system)
-        await asyncio.sleep(seconds)
-        after = _cpu(system)
-        ours = (after[name] - before[name] for name in after if name not in CONTROL_PLANE)
-        return sum(ours) < _IDLE_CPU * seconds
-
-    await until(idle, 0.0)
+def _names(tasks: list[Object]) -> list[str]:
+    return [one["metadata"]["name"] for one in tasks]
 
 
 def _check(seen: Followed, names: list[str]) -> None:

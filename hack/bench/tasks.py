@@ -15,12 +15,12 @@ Object = dict[str, Any]
 _AT_ONCE = 16  # creations under way
 
 
-def task(name: str, command: Sequence[str], **resources: Any) -> Object:
-    """Return a Task."""
-    return {
-        "metadata": {"name": name},
-        "spec": {"image": BUSYBOX, "command": list(command), "resources": resources},
-    }
+def task(name: str, command: Sequence[str], *, host: str = "", **resources: Any) -> Object:
+    """Return a Task; with ``host``, one that may run only there."""
+    spec: Object = {"image": BUSYBOX, "command": list(command), "resources": resources}
+    if host:
+        spec["placement"] = {"hostName": host}
+    return {"metadata": {"name": name}, "spec": spec}
 
 
 class Followed:
