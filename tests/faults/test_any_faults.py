@@ -14,7 +14,7 @@ from support.seeds import seeded
 from support.story import Object, Story
 
 # WEIR_TEST_EXAMPLES=7-7 plays one again, 0-999 looks for new ones.
-FIRST, LAST = map(int, os.environ.get("WEIR_TEST_EXAMPLES", "0-9").split("-"))
+FIRST, LAST = map(int, os.environ.get("WEIR_TEST_EXAMPLES", "0-7").split("-"))
 FAULTS = 7
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300 + 60 * (LAST - FIRST))]

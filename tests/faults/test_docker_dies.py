@@ -1,15 +1,14 @@
 """Docker (and its containerd) killed in the middle of a call, at every part of it."""
 
 import asyncio
-import os
 import time
 from pathlib import Path
 
 import pytest
 
 from devcluster import dockerd
-from devcluster.state import State
 from support.cluster import Cluster
+from support.docker_leftovers import shims
 from support.polling import eventually
 from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.docker_engine import DockerEngine
@@ -23,21 +22,7 @@ from weir_nodedaemon.engines.port import (
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
 
-PARTS = 8
-
-
-def shims(state: State) -> list[str]:
-    """Return the shims that belong to the containerd of the instance's own Docker."""
-    address = os.fsencode(state.root / "docker" / "exec" / "containerd" / "containerd.sock")
-    found = []
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = cmdline.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended meanwhile
-        if b"shim" in words[0] and address in words:
-            found.append(cmdline.parent.name)
-    return found
+PARTS = 6
 
 
 class Victim:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from support.docker_leftovers import container_mounts, shims
 from support.faulty_system import FaultySystem
+from support.polling import eventually
 from support.process import Process
 from support.seeds import seeded
 from support.tasks import condition, task
@@ -44,6 +46,7 @@ def test_ten_kills_in_a_run_of_forty_tasks(
         system.start_all()
         ended = [system.wait_finished(faulty_namespace, f"t-{n}", 180) for n in range(TASKS)]
         system.wait_no_containers()
+    _check_nothing_is_left(system, faulty_namespace)
 
     assert all(seen["status"]["runID"] == 1 for seen in ended)
     assert watcher.shared == []
@@ -65,6 +68,18 @@ def test_ten_kills_in_a_run_of_forty_tasks(
         assert reason == "HostLost" or code == 255 or starts == 2, wrong
 
 
+def _check_nothing_is_left(system: FaultySystem, namespace: str) -> None:
+    state = system.cluster.state
+    path = f"/apis/weir.dev/v1alpha1/namespaces/{namespace}/tasks"
+    system.cluster.admin.request("DELETE", path, timeout_seconds=60)
+    folder = state.root / "hosts" / system.hosts[0]
+    for left in ("runs", "logs"):
+        found = folder / left
+        eventually(lambda at=found: not list(at.glob("[!.]*")), f"nothing in {found}")  # type: ignore[misc]
+    eventually(lambda: not shims(state), lambda: f"shims {shims(state)}")
+    eventually(lambda: not container_mounts(state), lambda: f"mounts {container_mounts(state)}")
+
+
 def _process(system: FaultySystem, victim: str) -> Process:
     if victim in ("operator", "daemon"):
         return system.process(victim)
@@ -79,7 +94,7 @@ def _witnessed(
     number: int, namespace: str, folder: Path, chance: random.Random
 ) -> dict[str, object]:
     """Return a Task whose every run adds a line to a file of the host."""
-    seconds = chance.uniform(0.1, 1.6)
+    seconds = chance.uniform(0.1, 1.2)
     script = f"echo ran >> /witness/{number}; echo out; sleep {seconds:.2f}; exit {number % 4}"
     return task(
         f"t-{number}",
