@@ -3,8 +3,8 @@
 import dataclasses
 import json
 import os
+import signal
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from devcluster.hosts import Share
@@ -62,8 +62,8 @@ class FaultySystem(WeirSystem):
         process: Process = self.process(component)
 
         def kill() -> None:
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, 9)
+            if process.running():  # else its id may be somebody else's by now
+                os.kill(process.pid, signal.SIGKILL)
 
         return kill
 
