@@ -1,4 +1,12 @@
-"""A Weir of this package's own, where everything may be killed: control plane, Docker, parts."""
+"""A Weir of this package's own, where everything may be killed: control plane, Docker, parts.
+
+What these tests do can be turned up by the environment:
+
+- ``WEIR_TEST_SEED``: any text; other moments and other faults than those of every day.
+- ``WEIR_TEST_EXAMPLES=0-999``: so many sequences of faults; ``7-7`` plays one again.
+- ``WEIR_TEST_FREEZE_SECONDS=60``: how long a leader stands still.
+- ``WEIR_TEST_LOGS``: a folder for the logs of all processes, to be read after a failure.
+"""
 
 import os
 import shutil
