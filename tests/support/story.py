@@ -167,7 +167,8 @@ class Story:
                 }
                 last = status.get("lastResult") or {}
                 found[name]["lastResult"] = {k: v for k, v in last.items() if k != "finishedAt"}
-                found[name]["Started"] = condition(seen, "Started").get("status")
+                if succeeded["reason"] != "CreateFailed":  # a slow failure was told as a start
+                    found[name]["Started"] = condition(seen, "Started").get("status")
                 found[name]["starts"] = self._starts(name)
         return found
 
