@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nerror: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("\ninterrupted; nothing is left running", file=sys.stderr)
         return 130
     return 0
 

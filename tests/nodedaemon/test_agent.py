@@ -188,6 +188,7 @@ async def test_paused_before_its_start_it_is_held_and_then_started(rig: Rig) -> 
     key = rig.bind("held", desiredState="Paused", cpus=(0,))
     rig.start()
     await until(lambda: rig.told(key, "Paused") == ("True", "Paused"))
+    await until(rig.is_ready)
     assert rig.container(key) is None
     await rig.quiet()
 

@@ -139,7 +139,9 @@ def test_two_machines_do_not_share_a_host(daemon: Daemon) -> None:
 
     eventually(lambda: not daemon.process.running(), daemon.log)
     assert "belongs to the machine with hostID 0123-4567" in daemon.log()
-    assert "status" not in daemon.found()
+    told = daemon.found().get("status", {})  # an operator of another test may approve it
+    assert "endpoint" not in told
+    assert "capacity" not in told
 
 
 def test_without_a_kubeconfig_it_says_so_and_ends(daemon: Daemon, tmp_path: Path) -> None:

@@ -89,10 +89,12 @@ class CrashPoint:
         if self.number not in (None, len(self.seen)):
             return None
         if self.answered:
-            answer = await self.proxy.forward(request)
-            await answer.write_eof()
-            await asyncio.sleep(0.001)  # the caller has it, and perhaps begins with what follows
-            self._strike()
+            try:
+                answer = await self.proxy.forward(request)
+                await answer.write_eof()
+                await asyncio.sleep(0.001)  # the caller has it, perhaps begins with what follows
+            finally:  # also when the blow after the write before has cut this one off
+                self._strike()
             return answer
         await self.proxy.perform(request)
         self._strike()
