@@ -53,3 +53,5 @@ class Kind:
 
 TASK = Kind(GROUP, VERSION, "tasks", "Task", namespaced=True)
 HOST = Kind(GROUP, VERSION, "hosts", "Host", namespaced=False)
+USER = Kind(GROUP, VERSION, "users", "User", namespaced=False)
+ACCESSTOKEN = Kind(GROUP, VERSION, "accesstokens", "AccessToken", namespaced=False)

@@ -1,0 +1,1 @@
+"""The facade: serves REST clients by reading and writing Weir's resources."""

@@ -1,0 +1,1 @@
+"""The host API: what clients of KohakuRiver's host speak."""

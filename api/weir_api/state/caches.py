@@ -1,0 +1,86 @@
+"""What the facade reads: one watch cache per kind, shared by all requests."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+
+from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER, Kind
+from weir_crds.names import SYSTEM_NAMESPACE
+from weir_kube.api import Api
+from weir_kube.kinds import LEASE
+from weir_kube.reflector import Reflector
+from weir_kube.store import Key, Object, Store
+
+_NAMESPACE: Mapping[Kind, str] = {LEASE: SYSTEM_NAMESPACE}
+_KINDS = (TASK, HOST, USER, ACCESSTOKEN, LEASE)
+
+OnChange = Callable[[Key], None]
+
+
+class Caches:
+    """Reflectors of all kinds that the facade reads; their Stores are open to everyone."""
+
+    def __init__(self, api: Api) -> None:
+        """Watch nothing yet."""
+        self._listeners: dict[Kind, list[OnChange]] = {kind: [] for kind in _KINDS}
+        self._reflectors = {kind: self._reflector(api, kind) for kind in _KINDS}
+        self._away_since: float | None = None
+
+    def __getitem__(self, kind: Kind) -> Store:
+        """Return the Store of a kind."""
+        return self._reflectors[kind].store
+
+    def listen(self, kind: Kind, on_change: OnChange) -> None:
+        """Have ``on_change`` called for each key that changes, our own writes included."""
+        self._listeners[kind].append(on_change)
+
+    def note(self, kind: Kind, obj: Object, *, deleted: bool = False) -> None:
+        """Take the reply to our own write, so that the next read shows it."""
+        key = self[kind].apply("DELETED" if deleted else "MODIFIED", obj)
+        if key is not None:
+            self._changed(kind, key)
+
+    @property
+    def has_synced(self) -> bool:
+        """Tell whether every cache has had a full list."""
+        return all(reflector.store.has_synced for reflector in self._reflectors.values())
+
+    @property
+    def stale_seconds(self) -> float:
+        """For how long some cache has not followed the API server; 0: all do."""
+        if all(reflector.is_watching for reflector in self._reflectors.values()):
+            self._away_since = None
+            return 0.0
+        now = time.monotonic()
+        if self._away_since is None:
+            self._away_since = now
+        return now - self._away_since
+
+    async def run(self) -> None:
+        """List and watch until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for reflector in self._reflectors.values():
+                group.create_task(reflector.run())
+
+    async def synced(self) -> None:
+        """Wait until every cache has had a full list."""
+        for reflector in self._reflectors.values():
+            await reflector.synced()
+
+    def _reflector(self, api: Api, kind: Kind) -> Reflector:
+        return Reflector(
+            api,
+            kind,
+            namespace=_NAMESPACE.get(kind),
+            transform=_without_managed_fields,
+            on_change=lambda key: self._changed(kind, key),
+        )
+
+    def _changed(self, kind: Kind, key: Key) -> None:
+        for on_change in self._listeners[kind]:
+            on_change(key)
+
+
+def _without_managed_fields(obj: Object) -> Object:
+    obj["metadata"].pop("managedFields", None)
+    return obj

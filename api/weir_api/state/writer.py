@@ -1,0 +1,95 @@
+"""The facade's one door to writing resources: a deadline each, and what was written can be read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from weir_api.state.caches import Caches
+from weir_crds.kinds import Kind
+from weir_kube.api import Api
+from weir_kube.errors import NotFoundError
+from weir_kube.status import patch_status
+from weir_kube.store import Key, Object, key_of
+
+DEADLINE_SECONDS = 10.0
+
+
+class Writer:
+    """Writes to the API server and puts the replies into the caches.
+
+    Every method raises ``weir_kube.errors.ApiError``. A write that ended with ApiUnavailableError
+    may have taken effect.
+    """
+
+    def __init__(self, api: Api, caches: Caches) -> None:
+        """Write with ``api``."""
+        self._api = api
+        self._caches = caches
+
+    async def create(
+        self, kind: Kind, body: Mapping[str, Any], namespace: str | None = None
+    ) -> Object:
+        """Create an object and return it; raises AlreadyExistsError."""
+        obj = await self._api.create(kind, body, namespace, deadline_seconds=DEADLINE_SECONDS)
+        self._caches.note(kind, obj)
+        return obj
+
+    async def patch(
+        self, kind: Kind, obj: Object, patch: Mapping[str, Any], *, unchanged: bool = False
+    ) -> Object:
+        """Apply a JSON merge patch to an object and return it.
+
+        Args:
+            kind: of the object.
+            obj: as it was read.
+            patch: what to change, without metadata of its own that is a precondition.
+            unchanged: True: refuse with ConflictError if the object has changed since. The uid is a
+                precondition always: another object of that name is never written.
+        """
+        metadata = obj["metadata"]
+        wanted = dict(patch.get("metadata") or {})
+        wanted["uid"] = metadata["uid"]
+        if unchanged:
+            wanted["resourceVersion"] = metadata["resourceVersion"]
+        written = await self._api.patch(
+            kind,
+            metadata["name"],
+            {**patch, "metadata": wanted},
+            metadata.get("namespace"),
+            deadline_seconds=DEADLINE_SECONDS,
+        )
+        self._caches.note(kind, written)
+        return written
+
+    async def patch_status(self, kind: Kind, obj: Object, changes: Mapping[str, Any]) -> Object:
+        """Write top-level status fields decided on ``obj``; ConflictError when it has changed."""
+        written = await patch_status(self._api, kind, obj, changes)
+        self._caches.note(kind, written)
+        return written
+
+    async def delete(self, kind: Kind, obj: Object) -> bool:
+        """Delete an object; False when it was gone already."""
+        metadata = obj["metadata"]
+        done = await self._api.delete(
+            kind,
+            metadata["name"],
+            metadata.get("namespace"),
+            uid=metadata["uid"],
+            deadline_seconds=DEADLINE_SECONDS,
+        )
+        self._caches.note(kind, obj, deleted=True)
+        return done
+
+    async def fresh(self, kind: Kind, key: Key) -> Object | None:
+        """Return an object as it is now, not as the cache has it; None: there is none."""
+        try:
+            obj = await self._api.get(
+                kind, key.name, key.namespace or None, deadline_seconds=DEADLINE_SECONDS
+            )
+        except NotFoundError:
+            known = self._caches[kind].get(key)
+            if known is not None:
+                self._caches.note(kind, known, deleted=True)
+            return None
+        obj["metadata"].pop("managedFields", None)
+        self._caches.note(kind, obj)
+        return self._caches[kind].get(key_of(obj)) or obj
