@@ -1,0 +1,310 @@
+"""What the facade asks of a host's daemon, over real HTTPS."""
+
+import asyncio
+import datetime as dt
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from support.daemon_server import CONTAINER, LOG, World
+from weir_api.errors import DaemonRefusedError, UnavailableError
+from weir_api.state.daemons import Daemons
+from weir_crds.times import now_rfc3339
+from weir_kube.errors import ApiUnavailableError
+from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.logs import LogStore
+from weir_nodedaemon.server import DaemonServer, load_or_create
+
+
+class Tokens:
+    """Gives out these tokens in turn, the last one for ever."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+        self.asked = 0
+        self.seconds = 3600.0
+        self.failure: Exception | None = None
+
+    async def token_request(
+        self,
+        service_account: str,
+        namespace: str,
+        audiences: Sequence[str] = (),
+        expiration_seconds: int = 3600,
+    ) -> dict[str, Any]:
+        assert (service_account, namespace) == ("weir-api", "weir-system")
+        assert list(audiences) == ["weir-daemon"]
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        expires = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self.seconds)
+        token = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        return {"token": token, "expirationTimestamp": now_rfc3339(expires)}
+
+
+class Served:
+    """A daemon's port and its Host."""
+
+    def __init__(self, world: World, host: dict[str, Any], server: DaemonServer) -> None:
+        self.world = world
+        self.host = host
+        self.server = server
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    world = World(LogStore(tmp_path / "logs", 10**6))
+    world.tasks.replace([], "1")
+    certificate = load_or_create(tmp_path, ["127.0.0.1"])
+    server = DaemonServer(
+        world.api,
+        world.tasks,
+        world.engine,
+        world.logs,
+        host_name="n1",
+        listen="127.0.0.1:0",
+        certificate=certificate,
+    )
+    url = f"https://127.0.0.1:{await server.start()}"
+    endpoint = {"url": url, "fingerprint": certificate.fingerprint}
+    host = {"metadata": {"name": "n1"}, "spec": {}, "status": {"endpoint": endpoint}}
+    yield Served(world, host, server)
+    await server.close()
+
+
+@pytest.fixture
+def tokens() -> Tokens:
+    return Tokens("reader")
+
+
+@pytest.fixture
+async def daemons(tokens: Tokens) -> AsyncIterator[Daemons]:
+    daemons = Daemons(tokens)
+    yield daemons
+    await daemons.close()
+
+
+def have_output(world: World, data: bytes) -> None:
+    world.have_task()
+    world.engine.add(CONTAINER)
+    world.engine.print(CONTAINER, data)
+
+
+async def read(daemons: Daemons, host: dict[str, Any], **query: str) -> bytes:
+    async with daemons.stream(host, LOG, query) as response:
+        return await response.read()
+
+
+async def test_output_is_streamed_as_the_daemon_has_it(served: Served, daemons: Daemons) -> None:
+    have_output(served.world, b"one\n\xfftwo\n")
+    assert await read(daemons, served.host) == b"one\n\xfftwo\n"
+    assert await read(daemons, served.host, tail="1") == b"\xfftwo\n"
+
+
+async def test_one_answer_is_taken_whole(served: Served, daemons: Daemons) -> None:
+    stats = await daemons.get_json(served.host, "/v1/stats", {}, 5)
+    assert stats["tasks"] == []
+
+
+async def test_many_requests_share_one_token(
+    served: Served, daemons: Daemons, tokens: Tokens
+) -> None:
+    have_output(served.world, b"x")
+    assert set(await asyncio.gather(*(read(daemons, served.host) for _ in range(20)))) == {b"x"}
+    assert tokens.asked == 1
+
+
+async def test_a_connection_is_used_again(daemons: Daemons, tmp_path: Path) -> None:
+    async with bare_server(tmp_path, lambda request: web.json_response({})) as (host, peers):
+        for _ in range(5):
+            assert await daemons.get_json(host, "/v1/stats", {}, 5) == {}
+    assert len(set(peers)) == 1
+
+
+async def test_a_stream_that_is_left_early_is_closed(served: Served, daemons: Daemons) -> None:
+    have_output(served.world, b"x")
+    async with daemons.stream(served.host, LOG, {"follow": "1"}) as response:
+        assert await response.content.readany() == b"x"
+        assert served.world.engine.readers == 1
+    for _ in range(500):
+        if not served.world.engine.readers:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("the daemon still reads for nobody")
+
+
+async def test_a_refusal_carries_the_daemons_own_words(served: Served, daemons: Daemons) -> None:
+    served.world.have_task(startedAt=None, conditions=[])
+    with pytest.raises(DaemonRefusedError) as caught:
+        await read(daemons, served.host)
+    assert (caught.value.said, caught.value.status) == ("NotStarted", 409)
+    assert caught.value.host == "n1"
+    assert "n1" in str(caught.value)
+
+
+async def test_a_token_that_became_void_is_replaced(served: Served) -> None:
+    tokens = Tokens("void", "reader")
+    daemons = Daemons(tokens)
+    try:
+        stats = await daemons.get_json(served.host, "/v1/stats", {}, 5)
+    finally:
+        await daemons.close()
+    assert stats["tasks"] == []
+    assert tokens.asked == 2
+
+
+async def test_who_is_never_let_in_is_told_so(served: Served) -> None:
+    tokens = Tokens("void")
+    daemons = Daemons(tokens)
+    try:
+        with pytest.raises(DaemonRefusedError) as caught:
+            await daemons.get_json(served.host, "/v1/stats", {}, 5)
+    finally:
+        await daemons.close()
+    assert caught.value.status == 401
+    assert tokens.asked == 2
+
+
+async def test_a_token_near_its_end_is_renewed_and_used_while_it_holds(
+    served: Served, daemons: Daemons, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(daemons._tokens, "_clock", lambda: now[0])
+
+    async def ask() -> None:
+        await daemons.get_json(served.host, "/v1/stats", {}, 5)
+
+    await ask()
+    now[0] += 3599 - 600
+    await ask()
+    assert tokens.asked == 1
+    now[0] += 10
+    tokens.failure = ApiUnavailableError("away")
+    await ask()
+    assert tokens.asked == 2
+    now[0] += 600
+    with pytest.raises(UnavailableError, match="no token"):
+        await ask()
+    tokens.failure = None
+    await ask()
+    assert tokens.asked == 4
+
+
+async def test_the_token_never_goes_to_a_stranger(served: Served, daemons: Daemons) -> None:
+    endpoint = served.host["status"]["endpoint"]
+    wrong = {"url": endpoint["url"], "fingerprint": "sha256:" + 64 * "0"}
+    with pytest.raises(UnavailableError, match="n1"):
+        await read(daemons, {**served.host, "status": {"endpoint": wrong}})
+    assert served.world.api.token_reviews == 0
+
+
+async def test_a_host_whose_daemon_is_away_is_named(served: Served, daemons: Daemons) -> None:
+    await served.server.close()
+    with pytest.raises(UnavailableError, match="n1"):
+        await read(daemons, served.host)
+    with pytest.raises(UnavailableError, match="n1"):
+        await daemons.get_json({"metadata": {"name": "n1"}}, "/v1/stats", {}, 5)
+
+
+async def test_a_daemon_that_does_not_answer_in_time_is_given_up(
+    daemons: Daemons, tmp_path: Path
+) -> None:
+    async def never(_: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with bare_server(tmp_path, never) as (host, _):
+        with pytest.raises(UnavailableError, match=r"did not answer within 0\.1 s"):
+            await daemons.get_json(host, "/v1/stats", {}, 0.1)
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff\xfe", b""])
+async def test_what_is_not_json_is_told_as_such(
+    daemons: Daemons, tmp_path: Path, body: bytes
+) -> None:
+    async with bare_server(tmp_path, lambda _: web.Response(body=body)) as (host, _):
+        with pytest.raises(UnavailableError, match="cannot be read"):
+            await daemons.get_json(host, "/v1/stats", {}, 5)
+
+
+async def test_an_answer_without_end_is_not_taken_into_memory(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weir_api.state.daemons._JSON_LIMIT", 1000)
+    async with bare_server(tmp_path, lambda _: web.Response(body=b" " * 2000)) as (host, _):
+        with pytest.raises(UnavailableError, match="cannot be read"):
+            await daemons.get_json(host, "/v1/stats", {}, 5)
+
+
+async def test_a_redirect_is_not_followed(daemons: Daemons, tmp_path: Path) -> None:
+    elsewhere = web.Response(status=302, headers={"Location": "https://127.0.0.1:1/"})
+    async with bare_server(tmp_path, lambda _: elsewhere) as (host, peers):
+        with pytest.raises(DaemonRefusedError, match="status 302 without words"):
+            await daemons.get_json(host, "/v1/stats", {}, 5)
+    assert len(peers) == 1
+
+
+async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemons) -> None:
+    have_output(served.world, b"x")
+
+    async def follow() -> None:
+        async with daemons.stream(served.host, LOG, {"follow": "1"}) as response:
+            assert await response.content.readany() == b"x"
+            await served.server.close()
+            await response.read()
+
+    with pytest.raises(UnavailableError, match="broke off"):
+        await follow()
+
+
+async def test_our_own_clients_leaving_is_not_laid_at_the_daemons_door(
+    served: Served, daemons: Daemons
+) -> None:
+    have_output(served.world, b"x")
+    with pytest.raises(aiohttp.ClientConnectionResetError):
+        async with daemons.stream(served.host, LOG, {}):
+            raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
+
+
+async def test_whole_output_of_a_run_that_ended(served: Served, daemons: Daemons) -> None:
+    have_output(served.world, b"x" * 100_000)
+    served.world.engine.containers[CONTAINER].state = ContainerState.EXITED
+    assert len(await read(daemons, served.host, follow="1")) == 100_000
+
+
+@asynccontextmanager
+async def bare_server(
+    folder: Path, answer: Callable[[web.Request], Any]
+) -> AsyncIterator[tuple[dict[str, Any], list[Any]]]:
+    """Serve one function over HTTPS; yields the Host, and who asked, growing."""
+    certificate = load_or_create(folder, ["127.0.0.1"])
+    peers: list[Any] = []
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        peers.append(request.transport.get_extra_info("peername"))
+        answered = answer(request)
+        response: web.StreamResponse
+        response = await answered if asyncio.iscoroutine(answered) else answered
+        return response
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", handle)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate.cert_path, certificate.key_path)
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
+    endpoint = {"url": url, "fingerprint": certificate.fingerprint}
+    try:
+        yield {"metadata": {"name": "n1"}, "status": {"endpoint": endpoint}}, peers
+    finally:
+        await runner.cleanup()
