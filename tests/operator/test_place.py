@@ -6,7 +6,7 @@ import pytest
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
 from weir_crds.demand import Request
-from weir_operator.scheduling.facts import HostFacts
+from weir_crds.facts import HostFacts
 from weir_operator.scheduling.place import Placement, place
 
 CASES: list[tuple[str, HostFacts, dict[str, tuple[int, ...]], Request, Any]] = [
@@ -93,6 +93,14 @@ CASES: list[tuple[str, HostFacts, dict[str, tuple[int, ...]], Request, Any]] = [
     ),
     ("not ready", facts("n1", unavailable="not ready"), {}, cpu(1), "not ready"),
     ("nothing told yet", HostFacts("n1"), {}, cpu(1), "not ready"),
+    ("a foreign runner's", facts("n1", external=True), {}, cpu(1), "external"),
+    (
+        "a foreign runner's, asked for by name",
+        facts("n1", external=True),
+        {},
+        cpu(1, host_name="n1"),
+        "external",
+    ),
     ("never before not now", facts("n1", unavailable="cordoned"), {}, cpu(99), "too few cores"),
 ]
 

@@ -6,7 +6,7 @@ import pytest
 
 from support.ledgers import GIB, cpu, hold, ledger_of, put, refused
 from weir_crds.demand import Request
-from weir_operator.scheduling.facts import HostFacts, facts_of
+from weir_crds.facts import HostFacts, facts_of
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.place import Placement
 

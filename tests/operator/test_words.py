@@ -6,7 +6,7 @@ from support.ledgers import cpu, facts, hold, ledger_of
 from weir_crds.capacity import Gpu
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
-from weir_operator.scheduling.facts import HostFacts
+from weir_crds.facts import HostFacts
 from weir_operator.scheduling.place import Placement, Refusal, place
 from weir_operator.scheduling.words import Waiting, bound_message, ranges, waiting_of
 

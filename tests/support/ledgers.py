@@ -4,8 +4,8 @@ from typing import Any
 
 from weir_crds.capacity import Gpu
 from weir_crds.demand import Request
+from weir_crds.facts import HostFacts
 from weir_operator.scheduling.allocation import Allocation
-from weir_operator.scheduling.facts import HostFacts
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.place import Placement, Refusal, place
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from weir_crds import names
 from weir_crds.capacity import Gpu
+from weir_crds.facts import HostFacts
 from weir_crds.task import TaskSpec
 from weir_nodedaemon import report
 from weir_nodedaemon.container import claim_of
@@ -14,7 +15,6 @@ from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
 from weir_nodedaemon.fence import limits
 from weir_nodedaemon.plan import Act, plan
 from weir_nodedaemon.records import RunID, RunRecord, StopReason
-from weir_operator.scheduling.facts import HostFacts
 
 if TYPE_CHECKING:
     from support.protocol import World

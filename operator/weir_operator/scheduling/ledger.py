@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from weir_crds.facts import HostFacts
 from weir_operator.scheduling.allocation import Allocation
-from weir_operator.scheduling.facts import HostFacts
 
 
 @dataclass(slots=True)

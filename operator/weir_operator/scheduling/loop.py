@@ -10,6 +10,7 @@ from typing import Any
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request, request_of
 from weir_crds.errors import WeirError
+from weir_crds.facts import facts_of
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.backoff import exponential
@@ -21,7 +22,6 @@ from weir_kube.errors import (
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.scheduling.allocation import allocation_of, owner_of
-from weir_operator.scheduling.facts import facts_of
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.place import Placement, Refusal, place
 from weir_operator.scheduling.queue import Pending, PendingQueue

@@ -7,8 +7,9 @@ from heapq import nsmallest
 
 from weir_crds.capacity import Gpu
 from weir_crds.demand import Request
+from weir_crds.facts import HostFacts
+from weir_crds.fit import never_fits
 from weir_operator.scheduling.allocation import Allocation
-from weir_operator.scheduling.facts import HostFacts
 from weir_operator.scheduling.ledger import HostState
 
 LACK_CPU = "lack cpu"
@@ -102,29 +103,8 @@ def _accept(request: Request, state: HostState, offer: _Offer) -> Placement:
 
 
 def _never(request: Request, facts: HostFacts) -> HostRefusal | None:
-    if request.host_name is not None and request.host_name != facts.name:
-        return HostRefusal("not asked for", never=True)
-    if any(facts.labels.get(key) != value for key, value in request.host_selector):
-        return HostRefusal("lack the labels", never=True)
-    if not facts.cores:
-        return None  # it has told nothing of itself yet
-    cores = facts.cores
-    if request.numa_node is not None:
-        if request.numa_node not in facts.numa:
-            return HostRefusal(f"lack NUMA node {request.numa_node}", never=True)
-        cores = len(facts.numa[request.numa_node])
-    if 1000 * cores < request.cpu_millis or not cores:
-        return HostRefusal("too few cores", never=True)
-    memory = facts.memory_bytes
-    if request.numa_node is not None:
-        memory = min(memory, facts.numa_memory.get(request.numa_node, memory))
-    if memory < request.memory_bytes:
-        return HostRefusal("too little memory", never=True)
-    if len(facts.gpus) < request.gpus:
-        return HostRefusal("too few gpus" if facts.gpus else "no gpu", never=True)
-    if not frozenset(request.gpu_indices) <= {gpu.index for gpu in facts.gpus}:
-        return HostRefusal("lack those gpus", never=True)
-    return None
+    words = never_fits(request, facts)
+    return HostRefusal(words, never=True, available=not facts.external) if words else None
 
 
 def _not_now(facts: HostFacts) -> HostRefusal | None:

@@ -20,6 +20,8 @@ class HostFacts:
     """Bytes of each NUMA node; a node that is not in it has not told."""
     gpus: tuple[Gpu, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    external: bool = False
+    """Run by a foreign program: Weir knows of it and gives it no work."""
     unavailable: str | None = None
     """Why nothing new may start there whatever it asks for, in a word or two; None: it may."""
 
@@ -52,12 +54,15 @@ def facts_of(host: Mapping[str, Any]) -> HostFacts:
         },
         gpus=capacity.gpus,
         labels=host["metadata"].get("labels") or {},
+        external=bool((host.get("spec") or {}).get("external")),
         unavailable=_unavailable(host),
     )
 
 
 def _unavailable(host: Mapping[str, Any]) -> str | None:
     spec = host.get("spec") or {}
+    if spec.get("external"):
+        return "external"
     if spec.get("approval", "Pending") != "Approved":
         return "not approved"
     if not conditions.is_true(host, ConditionType.READY):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from weir_crds.capacity import Gpu
-from weir_operator.scheduling.facts import facts_of
+from weir_crds.facts import facts_of
 
 GIB = 2**30
 
@@ -49,6 +49,7 @@ def test_facts() -> None:
         (host(DiskPressure="True"), "disk full"),
         (host(DiskPressure="False"), None),
         (host({"unschedulable": True}), "cordoned"),
+        (host({"external": True}), "external"),
     ],
 )
 def test_unavailable(made: dict[str, Any], unavailable: str | None) -> None:
