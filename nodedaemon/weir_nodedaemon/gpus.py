@@ -176,13 +176,25 @@ def _log(before: GpuState | None, state: GpuState) -> None:
 
 
 def _figures(gpu: Gpu, load: GpuLoad) -> dict[str, Any]:
-    told: dict[str, Any] = {"index": gpu.index, "uuid": gpu.uuid, "name": gpu.name}
+    told: dict[str, Any] = {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "pciAddress": gpu.pci_address,
+        "driver": gpu.driver,
+    }
     memory = {"totalBytes": gpu.memory_bytes}
     if load.memory_used_bytes is not None:
         memory["usedBytes"] = load.memory_used_bytes
     told["memory"] = memory
-    if load.utilisation_percent is not None:
-        told["utilisationPercent"] = load.utilisation_percent
-    if load.temperature_celsius is not None:
-        told["temperatureCelsius"] = load.temperature_celsius
-    return told
+    figures = {
+        "utilisationPercent": load.utilisation_percent,
+        "memoryUtilisationPercent": load.memory_utilisation_percent,
+        "temperatureCelsius": load.temperature_celsius,
+        "graphicsClockMHz": load.graphics_clock_mhz,
+        "memoryClockMHz": load.memory_clock_mhz,
+        "fanPercent": load.fan_percent,
+        "powerMilliwatts": load.power_milliwatts,
+        "powerLimitMilliwatts": load.power_limit_milliwatts,
+    }
+    return told | {name: value for name, value in figures.items() if value is not None}

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from weir_crds import names
@@ -24,6 +25,7 @@ from weir_nodedaemon.capacity.capacity import capacity
 from weir_nodedaemon.capacity.cpulist import format_cpulist
 from weir_nodedaemon.capacity.gpu import NoGpus
 from weir_nodedaemon.capacity.nvml_probe import NvmlProbe
+from weir_nodedaemon.capacity.temperatures import CpuSensors
 from weir_nodedaemon.disk import DiskWatch
 from weir_nodedaemon.engines.docker_engine import DockerEngine
 from weir_nodedaemon.engines.fake_engine import FakeEngine
@@ -32,7 +34,7 @@ from weir_nodedaemon.gpus import GpuMemory, GpuWatch
 from weir_nodedaemon.host import HostFacts
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
-from weir_nodedaemon.server.stats import Stats
+from weir_nodedaemon.server.stats import Stats, sample_host
 from weir_nodedaemon.settings import Settings
 from weir_nodedaemon.tasks import TaskStore
 
@@ -103,7 +105,12 @@ async def serve(chosen: Settings) -> None:
             host_name=chosen.host_name,
             listen=chosen.listen,
             certificate=certificate,
-            stats=Stats(engine, tasks.list, gpus=gpus.figures),
+            stats=Stats(
+                engine,
+                tasks.list,
+                gpus=gpus.figures,
+                sample=partial(sample_host, CpuSensors(chosen.sysfs_root)),
+            ),
         )
         port = await server.start()
         stack.push_async_callback(server.close)

@@ -155,7 +155,8 @@ async def test_figures_are_those_that_a_gpu_tells(tmp_path: Path) -> None:
     probe = Probe()
     watching = watch(probe, tmp_path)
     assert watching.figures() == []
-    probe.answer = GpuReading((A, B), {"GPU-a": GpuLoad(50, GIB, 41), "GPU-b": GpuLoad()})
+    load = GpuLoad(50, GIB, 41, 20, 1410, 1593, 30, 250_000, 400_000)
+    probe.answer = GpuReading((A, B), {"GPU-a": load, "GPU-b": GpuLoad()})
     await watching.look()
 
     assert watching.figures() == [
@@ -163,17 +164,33 @@ async def test_figures_are_those_that_a_gpu_tells(tmp_path: Path) -> None:
             "index": 0,
             "uuid": "GPU-a",
             "name": "A100",
+            "pciAddress": A.pci_address,
+            "driver": "550",
             "memory": {"totalBytes": 80 * GIB, "usedBytes": GIB},
             "utilisationPercent": 50,
+            "memoryUtilisationPercent": 20,
             "temperatureCelsius": 41,
+            "graphicsClockMHz": 1410,
+            "memoryClockMHz": 1593,
+            "fanPercent": 30,
+            "powerMilliwatts": 250_000,
+            "powerLimitMilliwatts": 400_000,
         },
-        {"index": 1, "uuid": "GPU-b", "name": "A100", "memory": {"totalBytes": 80 * GIB}},
+        {
+            "index": 1,
+            "uuid": "GPU-b",
+            "name": "A100",
+            "pciAddress": B.pci_address,
+            "driver": "550",
+            "memory": {"totalBytes": 80 * GIB},
+        },
     ]
     first = {"index": "0", "uuid": "GPU-a"}
     assert metric("weir_daemon_gpu_utilisation_ratio", **first) == 0.5
     assert metric("weir_daemon_gpu_memory_bytes", **first) == 80 * GIB
     assert metric("weir_daemon_gpu_memory_used_bytes", **first) == GIB
     assert metric("weir_daemon_gpu_temperature_celsius", **first) == 41
+    assert metric("weir_daemon_gpu_power_watts", **first) == 250
     assert metric("weir_daemon_gpu_temperature_celsius", index="1", uuid="GPU-b") is None
     assert metric("weir_daemon_gpus", state="ready") == 2
 

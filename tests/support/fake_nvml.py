@@ -40,7 +40,12 @@ class Device:
     memory_bytes: int = 80 * GIB
     used_bytes: int = GIB
     utilisation: int = 50
+    memory_utilisation: int = 20
     temperature: int = 40
+    clocks: dict[int, int] = field(default_factory=lambda: {0: 1410, 2: 1593})
+    fan: int = 30
+    milliwatts: int = 250_000
+    limit_milliwatts: int = 400_000
     fails: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -66,6 +71,8 @@ class FakeNvml:
     NVML_ERROR_FUNCTION_NOT_FOUND = 13
     NVML_ERROR_GPU_IS_LOST = 15
     NVML_TEMPERATURE_GPU = 0
+    NVML_CLOCK_GRAPHICS = 0
+    NVML_CLOCK_MEM = 2
 
     def __init__(self, *devices: Device) -> None:
         self.devices = list(devices)
@@ -120,11 +127,23 @@ class FakeNvml:
 
     def nvmlDeviceGetUtilizationRates(self, device: Device) -> Any:  # noqa: N802
         self._ask(device, "nvmlDeviceGetUtilizationRates")
-        return SimpleNamespace(gpu=device.utilisation, memory=0)
+        return SimpleNamespace(gpu=device.utilisation, memory=device.memory_utilisation)
 
     def nvmlDeviceGetTemperature(self, device: Device, sensor: int) -> int:  # noqa: N802
         assert sensor == self.NVML_TEMPERATURE_GPU
         return self._ask(device, "nvmlDeviceGetTemperature").temperature
+
+    def nvmlDeviceGetClockInfo(self, device: Device, clock: int) -> int:  # noqa: N802
+        return self._ask(device, "nvmlDeviceGetClockInfo").clocks[clock]
+
+    def nvmlDeviceGetFanSpeed(self, device: Device) -> int:  # noqa: N802
+        return self._ask(device, "nvmlDeviceGetFanSpeed").fan
+
+    def nvmlDeviceGetPowerUsage(self, device: Device) -> int:  # noqa: N802
+        return self._ask(device, "nvmlDeviceGetPowerUsage").milliwatts
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, device: Device) -> int:  # noqa: N802
+        return self._ask(device, "nvmlDeviceGetEnforcedPowerLimit").limit_milliwatts
 
     def _session(self) -> list[Device]:
         if self._seen is None:

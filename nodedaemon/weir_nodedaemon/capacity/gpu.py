@@ -46,6 +46,13 @@ class GpuLoad:
     utilisation_percent: int | None = None
     memory_used_bytes: int | None = None
     temperature_celsius: int | None = None
+    memory_utilisation_percent: int | None = None
+    """Part of the time in which its memory was read or written."""
+    graphics_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    fan_percent: int | None = None
+    power_milliwatts: int | None = None
+    power_limit_milliwatts: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

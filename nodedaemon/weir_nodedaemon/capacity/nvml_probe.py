@@ -148,11 +148,32 @@ class NvmlProbe:
 
     def _load(self, handle: Any) -> GpuLoad:
         nvml = self._nvml
+        busy = self._asked(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
         return GpuLoad(
-            self._asked(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
+            busy.gpu if busy else None,
             self._asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used),
             self._asked(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            memory_utilisation_percent=busy.memory if busy else None,
+            graphics_clock_mhz=self._extra(
+                lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_GRAPHICS)
+            ),
+            memory_clock_mhz=self._extra(
+                lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)
+            ),
+            fan_percent=self._extra(lambda: nvml.nvmlDeviceGetFanSpeed(handle)),
+            power_milliwatts=self._extra(lambda: nvml.nvmlDeviceGetPowerUsage(handle)),
+            power_limit_milliwatts=self._extra(
+                lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle)
+            ),
         )
+
+    def _extra(self, ask: Callable[[], int]) -> int | None:
+        """Return a figure that is only nice to have: whatever asking for it ends in, no GPU is lost
+        by it."""
+        try:
+            return ask()
+        except self._nvml.NVMLError:
+            return None
 
     def _asked(self, ask: Callable[[], T]) -> T | None:
         """Return the answer, or None where this GPU has none (a partitioned one has no load)."""

@@ -15,6 +15,7 @@ from weir_nodedaemon.server.certificate import Certificate
 from weir_nodedaemon.server.errors import error_middleware
 from weir_nodedaemon.server.metrics import REQUESTS
 from weir_nodedaemon.server.output import LogSource
+from weir_nodedaemon.server.parameters import parse_stats_query
 from weir_nodedaemon.server.stats import Stats, UsageSource
 
 logger = logging.getLogger(__name__)
@@ -108,8 +109,9 @@ def make_app(
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def get_stats(_: web.Request) -> web.Response:
-        return web.json_response(await stats.get())
+    async def get_stats(request: web.Request) -> web.Response:
+        tasks = parse_stats_query(request.query)
+        return web.json_response(await stats.get() if tasks else stats.of_machine())
 
     def stats_access(_: web.Request) -> Access:
         return Access("hosts", "stats", host_name)

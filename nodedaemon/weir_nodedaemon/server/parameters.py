@@ -1,7 +1,7 @@
 """Query parameters and path segments of the HTTPS port, checked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,12 +36,7 @@ def parse_log_query(query: MultiMapping[str]) -> LogQuery:
         InvalidParameterError: one is unknown, there twice, or has a value that cannot be; it is
             named.
     """
-    for name in query:
-        if name not in LogQuery.__dataclass_fields__:
-            known = ", ".join(LogQuery.__dataclass_fields__)
-            raise InvalidParameterError(f"unknown parameter {_shown(name)}; there are {known}")
-        if len(query.getall(name)) > 1:
-            raise InvalidParameterError(f"parameter {name} is there more than once")
+    _check_names(query, LogQuery.__dataclass_fields__)
     return LogQuery(
         tail=_number(query, "tail", 0),
         follow=_choice(query, "follow", _FLAGS) or False,
@@ -50,11 +45,28 @@ def parse_log_query(query: MultiMapping[str]) -> LogQuery:
     )
 
 
+def parse_stats_query(query: MultiMapping[str]) -> bool:
+    """Return whether the figures of Tasks are wanted, too; raises InvalidParameterError."""
+    _check_names(query, ("tasks",))
+    wanted = _choice(query, "tasks", _FLAGS)
+    return True if wanted is None else wanted
+
+
 def parse_name(segment: str, what: str) -> str:
     """Return a path segment that is a Kubernetes name; raises InvalidParameterError."""
     if not _NAME.fullmatch(segment):
         raise InvalidParameterError(f"{what} {_shown(segment)} is not a Kubernetes name")
     return segment
+
+
+def _check_names(query: MultiMapping[str], known: Collection[str]) -> None:
+    for name in query:
+        if name not in known:
+            raise InvalidParameterError(
+                f"unknown parameter {_shown(name)}; there are {', '.join(known)}"
+            )
+        if len(query.getall(name)) > 1:
+            raise InvalidParameterError(f"parameter {name} is there more than once")
 
 
 def _number(query: MultiMapping[str], name: str, lowest: int) -> int | None:

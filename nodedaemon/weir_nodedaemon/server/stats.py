@@ -14,9 +14,13 @@ from weir_crds.conditions import ConditionType
 from weir_crds.errors import WeirError
 from weir_crds.names import container_name
 from weir_kube.store import Object, Objects
+from weir_nodedaemon.capacity.temperatures import CpuSensors, Temperatures
 from weir_nodedaemon.engines.port import ContainerUsage
 
 _CACHED_SECONDS = 2.0
+# The machine alone is quickly looked at; but its load is that since the look before, so looks that
+# are too near to each other tell nothing.
+_MACHINE_CACHED_SECONDS = 0.8
 _AT_ONCE = 16
 _DEADLINE_SECONDS = 5.0
 
@@ -38,10 +42,11 @@ class HostNumbers:
     load: tuple[float, float, float]
     memory_total_bytes: int
     memory_available_bytes: int
+    temperatures: Temperatures | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it goes over the wire."""
-        return {
+        told: dict[str, Any] = {
             "cpus": self.cpus,
             "cpuPercent": self.cpu_percent,
             "load": list(self.load),
@@ -50,10 +55,16 @@ class HostNumbers:
                 "availableBytes": self.memory_available_bytes,
             },
         }
+        if self.temperatures is not None:
+            told["temperature"] = {
+                "averageCelsius": round(self.temperatures.average, 1),
+                "highestCelsius": round(self.temperatures.highest, 1),
+            }
+        return told
 
 
-def sample_host() -> HostNumbers:
-    """Look at the machine; takes well under a millisecond."""
+def sample_host(sensors: CpuSensors) -> HostNumbers:
+    """Look at the machine; takes about a millisecond."""
     memory = psutil.virtual_memory()
     return HostNumbers(
         cpus=psutil.cpu_count() or 1,
@@ -61,11 +72,16 @@ def sample_host() -> HostNumbers:
         load=os.getloadavg(),
         memory_total_bytes=memory.total,
         memory_available_bytes=memory.available,
+        temperatures=sensors.read(),
     )
 
 
 class Stats:
-    """Answers ``/v1/stats``; looks at most every two seconds, whoever asks how often."""
+    """Answers ``/v1/stats``; looks at most every two seconds, whoever asks how often.
+
+    What the machine itself does is looked at more often, and without the engine: that is for those
+    who ask many hosts again and again.
+    """
 
     def __init__(
         self,
@@ -73,19 +89,26 @@ class Stats:
         tasks: Callable[[], Objects],
         *,
         gpus: Callable[[], list[dict[str, Any]]] = list,
-        sample: Callable[[], HostNumbers] = sample_host,
+        sample: Callable[[], HostNumbers] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Use these sources; ``gpus`` tells what is known of them, and asks nobody."""
         self._engine = engine
         self._tasks = tasks
         self._gpus = gpus
-        self._sample = sample
+        sensors = CpuSensors()
+        self._sample = sample or (lambda: sample_host(sensors))
         self._clock = clock
         self._lock = asyncio.Lock()
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._last: dict[str, Any] = {}
         self._looked_at = float("-inf")
+        self._machine: dict[str, Any] = {}
+        self._machine_looked_at = float("-inf")
+
+    def of_machine(self) -> dict[str, Any]:
+        """Return host and GPUs, at once."""
+        return {"host": self._host(), "gpus": self._gpus()}
 
     async def get(self) -> dict[str, Any]:
         """Return host, GPUs and tasks; a task has no numbers if the engine tells none in time."""
@@ -94,12 +117,18 @@ class Stats:
                 running = [task for task in self._tasks() if _runs(task)]
                 rows = await asyncio.gather(*(self._row(task) for task in running))
                 self._last = {
-                    "host": self._sample().to_json(),
-                    "gpus": self._gpus(),
+                    **self.of_machine(),
                     "tasks": list(rows),
                 }
                 self._looked_at = self._clock()
             return self._last
+
+    def _host(self) -> dict[str, Any]:
+        now = self._clock()
+        if now - self._machine_looked_at >= _MACHINE_CACHED_SECONDS:
+            self._machine = self._sample().to_json()
+            self._machine_looked_at = now
+        return self._machine
 
     async def _row(self, task: Object) -> dict[str, Any]:
         metadata, run_id = task["metadata"], task["status"]["runID"]

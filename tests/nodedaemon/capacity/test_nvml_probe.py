@@ -34,7 +34,10 @@ async def test_two_gpus_on_two_numa_nodes(tmp_path: Path) -> None:
             Gpu(0, "GPU-a", name, "0000:3b:00.0", 0, 80 * GIB, driver),
             Gpu(1, "GPU-b", name, "0000:af:00.0", 1, 80 * GIB, driver),
         ),
-        loads={"GPU-a": GpuLoad(50, GIB, 40), "GPU-b": GpuLoad(50, 2 * GIB, 40)},
+        loads={
+            "GPU-a": GpuLoad(50, GIB, 40, 20, 1410, 1593, 30, 250_000, 400_000),
+            "GPU-b": GpuLoad(50, 2 * GIB, 40, 20, 1410, 1593, 30, 250_000, 400_000),
+        },
     )
 
 
@@ -129,7 +132,26 @@ async def test_what_a_gpu_cannot_tell_is_not_told(tmp_path: Path) -> None:
     )
     reading = await probe(tmp_path, FakeNvml(device)).look()
     assert reading.gpus[0].memory_bytes == 0
-    assert reading.loads == {"GPU-a": GpuLoad()}
+    assert reading.loads == {
+        "GPU-a": GpuLoad(
+            graphics_clock_mhz=1410,
+            memory_clock_mhz=1593,
+            fan_percent=30,
+            power_milliwatts=250_000,
+            power_limit_milliwatts=400_000,
+        )
+    }
+
+
+@pytest.mark.parametrize("code", [2, 3, 15, 999])
+async def test_no_gpu_is_lost_by_a_figure_that_is_only_nice_to_have(
+    tmp_path: Path, code: int
+) -> None:
+    extras = ["ClockInfo", "FanSpeed", "PowerUsage", "EnforcedPowerLimit"]
+    device = Device("GPU-a", 0x3B, fails={f"nvmlDeviceGet{extra}": code for extra in extras})
+    reading = await probe(tmp_path, FakeNvml(device)).look()
+    assert reading.silent == ()
+    assert reading.loads == {"GPU-a": GpuLoad(50, GIB, 40, 20)}
 
 
 @pytest.mark.parametrize("text", ["-1\n", "", None])

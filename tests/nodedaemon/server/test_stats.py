@@ -1,11 +1,15 @@
 import asyncio
 import time
 
+import pytest
+
 from support.daemon_server import CONTAINER, UID, ScriptedEngine, World
+from weir_nodedaemon.capacity.temperatures import Temperatures
 from weir_nodedaemon.engines.port import ContainerUsage, EngineUnavailableError
 from weir_nodedaemon.server.stats import HostNumbers, Stats
 
 IDLE = HostNumbers(2, 0.0, (0.0, 0.0, 0.0), 2**30, 2**29)
+WARM = HostNumbers(2, 0.0, (0.0, 0.0, 0.0), 2**30, 2**29, Temperatures(41.06, 50.0))
 
 
 async def test_host_and_running_tasks_are_told(world: World) -> None:
@@ -66,3 +70,59 @@ async def test_gpus_are_told_as_they_are_known(world: World) -> None:
     assert (await stats.get())["gpus"] == gpus
     async with world.get("/v1/stats") as response:
         assert (await response.json())["gpus"] == []
+
+
+async def test_without_tasks_the_engine_is_not_asked(world: World) -> None:
+    world.have_task()
+    world.engine.add(CONTAINER)
+    async with world.get("/v1/stats?tasks=false") as response:
+        stats = await response.json()
+    assert stats.keys() == {"host", "gpus"}
+    assert world.engine.usage_calls == 0
+
+
+async def test_the_machine_alone_answers_while_the_engine_hangs(world: World) -> None:
+    class Hanging(ScriptedEngine):
+        async def usage(self, name: str) -> ContainerUsage | None:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    world.have_task()
+    stats = Stats(Hanging(), world.tasks.list, sample=lambda: IDLE)
+    whole = asyncio.create_task(stats.get())
+    await asyncio.sleep(0)
+    assert stats.of_machine() == {"host": IDLE.to_json(), "gpus": []}
+    whole.cancel()
+
+
+async def test_looks_at_the_machine_are_not_too_near_to_each_other(world: World) -> None:
+    now, looks = [100.0], [0]
+
+    def sample() -> HostNumbers:
+        looks[0] += 1
+        return IDLE
+
+    stats = Stats(world.engine, list, sample=sample, clock=lambda: now[0])
+    for _ in range(3):
+        stats.of_machine()
+        await stats.get()
+    assert looks == [1]
+    now[0] += 1
+    stats.of_machine()
+    assert looks == [2]
+
+
+async def test_temperatures_are_told_where_there_are_any(world: World) -> None:
+    stats = Stats(world.engine, list, sample=lambda: WARM)
+    told = stats.of_machine()["host"]["temperature"]
+    assert told == {"averageCelsius": 41.1, "highestCelsius": 50.0}
+    assert "temperature" not in IDLE.to_json()
+
+
+@pytest.mark.parametrize(
+    "query", ["task=false", "tasks=no", "tasks=", "tasks=0&tasks=1", "tail=1", "tasks=0&x=1"]
+)
+async def test_a_query_that_cannot_be_is_refused(world: World, query: str) -> None:
+    async with world.get(f"/v1/stats?{query}") as response:
+        assert response.status == 400
+        assert (await response.json())["reason"] == "InvalidParameter"
