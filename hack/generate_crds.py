@@ -14,7 +14,7 @@ import annotated_types
 import yaml
 from pydantic.fields import FieldInfo
 
-from weir_crds import host, task, times
+from weir_crds import access_token, host, task, times, user
 from weir_crds.kinds import GROUP, VERSION
 from weir_crds.meta import ObjectMeta
 from weir_crds.quantities import MAX_LENGTH, PATTERN
@@ -33,7 +33,7 @@ from weir_crds.schema import (
     strip,
 )
 
-RESOURCES = (task.RESOURCE, host.RESOURCE)
+RESOURCES = (task.RESOURCE, host.RESOURCE, user.RESOURCE, access_token.RESOURCE)
 OUTPUT = Path(__file__).resolve().parent.parent / "crds" / "yaml"
 HEADER = "# Generated from crds/weir_crds by hack/generate_crds.py: make generate.\n"
 
@@ -50,7 +50,7 @@ def custom_resource_definition(resource: Resource) -> Schema:
         "name": kind.version,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        **({"subresources": {"status": {}}} if "status" in resource.model.model_fields else {}),
         "additionalPrinterColumns": [
             {
                 "name": column.name,
@@ -89,14 +89,15 @@ def root_schema(model: type[Model]) -> Schema:
     """Return the schema of a whole object. Only the spec has defaults: no status is made up."""
     schema = model_schema(model, defaults=True)
     fields = schema["properties"]
-    fields["status"] = {
-        **type_schema(model.model_fields["status"].annotation, [], defaults=False),
-        "description": one_line(model.model_fields["status"].description),
-    }
+    if "status" in fields:
+        fields["status"] = {
+            **type_schema(model.model_fields["status"].annotation, [], defaults=False),
+            "description": one_line(model.model_fields["status"].description),
+        }
     schema["properties"] = {
         "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
         "kind": {"type": "string", "description": f"{model.__name__}."},
-        **{name: fields[name] for name in ("metadata", "spec", "status")},
+        **{name: fields[name] for name in ("metadata", "spec", "status") if name in fields},
     }
     return schema
 

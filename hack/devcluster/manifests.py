@@ -12,6 +12,7 @@ from devcluster.rest import Rest, RestError
 from devcluster.state import CHECKOUT
 
 _EFFECTIVE_SECONDS = 60.0
+_FACADE = "weir-api"
 _NODE_NAME = "Impersonate-Extra-authentication.kubernetes.io%2Fnode-name"
 
 
@@ -31,6 +32,7 @@ def apply_all(plane: ControlPlane, kubeconfig: Path) -> None:
         *("-f", str(CHECKOUT / "crds" / "yaml")),
     )
     kubectl(plane, kubeconfig, *_SERVER_SIDE, "-k", str(CHECKOUT / "manifests" / "base"))
+    _wait_for_storage(plane.admin)
     _wait_for_policies(plane.admin)
     say("CRDs, roles and admission policies are in force")
 
@@ -57,6 +59,20 @@ def kubectl(plane: ControlPlane, kubeconfig: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def _wait_for_storage(admin: Rest) -> None:
+    """List each kind until it can be listed: an established CRD may still refuse for a moment."""
+    deadline = time.monotonic() + _EFFECTIVE_SECONDS
+    for plural in ("tasks", "hosts", "users", "accesstokens"):
+        while True:
+            try:
+                admin.json("GET", f"/apis/weir.dev/v1alpha1/{plural}?limit=1")
+                break
+            except RestError as exc:
+                if time.monotonic() > deadline:
+                    raise DevClusterError(f"The API server does not list {plural}: {exc}") from exc
+            time.sleep(0.1)
+
+
 def _wait_for_policies(admin: Rest) -> None:
     """Try what each policy must refuse, as a dry run, until it is refused.
 
@@ -74,19 +90,14 @@ def _wait_for_policies(admin: Rest) -> None:
         "metadata": {"name": "probe"},
         "spec": {},
     }
-    daemon = Rest(
-        admin.server,
-        admin.ca,
-        admin.cert,
-        admin.key,
-        {
-            "Impersonate-User": f"system:serviceaccount:{SYSTEM_NAMESPACE}:{NODE_DAEMON}",
-            "Impersonate-Group": "system:authenticated",
-            _NODE_NAME: "another-host",
-        },
-    )
+    daemon = _as_account(admin, NODE_DAEMON, {_NODE_NAME: "another-host"})
     tasks = "/apis/weir.dev/v1alpha1/namespaces/default/tasks"
-    probes = ((admin, tasks, task), (daemon, "/apis/weir.dev/v1alpha1/hosts", host))
+    hosts = "/apis/weir.dev/v1alpha1/hosts"
+    probes = (
+        (admin, tasks, task),
+        (daemon, hosts, host),
+        (_as_account(admin, _FACADE), hosts, host),
+    )
     deadline = time.monotonic() + _EFFECTIVE_SECONDS
     for rest, path, body in probes:
         said = ""
@@ -102,3 +113,10 @@ def _wait_for_policies(admin: Rest) -> None:
             except RestError as exc:
                 said = str(exc)
             time.sleep(0.1)
+
+
+def _as_account(admin: Rest, account: str, headers: dict[str, str] | None = None) -> Rest:
+    """Return the API server as a ServiceAccount of ours sees it."""
+    user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{account}"
+    asked = {"Impersonate-User": user, "Impersonate-Group": "system:authenticated"}
+    return Rest(admin.server, admin.ca, admin.cert, admin.key, asked | (headers or {}))

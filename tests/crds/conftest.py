@@ -28,6 +28,12 @@ def daemon_n1(cluster: Cluster) -> Client:
 
 
 @pytest.fixture(scope="session")
+def facade(cluster: Cluster) -> Client:
+    """The facade, by its own token."""
+    return client_of(cluster, cluster.kubeconfig_for("weir-api"))
+
+
+@pytest.fixture(scope="session")
 def unbound_daemon(cluster: Cluster) -> Client:
     """A daemon whose token is bound to no Node."""
     return client_of(cluster, cluster.kubeconfig_for("weir-nodedaemon"))

@@ -242,6 +242,22 @@ SYSTEM = f"system:serviceaccount:{SYSTEM_NAMESPACE}"
         ("weir-nodedaemon", "get", "secrets", False),
         ("weir-nodedaemon", "get", "configmaps", False),
         ("weir-nodedaemon", "get", "nodes", False),
+        ("weir-api", "watch", "tasks.weir.dev", True),
+        ("weir-api", "create", "tasks.weir.dev", True),
+        ("weir-api", "delete", "tasks.weir.dev", True),
+        ("weir-api", "deletecollection", "tasks.weir.dev", False),
+        ("weir-api", "get", "tasks.weir.dev/log", True),
+        ("weir-api", "get", "hosts.weir.dev/stats", True),
+        ("weir-api", "delete", "hosts.weir.dev", False),
+        ("weir-api", "watch", "users.weir.dev", True),
+        ("weir-api", "delete", "accesstokens.weir.dev", True),
+        ("weir-api", "get", "secrets", False),
+        ("weir-api", "get", "configmaps", False),
+        ("weir-api", "get", "pods", False),
+        ("weir-api", "impersonate", "users", False),
+        ("weir-operator", "get", "users.weir.dev", False),
+        ("weir-nodedaemon", "get", "accesstokens.weir.dev", False),
+        ("weir-reader", "get", "accesstokens.weir.dev", False),
         ("weir-reader", "get", "tasks.weir.dev/log", True),
         ("weir-reader", "get", "hosts.weir.dev/stats", True),
         ("weir-reader", "get", "tasks.weir.dev", False),
@@ -290,6 +306,15 @@ def test_the_operator_renews_its_own_lease_only(
     account = f"{SYSTEM}:weir-operator"
     assert may(cluster, account, "get", "leases.coordination.k8s.io", **where)
     assert may(cluster, account, "patch", "leases.coordination.k8s.io", **where) == allowed
+
+
+@pytest.mark.parametrize(("account", "allowed"), [("weir-api", True), ("weir-operator", False)])
+def test_the_facade_asks_for_tokens_of_its_own_account_only(
+    account: str, allowed: bool, cluster: Cluster
+) -> None:
+    where = {"namespace": SYSTEM_NAMESPACE, "name": account}
+    facade = f"{SYSTEM}:weir-api"
+    assert may(cluster, facade, "create", "serviceaccounts", "token", **where) == allowed
 
 
 def test_secrets_are_readable_only_where_the_role_was_bound(

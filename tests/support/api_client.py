@@ -8,10 +8,10 @@ import yaml
 
 from devcluster.rest import JSON, MERGE_PATCH, Rest, RestError
 from support.cluster import Cluster
-from weir_crds.kinds import HOST, TASK, Kind
+from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER, Kind
 
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
-_KINDS = {kind.kind: kind for kind in (TASK, HOST, LEASE)}
+_KINDS = {kind.kind: kind for kind in (TASK, HOST, LEASE, USER, ACCESSTOKEN)}
 
 
 @dataclass(frozen=True)
