@@ -65,6 +65,18 @@ class InvalidRequestError(FacadeError):
         self.details = [dict(detail) for detail in details]
 
 
+class BodyTooLargeError(FacadeError):
+    """The body is larger than any that makes sense here (413)."""
+
+    reason = "RequestEntityTooLarge"
+
+
+class SlowBodyError(FacadeError):
+    """The body did not come in time (408)."""
+
+    reason = "RequestTimeout"
+
+
 class SlowDownError(FacadeError):
     """Too many tries; wait (429)."""
 
@@ -119,9 +131,11 @@ STATUS: dict[type[WeirError], int] = {
     AccessDeniedError: 403,
     UnknownObjectError: 404,
     NotFoundError: 404,
+    SlowBodyError: 408,
     StateConflictError: 409,
     AlreadyExistsError: 409,
     ConflictError: 409,
+    BodyTooLargeError: 413,
     InvalidRequestError: 422,
     InvalidObjectError: 422,
     SlowDownError: 429,

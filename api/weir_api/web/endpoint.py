@@ -4,6 +4,7 @@ One declaration serves the router, the check of what comes in, the capability ta
 OpenAPI document.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,6 +73,7 @@ class Endpoint:
         body_example: shown in the document.
         query: pydantic model of the query parameters.
         params: pydantic type of each path parameter; ``str`` where a name is missing.
+        headers: request headers that the handler reads, each with what it means; only told.
         description: more for people, in Markdown.
         streams: the answer may take long; no time limit for it as a whole.
         alias_of: path of the endpoint that this one is another spelling of.
@@ -89,9 +91,15 @@ class Endpoint:
     body_example: Any = None
     query: type[BaseModel] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
     streams: bool = False
     alias_of: str | None = None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the path's parameters, in their order."""
+        return tuple(re.findall(r"{(\w+)}", self.path))
 
 
 @dataclass(frozen=True, slots=True)

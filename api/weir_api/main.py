@@ -1,0 +1,1 @@
+"""The facade's process: settings, wiring, a clean end."""
