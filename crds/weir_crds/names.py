@@ -21,6 +21,9 @@ ANNOTATION_DECIDED_BY = "weir.dev/decided-by"
 ANNOTATION_DECIDED_AT = "weir.dev/decided-at"
 ANNOTATION_DECISION_MESSAGE = "weir.dev/decision-message"
 """Who approved or rejected it (a user's id), when (RFC 3339), and why."""
+ANNOTATION_SUBMITTED_AT = "weir.dev/submitted-at"
+"""When the facade took it (RFC 3339, microseconds): creationTimestamp knows no parts of a second,
+and who submits twice in one wants to see them in that order."""
 ANNOTATION_REQUEST = "weir.dev/request"
 """SHA-256 of the request that made it: an Idempotency-Key used again must come with the same."""
 

@@ -1,0 +1,1 @@
+"""Tasks by REST: submit, follow, control, read their output, decide on them."""
