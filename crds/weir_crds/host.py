@@ -58,6 +58,9 @@ class HostSpec(Model):
     ) = None
     """Id of the machine, made by its daemon: two machines cannot share a name unnoticed. Fixed at
     creation."""
+    external: Annotated[bool, Immutable()] | None = None
+    """True: a runner of another make reports for it over REST, and no daemon of ours is there: no
+    work is placed on it. Fixed at creation."""
 
 
 class NumaNode(Model):
@@ -148,6 +151,9 @@ class Endpoint(Model):
     """SHA-256 of its certificate (DER), which callers must compare."""
 
 
+RunnerURL = Annotated[str, Field(pattern=r"^https?://[!-~]+$", max_length=512)]
+
+
 class Address(Model):
     """An address of the machine."""
 
@@ -187,6 +193,8 @@ class HostStatus(Model):
     """The engines of the machine."""
     endpoint: Endpoint | None = None
     """Where the daemon serves logs and figures."""
+    runner_url: RunnerURL | None = None
+    """Where the runner of an external Host says that it is reached; nothing is sent there."""
     addresses: Annotated[list[Address], ListAtomic(), Field(max_length=32)] | None = None
     """The machine's addresses; a type may stand more than once."""
     info: HostInfo | None = None

@@ -187,7 +187,7 @@ ByteCount = Annotated[Integer, Field(ge=0, le=2**53 - 1)]
 
 def field_name(attribute: str) -> str:
     """Return the API's name of a model's attribute: ``run_id`` is ``runID``."""
-    return re.sub(r"Id$", "ID", to_camel(attribute))
+    return re.sub(r"(Id|Url)$", lambda word: word[0].upper(), to_camel(attribute))
 
 
 class Model(BaseModel):

@@ -72,6 +72,16 @@ def test_the_id_of_a_host_stays(change: str | None, admin: Client, new: dict[str
     assert "spec.hostID: Forbidden: is immutable after creation" in (verdict or "")
 
 
+@pytest.mark.parametrize(("before", "after"), [(True, False), (True, None), (None, True)])
+def test_a_host_is_external_for_good_or_never(
+    before: bool | None, after: bool | None, admin: Client, new: dict[str, Any]
+) -> None:
+    new["spec"] = {} if before is None else {"external": before}
+    assert admin.create(new) is None
+    verdict = admin.patch(new, {"spec": {"external": after}})
+    assert "spec.external: Forbidden: is immutable after creation" in (verdict or "")
+
+
 FULL = {
     "capacity": {
         "cpus": 4,
@@ -85,6 +95,7 @@ FULL = {
     "allocated": {"cpus": 1, "memory": "8Gi", "gpus": [0], "tasks": 2, "vpses": 0},
     "engines": [{"name": "docker", "version": "20.10.24", "ready": True}],
     "endpoint": {"url": "https://10.0.0.5:8443", "fingerprint": "sha256:" + "0f" * 32},
+    "runnerURL": "http://10.0.0.5:8001",
     "addresses": [
         {"type": "InternalIP", "address": "10.0.0.5"},
         {"type": "InternalIP", "address": "fe80::1"},
@@ -106,6 +117,8 @@ def test_a_status_with_all_its_fields(admin: Client, new: dict[str, Any]) -> Non
         ("an endpoint in plain text",
          {"endpoint": {"url": "http://h", "fingerprint": "sha256:" + "0f" * 32}},
          "status.endpoint.url"),
+        ("a runner reached by another protocol", {"runnerURL": "file:///etc/passwd"},
+         "status.runnerURL"),
         ("a fingerprint of another kind",
          {"endpoint": {"url": "https://h", "fingerprint": "md5:00"}},
          "status.endpoint.fingerprint"),
