@@ -8,6 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from weir_api.web.calls import Authenticate, serve
 from weir_api.web.dialect import Dialect
+from weir_api.web.documents import Documents
 from weir_api.web.endpoint import Family
 from weir_api.web.frame import Frame
 from weir_api.web.limits import Limits
@@ -31,7 +32,7 @@ def make_app(
 ) -> web.Application:
     """Return the application that serves a family.
 
-    Beside its endpoints it has ``/healthz`` and ``/readyz``.
+    Beside its endpoints it has ``/openapi.json``, ``/docs``, ``/healthz`` and ``/readyz``.
 
     Args:
         family: the endpoints, and the prefix that they are under.
@@ -48,6 +49,7 @@ def make_app(
         app.router.add_route(
             endpoint.method, family.prefix + endpoint.path, serve(endpoint, authenticate, bounds)
         )
+    Documents(family).install(app)
     Probes(ready).install(app)
     return app
 
