@@ -1,0 +1,123 @@
+"""The command line, and the environment in its place."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from weir_api import settings
+from weir_api.settings import InvalidSettingsError, Settings
+
+
+def test_defaults() -> None:
+    chosen = settings.parse([], {})
+
+    assert (chosen.listen, chosen.metrics_listen) == ("127.0.0.1:8000", "127.0.0.1:8082")
+    assert chosen.auth
+    assert not chosen.allow_unauthenticated_network
+    assert not chosen.secure_cookie
+    assert (chosen.namespace, chosen.working_dir) == ("weir", "/shared")
+    assert (chosen.shared_dir, chosen.environments) == (None, None)
+    assert (chosen.session_hours, chosen.max_body_bytes) == (720, 2**20)
+    assert (chosen.admin_secret, chosen.admin_register_secret) == (None, None)
+
+
+def test_the_environment_stands_in_for_flags_and_flags_win() -> None:
+    environ = {
+        "WEIR_LISTEN": "127.0.0.1:1",
+        "WEIR_NAMESPACE": "a",
+        "WEIR_AUTH": "false",
+        "WEIR_SECURE_COOKIE": "yes",
+        "WEIR_SESSION_HOURS": "5",
+        "WEIR_SHARED_DIR": "",
+        "WEIR_LOG_JSON": "",
+        "WEIR_ADMIN_SECRET": "s",
+        "WEIR_ADMIN_REGISTER_SECRET": "",
+    }
+
+    chosen = settings.parse(["--namespace", "b", "--no-secure-cookie"], environ)
+
+    assert chosen.listen == "127.0.0.1:1"
+    assert chosen.namespace == "b"
+    assert not chosen.auth
+    assert not chosen.secure_cookie
+    assert not chosen.log_json
+    assert chosen.session_hours == 5
+    assert chosen.shared_dir is None
+    assert (chosen.admin_secret, chosen.admin_register_secret) == ("s", None)
+
+
+def test_secrets_come_from_files_too_and_are_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_text("from-file\n")
+
+    chosen = settings.parse(
+        [f"--admin-secret-file={file}", f"--admin-register-secret-file={file}"],
+        {"WEIR_ADMIN_SECRET": "from-environment"},
+    )
+
+    assert (chosen.admin_secret, chosen.admin_register_secret) == ("from-file", "from-file")
+    assert "from-file" not in repr(chosen)
+    with pytest.raises(InvalidSettingsError, match="nowhere"):
+        settings.parse(["--admin-secret-file=/nowhere"], {})
+
+
+@pytest.mark.parametrize("flag", ["--admin-secret", "--admin-register-secret"])
+def test_secrets_are_no_flags(flag: str) -> None:
+    """All who may list processes could read them."""
+    with pytest.raises(SystemExit):
+        settings.parse([f"{flag}=hidden"], {})
+
+
+@pytest.mark.parametrize(
+    ("listen", "open_"),
+    [
+        ("127.0.0.1:8000", False),
+        ("127.9.9.9:8000", False),
+        ("[::1]:8000", False),
+        ("localhost:8000", False),
+        ("0.0.0.0:8000", True),
+        (":8000", True),
+        ("[::]:8000", True),
+        ("10.0.0.1:8000", True),
+        ("localhost.example.org:8000", True),
+        ("nonsense", True),
+    ],
+)
+def test_without_authentication_only_this_machine_is_served(listen: str, open_: bool) -> None:
+    argv = ["--no-auth", f"--listen={listen}"]
+    if open_:
+        with pytest.raises(InvalidSettingsError):
+            settings.parse(argv, {})
+    else:
+        settings.parse(argv, {})
+    settings.parse([f"--listen={listen}"], {})
+    assert settings.parse([*argv, "--allow-unauthenticated-network"], {}).listen == listen
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "said"),
+    [
+        (["--session-hours", "0"], {}, "at least 1"),
+        (["--max-body-bytes", "x"], {}, "--max-body-bytes"),
+        (["--shared-dir", "a/b"], {}, "no absolute path"),
+        (["--log-level", "loud"], {}, "--log-level"),
+        ([], {"WEIR_AUTH": "perhaps"}, "WEIR_AUTH is either true or false"),
+    ],
+)
+def test_bad_usage_names_the_flag(
+    argv: list[str], environ: dict[str, str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        settings.parse(argv, environ)
+
+    assert said in capsys.readouterr().err
+
+
+def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        settings.parse(["--help"], {})
+
+    told = capsys.readouterr().out
+    for name in Settings.__dataclass_fields__:
+        assert re.search(f"--{name.replace('_', '-')}", told), name
