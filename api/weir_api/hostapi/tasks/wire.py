@@ -1,0 +1,176 @@
+"""What clients send and get about tasks. These models go no further than the routes."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from weir_api.hostapi.tasks.targets import MAX_TARGETS
+from weir_api.hostapi.tasks.words import Status
+
+MAX_ROWS = 10_000
+_INT32 = 2**31 - 1
+_EXACT = 2**53 - 1
+
+TaskId = Annotated[int, Field(description="Id of the task, as the task objects have it.")]
+GpuId = Annotated[int, Field(ge=-_INT32, le=_INT32)]
+
+
+class SubmitRequest(BaseModel):
+    """A command to run, once for each target."""
+
+    task_type: str = Field("command", description="`command`.")
+    command: str = Field(
+        "",
+        description="Plain words are run as they are; anything else by the shell of the image."
+        " Empty: what the image runs by itself.",
+    )
+    arguments: list[str] = Field([], description="Further words, never read by a shell.")
+    env_vars: dict[str, str] = Field({}, description="Added to the image's environment.")
+    required_cores: int = Field(
+        1, ge=0, le=_INT32, description="Cores of its own; 0: shared ones, without a limit."
+    )
+    required_gpus: list[list[GpuId]] | None = Field(
+        None, description="Ids of the GPUs, one list for each target."
+    )
+    required_memory_bytes: int | None = Field(
+        None, ge=0, le=_EXACT, description="The most it may use; null: no limit."
+    )
+    targets: list[str] | None = Field(
+        None,
+        max_length=MAX_TARGETS,
+        description="Hosts, each with a task of its own: `host[:numa][::gpu,gpu]`. None: one task,"
+        " wherever it fits.",
+    )
+    container_name: str | None = Field(
+        None, description="The environment, which names an image. Null: the usual one."
+    )
+    registry_image: str | None = Field(None, description="An image; goes before container_name.")
+    privileged: bool | None = Field(
+        None, description="All of the host's devices. Refused where it is not allowed."
+    )
+    additional_mounts: list[str] | None = Field(
+        None, description="`source:destination[:ro]`, of the host. Refused where not allowed."
+    )
+    ip_reservation_token: str | None = Field(None, description="Without effect yet.")
+
+
+class TaskOut(BaseModel):
+    """A task as clients see it; every key is always there."""
+
+    task_id: str
+    task_type: str = Field(description="`command`.")
+    batch_id: str | None = Field(description="Id of the first task of the same submission.")
+    name: str | None
+    owner_id: int | None
+    owner_username: str | None
+    approval_status: str | None = Field(description="pending, approved or rejected; null: none.")
+    approved_by_id: int | None
+    approved_by_username: str | None
+    approved_at: str | None
+    rejection_reason: str | None
+    command: str
+    arguments: list[str]
+    env_vars: dict[str, str] = Field(description="Values are `***` to who may not see them.")
+    required_cores: int
+    required_gpus: list[int]
+    required_memory_bytes: int | None
+    target_numa_node_id: int | None
+    status: Status
+    assigned_node: str | None
+    container_name: str | None = Field(description="The environment.")
+    docker_image_name: str | None
+    docker_privileged: bool
+    docker_mount_dirs: list[str]
+    ssh_port: int | None
+    vps_backend: str
+    vm_image: str | None
+    vm_disk_size: str | None
+    vm_ip: str | None
+    stdout_path: str
+    stderr_path: str
+    exit_code: int | None
+    error_message: str | None
+    submitted_at: str | None
+    started_at: str | None
+    completed_at: str | None
+
+
+class AssignedNode(BaseModel):
+    """Where a submitted task went; both empty: it still waits."""
+
+    hostname: str
+    url: str
+
+
+class Submitted(BaseModel):
+    """All targets got their task."""
+
+    message: str
+    task_ids: list[str]
+    assigned_node: AssignedNode = Field(description="Of the last target.")
+    runner_response: Any = Field(description='true, or `{"status": "pending_approval"}`.')
+
+
+class FailedTarget(BaseModel):
+    """A target without a task."""
+
+    target: str
+    reason: str
+
+
+class PartlySubmitted(BaseModel):
+    """Some targets got their task, and some did not."""
+
+    message: str
+    task_ids: list[str]
+    failed_targets: list[FailedTarget]
+
+
+class Message(BaseModel):
+    """It is done, or on its way."""
+
+    message: str
+
+
+class Approved(BaseModel):
+    """The task goes on."""
+
+    message: str
+    task_id: str
+
+
+class Rejected(BaseModel):
+    """The task has ended."""
+
+    message: str
+    task_id: str
+    reason: str | None
+
+
+class Page(BaseModel):
+    """Which part of a list is wanted."""
+
+    limit: int = Field(100, ge=0, le=MAX_ROWS, description="How many at most.")
+    offset: int = Field(0, ge=0, description="How many of the newest to leave out.")
+
+
+class TaskQuery(Page):
+    """Which tasks are wanted; those that everything given holds for."""
+
+    status: str | None = Field(None, description="In this status.")
+    node: str | None = Field(None, description="On this host, or meant for it.")
+    task_type: str | None = Field(None, description="Of this type.")
+
+
+class RejectQuery(BaseModel):
+    """Why it is rejected."""
+
+    reason: str | None = Field(None, max_length=4096, description="For its owner.")
+
+
+class OutputQuery(BaseModel):
+    """How much of the output is wanted."""
+
+    lines: int | None = Field(
+        None, ge=0, le=_INT32, description="The last lines; absent or 0: all that is kept."
+    )
