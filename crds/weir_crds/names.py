@@ -27,6 +27,14 @@ and who submits twice in one wants to see them in that order."""
 ANNOTATION_REQUEST = "weir.dev/request"
 """SHA-256 of the request that made it: an Idempotency-Key used again must come with the same."""
 
+ANNOTATION_CREATED_AT = "weir.dev/created-at"
+"""On a User or AccessToken that REST made: when, to the microsecond (RFC 3339)."""
+ANNOTATION_INVITATION = "weir.dev/invitation"
+"""On a User: name of the AccessToken that they registered with."""
+
+ANNOTATION_RUNNER_METRICS = "weir.dev/runner-metrics"
+"""On the Lease of an external Host: the figures of its runner's last heartbeat, as JSON."""
+
 LABEL_ALLOW_PRIVILEGED = "weir.dev/allow-privileged"
 """On a namespace, value ``true``: host paths, host network, privileged containers are allowed."""
 

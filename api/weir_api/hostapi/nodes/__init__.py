@@ -1,0 +1,1 @@
+"""Hosts as clients see them: what they have, what is in use, and how busy they are."""

@@ -1,0 +1,99 @@
+"""What clients send and get about nodes."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NumaNodeOut(BaseModel):
+    """A NUMA node."""
+
+    cores: list[int]
+    memory_bytes: int | None
+
+
+class GpuOut(BaseModel):
+    """A GPU; -1: not told."""
+
+    model_config = ConfigDict(extra="allow")
+
+    gpu_id: int
+    name: str
+    driver_version: str
+    pci_bus_id: str
+    gpu_utilization: int
+    graphics_clock_mhz: int
+    mem_utilization: int
+    mem_clock_mhz: int
+    memory_total_mib: int
+    memory_used_mib: int
+    memory_free_mib: int
+    temperature: int
+    fan_speed: int
+    power_usage_mw: int
+    power_limit_mw: int
+
+
+class HealthNodeOut(BaseModel):
+    """A node as health samples show it."""
+
+    hostname: str
+    status: Literal["online", "offline"]
+    last_heartbeat: str
+    cpu_percent: float
+    """0 while nothing is known."""
+    memory_percent: float
+    memory_used_bytes: int
+    memory_total_bytes: int
+    total_cores: int
+    numa_topology: dict[str, NumaNodeOut]
+    """By id."""
+    current_avg_temp: float | None
+    current_max_temp: float | None
+    gpu_info: list[GpuOut | dict[str, Any]]
+    """What a runner of another make tells of its GPUs is passed on as it is."""
+
+
+class NodeOut(HealthNodeOut):
+    """A node: a Host with its figures."""
+
+    url: str
+    cores_in_use: int | Literal["N/A"]
+    """Cores that unfinished Tasks hold; ``N/A`` while it is offline."""
+    available_cores: int
+    vm_capable: bool
+    vfio_gpus: list[dict[str, Any]]
+    runner_version: str | None
+
+
+class AggregateOut(BaseModel):
+    """All nodes summed up."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    total_nodes: int = Field(alias="totalNodes")
+    online_nodes: int = Field(alias="onlineNodes")
+    total_cores: int = Field(alias="totalCores")
+    total_mem_bytes: int = Field(alias="totalMemBytes")
+    used_mem_bytes: int = Field(alias="usedMemBytes")
+    avg_cpu_percent: float = Field(alias="avgCpuPercent")
+    """Weighted by cores."""
+    avg_mem_percent: float = Field(alias="avgMemPercent")
+    max_avg_cpu_temp: float = Field(alias="maxAvgCpuTemp")
+    """0 where no host tells one."""
+    max_max_cpu_temp: float = Field(alias="maxMaxCpuTemp")
+    last_updated: str = Field(alias="lastUpdated")
+
+
+class HealthOut(BaseModel):
+    """The last minute: one sample a second, the oldest first."""
+
+    nodes: list[list[HealthNodeOut]]
+    aggregate: list[AggregateOut]
+
+
+class HealthQuery(BaseModel):
+    """Query of ``/health``."""
+
+    hostname: str | None = None
+    """Only this node, as it was in the latest sample."""
