@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from weir_api.auth.identity import Identity, Role
-from weir_api.errors import AccessDeniedError, UnauthenticatedError
+from weir_api.auth.identity import SYSTEM, Identity, Role
+from weir_api.errors import AccessDeniedError, DisabledError, UnauthenticatedError
 
 
 class Capability(Enum):
@@ -66,6 +66,7 @@ def check(identity: Identity, capability: Capability) -> None:
     Raises:
         UnauthenticatedError: nobody is logged in.
         AccessDeniedError: the caller's role is too low.
+        DisabledError: it wants its account, and there are none: authentication is off.
     """
     if capability is Capability.PUBLIC:
         return
@@ -73,6 +74,10 @@ def check(identity: Identity, capability: Capability) -> None:
     if capability is Capability.REPORT_HOST and identity.host is not None:
         return
     if capability is Capability.USE_ACCOUNT and not identity.is_user:
+        if identity == SYSTEM:
+            raise DisabledError("authentication is off, so there are no accounts")
+        if identity.host is not None:
+            raise AccessDeniedError("a node has no account")
         raise UnauthenticatedError("log in first")
     if identity.role.at_least(rule.minimum):
         return

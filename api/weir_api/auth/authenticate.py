@@ -1,0 +1,136 @@
+"""Who sends a request: the session of a cookie, the holder of a bearer token, or nobody."""
+
+import re
+import time
+from collections.abc import Callable
+from hmac import compare_digest
+
+from aiohttp import web
+
+from weir_api.auth.accounts import Token, identity_of, is_holder, node_identity
+from weir_api.auth.bootstrap import Bootstrap
+from weir_api.auth.directory import Directory
+from weir_api.auth.identity import ANONYMOUS, SYSTEM, Identity
+from weir_api.auth.last_used import LastUsed
+from weir_api.auth.lookups import Lookups
+from weir_api.auth.tokens import API, NODE, SESSION
+from weir_api.errors import AccessDeniedError
+from weir_crds.access_token import token_hash, token_name
+from weir_crds.kinds import ACCESSTOKEN, USER
+
+SESSION_COOKIE = "kohakuriver_session"
+
+_SECRET = re.compile("[0-9a-f]{64}")
+_BEARER = "bearer "
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+
+
+class Authenticator:
+    """Tells who sends a request; nothing of it is kept between requests."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        lookups: Lookups,
+        last_used: LastUsed,
+        bootstrap: Bootstrap,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Look callers up.
+
+        Args:
+            directory: all users and tokens.
+            lookups: for those that it does not have yet.
+            last_used: is told of API and node tokens.
+            bootstrap: for who sets up the first administrator.
+            clock: seconds since the epoch.
+        """
+        self._directory = directory
+        self._lookups = lookups
+        self._last_used = last_used
+        self._bootstrap = bootstrap
+        self._clock = clock
+
+    async def __call__(self, request: web.Request) -> Identity:
+        """Return who sends a request; the first of these that is valid: cookie, bearer token.
+
+        Raises:
+            AccessDeniedError: another site makes a browser send it.
+            SlowDownError: too many wrong bootstrap secrets.
+            UnavailableError: the credential is not known here, and the API server cannot be asked.
+        """
+        headers = request.headers
+        if "X-Admin-Token" in headers and self._bootstrap.opens(request):
+            return SYSTEM
+        if "Cookie" in headers:
+            secret = request.cookies.get(SESSION_COOKIE)
+            if secret:
+                identity = await self._holder(secret, (SESSION,))
+                if identity is not None:
+                    _refuse_other_sites(request)
+                    return identity
+        given = headers.get("Authorization")
+        if given is not None and given[: len(_BEARER)].lower() == _BEARER:
+            identity = await self._holder(given[len(_BEARER) :].strip(), (API, NODE))
+            if identity is not None:
+                return identity
+        return ANONYMOUS
+
+    async def _holder(self, secret: str, token_types: tuple[str, ...]) -> Identity | None:
+        """Return whose secret this is; None: nobody's, or it is not valid any more."""
+        if _SECRET.fullmatch(secret) is None:
+            return None
+        hashed = token_hash(secret)
+        names = [token_name(token_type, hashed) for token_type in token_types]
+        for name in names:
+            token = self._directory.token(name)
+            if token is not None:
+                return await self._identity(token, hashed)
+        for name in names:
+            if await self._lookups.find(ACCESSTOKEN, name):
+                token = self._directory.token(name)
+                return None if token is None else await self._identity(token, hashed)
+        return None
+
+    async def _identity(self, token: Token, hashed: str) -> Identity | None:
+        now = self._clock()
+        if not compare_digest(token.hashed, hashed) or token.expires <= now:
+            return None
+        if token.host is not None:
+            self._last_used.note(token, now)
+            return node_identity(token)
+        if token.user is None:
+            return None
+        account = self._directory.account(token.user)
+        if account is None and await self._lookups.find(USER, token.user):
+            account = self._directory.account(token.user)
+        if account is None or not is_holder(account, token) or not account.active:
+            return None
+        if token.type == API:
+            self._last_used.note(token, now)
+        return identity_of(account, token)
+
+
+async def everyone_is_the_system(_request: web.Request) -> Identity:
+    """Authentication is off."""
+    return SYSTEM
+
+
+def session_secret(request: web.Request) -> str | None:
+    """Return the secret in the session cookie; None: there is none that could be one."""
+    secret = request.cookies.get(SESSION_COOKIE)
+    return secret if secret and _SECRET.fullmatch(secret) else None
+
+
+def _refuse_other_sites(request: web.Request) -> None:
+    """Refuse what a page of another site makes a browser do with the user's cookie.
+
+    Browsers say so in Sec-Fetch-Site; SameSite=lax on the cookie keeps it back already where they
+    are of that age.
+    """
+    if (
+        request.method not in _SAFE_METHODS
+        and request.headers.get("Sec-Fetch-Site") == "cross-site"
+    ):
+        raise AccessDeniedError("another site may not do that in the name of the user")

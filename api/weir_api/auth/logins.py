@@ -1,0 +1,140 @@
+"""Logging in, and changing the password: whatever asks for one, and slows down who guesses."""
+
+import logging
+import unicodedata
+
+from weir_api.auth.accounts import Account
+from weir_api.auth.directory import Directory
+from weir_api.auth.lookups import Lookups
+from weir_api.auth.passwords import Passwords
+from weir_api.auth.throttle import Throttle, peer_key
+from weir_api.auth.tokens import SESSION, Tokens
+from weir_api.errors import AccessDeniedError, StateConflictError, UnauthenticatedError
+from weir_api.state.writer import Writer
+from weir_crds.access_token import token_hash, token_name
+from weir_crds.kinds import ACCESSTOKEN, USER
+from weir_crds.user import user_name
+from weir_kube.errors import ConflictError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+# People mistype; behind one address there may be a whole institute.
+FREE_TRIES_PER_USER = 5
+FREE_TRIES_PER_PEER = 50
+
+
+class Logins:
+    """Checks passwords."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        lookups: Lookups,
+        writer: Writer,
+        passwords: Passwords,
+        tokens: Tokens,
+        *,
+        by_user: Throttle,
+        by_peer: Throttle,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            directory: where users are.
+            lookups: for those that it does not have yet.
+            writer: writes new passwords.
+            passwords: hashes and compares.
+            tokens: ends sessions.
+            by_user: counts failures by username.
+            by_peer: counts failures by address.
+        """
+        self._directory = directory
+        self._lookups = lookups
+        self._writer = writer
+        self._passwords = passwords
+        self._tokens = tokens
+        self._by_user = by_user
+        self._by_peer = by_peer
+
+    async def log_in(self, username: str, password: str, peer: str | None) -> Account:
+        """Return whose username and password these are.
+
+        Raises:
+            UnauthenticatedError: nobody's.
+            AccessDeniedError: the account is disabled, told only to who knows its password.
+            SlowDownError: too many failures.
+            UnavailableError: too many log in at once, or the account cannot be looked up.
+        """
+        name = user_name(canonical(username))
+        await self._check(name, password, peer)
+        account = self._directory.account(name)
+        if account is None:
+            raise UnauthenticatedError("unknown username or wrong password")
+        if not account.active:
+            logger.info("login refused user=%s: disabled", name)
+            raise AccessDeniedError("the account is disabled")
+        logger.info("login user=%s", name)
+        return account
+
+    async def log_out(self, secret: str) -> None:
+        """End the session with that secret, if there is one."""
+        name = token_name(SESSION, token_hash(secret))
+        session = self._directory.token(name)
+        if session is None and await self._lookups.find(ACCESSTOKEN, name):
+            session = self._directory.token(name)
+        if session is not None:
+            await self._tokens.end(session)
+
+    async def change_password(
+        self, account: Account, old: str, new: str, peer: str | None, session: str | None
+    ) -> None:
+        """Change a user's password and end their sessions.
+
+        Args:
+            account: whose.
+            old: the password until now.
+            new: the password from now on.
+            peer: the caller's address.
+            session: name of the session that stays.
+
+        Raises:
+            AccessDeniedError: ``old`` is not the password.
+            SlowDownError: too many failures.
+            StateConflictError: it was changed by somebody else meanwhile.
+        """
+        try:
+            await self._check(account.name, old, peer)
+        except UnauthenticatedError as exc:
+            raise AccessDeniedError("the current password is another one") from exc
+        hashed = await self._passwords.hash(new)
+        # Before, so that it is tried again if it fails; and after, for what was opened meanwhile.
+        await self._tokens.end_all(account, (SESSION,), but=session)
+        try:
+            await self._writer.patch(
+                USER, account.obj, {"spec": {"passwordHash": hashed}}, unchanged=True
+            )
+        except (ConflictError, NotFoundError) as exc:
+            raise StateConflictError("the account was changed meanwhile; try again") from exc
+        logger.info("password changed user=%s", account.name)
+        await self._tokens.end_all(account, (SESSION,), but=session)
+
+    async def _check(self, name: str, password: str, peer: str | None) -> None:
+        """Return if it is the password of the User of that name; else raise."""
+        address = peer_key(peer)
+        self._by_peer.begin(address)
+        self._by_user.begin(name)
+        account = self._directory.account(name)
+        if account is None and await self._lookups.find(USER, name):
+            account = self._directory.account(name)
+        hashed = account.password_hash if account is not None else None
+        if not await self._passwords.verify(hashed, password):
+            if account is not None:
+                logger.info("login refused user=%s: wrong password", name)
+            raise UnauthenticatedError("unknown username or wrong password")
+        self._by_peer.take_back(address)
+        self._by_user.forgive(name)
+
+
+def canonical(username: str) -> str:
+    """Return a username in the one form that is kept, however the keyboard composed it."""
+    return unicodedata.normalize("NFC", username)

@@ -1,0 +1,90 @@
+"""All that the facade knows about its callers, put together."""
+
+import asyncio
+from dataclasses import dataclass
+
+from weir_api.auth.authenticate import Authenticator, everyone_is_the_system
+from weir_api.auth.bootstrap import Bootstrap
+from weir_api.auth.directory import Directory
+from weir_api.auth.invitations import Invitations
+from weir_api.auth.last_used import LastUsed
+from weir_api.auth.logins import FREE_TRIES_PER_PEER, FREE_TRIES_PER_USER, Logins
+from weir_api.auth.lookups import Lookups
+from weir_api.auth.passwords import Passwords
+from weir_api.auth.sweep import Sweep
+from weir_api.auth.throttle import Throttle
+from weir_api.auth.tokens import Tokens
+from weir_api.auth.users import Users
+from weir_api.state.caches import Caches
+from weir_api.state.writer import Writer
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """What an administrator decides about accounts.
+
+    Attributes:
+        enabled: False: everyone may do everything.
+        session_hours: how long a login lasts.
+        secure_cookie: whether browsers send the session's cookie over HTTPS only.
+        admin_secret: what ``X-Admin-Token`` must say for the first administrator's invitation.
+        admin_register_secret: what the first administrator registers with.
+        invitations_path: the URL path on which ``X-Admin-Token`` is looked at.
+    """
+
+    enabled: bool = True
+    session_hours: float = 720
+    secure_cookie: bool = False
+    admin_secret: str | None = None
+    admin_register_secret: str | None = None
+    invitations_path: str = "/api/auth/invitations"
+
+
+class AuthService:
+    """Accounts and their tokens; ``run`` beside the server, ``close`` at the end."""
+
+    def __init__(self, settings: AuthSettings, caches: Caches, writer: Writer) -> None:
+        """Put it together; the caches may fill before or after."""
+        self.settings = settings
+        self.directory = Directory(caches)
+        self.passwords = Passwords()
+        lookups = Lookups(writer)
+        by_peer = Throttle(free=FREE_TRIES_PER_PEER)
+        bootstrap = Bootstrap(
+            self.directory,
+            by_peer,
+            admin_secret=settings.admin_secret,
+            register_secret=settings.admin_register_secret,
+            invitations_path=settings.invitations_path,
+        )
+        self.tokens = Tokens(self.directory, writer)
+        self.invitations = Invitations(self.directory, lookups, writer, self.tokens, bootstrap)
+        self.logins = Logins(
+            self.directory,
+            lookups,
+            writer,
+            self.passwords,
+            self.tokens,
+            by_user=Throttle(free=FREE_TRIES_PER_USER),
+            by_peer=by_peer,
+        )
+        self.users = Users(
+            self.directory, writer, self.passwords, self.tokens, self.invitations, by_peer=by_peer
+        )
+        self.sweep = Sweep(self.directory, writer, self.tokens, self.invitations)
+        self._last_used = LastUsed(self.directory, writer)
+        self.authenticate = (
+            Authenticator(self.directory, lookups, self._last_used, bootstrap)
+            if settings.enabled
+            else everyone_is_the_system
+        )
+
+    async def run(self) -> None:
+        """Do what is to be done in the background, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.sweep.run())
+            group.create_task(self._last_used.run())
+
+    def close(self) -> None:
+        """End the threads that hash passwords."""
+        self.passwords.close()

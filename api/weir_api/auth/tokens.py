@@ -1,0 +1,140 @@
+"""Secrets are handed out here, and taken back: sessions, API tokens, node tokens."""
+
+import datetime as dt
+import secrets
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from weir_api.auth.accounts import Account, Token, token_of, user_ref
+from weir_api.auth.directory import Directory, newest_first
+from weir_api.auth.identity import Role
+from weir_api.errors import StateConflictError, UnavailableError
+from weir_api.state.writer import Writer
+from weir_crds.access_token import token_hash, token_name
+from weir_crds.kinds import ACCESSTOKEN, USER
+from weir_crds.names import ANNOTATION_CREATED_AT
+from weir_crds.times import now_rfc3339
+
+SESSION, API, NODE = "Session", "API", "Node"
+
+MAX_SESSIONS = 50
+"""How many sessions a user has; a further login ends the oldest."""
+MAX_API_TOKENS = 200
+"""How many API tokens a user has."""
+
+_SECRET_BYTES = 32
+_HINT = 8
+
+
+def utc_now() -> dt.datetime:
+    """Return the time."""
+    return dt.datetime.now(dt.UTC)
+
+
+class Tokens:
+    """Makes and ends AccessTokens; a secret is known only to who calls the method that makes it."""
+
+    def __init__(
+        self, directory: Directory, writer: Writer, *, now: Callable[[], dt.datetime] = utc_now
+    ) -> None:
+        """Write with ``writer``."""
+        self._directory = directory
+        self._writer = writer
+        self._now = now
+
+    async def start_session(self, account: Account, hours: float) -> str:
+        """Make a session of a user and return its secret; their oldest ones may end."""
+        sessions = self._directory.tokens_of(account, (SESSION,))
+        for session in sessions[MAX_SESSIONS - 1 :]:
+            await self.end(session)
+        secret = new_secret()
+        expires = now_rfc3339(self._now() + dt.timedelta(hours=hours))
+        await self.make(SESSION, secret, {"expiresAt": expires}, account)
+        return secret
+
+    async def make_api_token(self, account: Account, display_name: str) -> tuple[Token, str]:
+        """Make an API token of a user; return it and its secret.
+
+        Raises:
+            StateConflictError: they have as many as one may have.
+        """
+        if len(self._directory.tokens_of(account, (API,))) >= MAX_API_TOKENS:
+            raise StateConflictError(f"there are {MAX_API_TOKENS} tokens already; delete some")
+        secret = new_secret()
+        return await self.make(API, secret, {"displayName": display_name}, account), secret
+
+    async def make_node_token(
+        self, creator: Account, display_name: str, host: str
+    ) -> tuple[Token, str]:
+        """Make a token by which a runner speaks for a host; return it and its secret."""
+        secret = new_secret()
+        spec = {"displayName": display_name, "hostName": host, "createdBy": user_ref(creator)}
+        return await self.make(NODE, secret, spec), secret
+
+    async def make(
+        self,
+        token_type: str,
+        secret: str,
+        spec: Mapping[str, Any],
+        account: Account | None = None,
+    ) -> Token:
+        """Make an AccessToken for a secret.
+
+        Args:
+            token_type: what it is good for.
+            secret: 256 random bits; only its hash is written.
+            spec: what there is to say beside type, hash and user.
+            account: whose it is; it goes when the User goes.
+
+        Raises:
+            AlreadyExistsError: there is one for this secret.
+            ApiError: it could not be written.
+        """
+        hashed = token_hash(secret)
+        metadata: dict[str, Any] = {
+            "name": token_name(token_type, hashed),
+            "annotations": {ANNOTATION_CREATED_AT: now_rfc3339(self._now())},
+        }
+        full = {"type": token_type, "tokenHash": hashed, "hint": secret[:_HINT], **spec}
+        if account is not None:
+            full["userRef"] = user_ref(account)
+            metadata["ownerReferences"] = [
+                {
+                    "apiVersion": USER.api_version,
+                    "kind": USER.kind,
+                    "name": account.name,
+                    "uid": account.uid,
+                }
+            ]
+        obj = await self._writer.create(ACCESSTOKEN, {"metadata": metadata, "spec": full})
+        token = token_of(obj)
+        if token is None:
+            raise UnavailableError("the API server keeps tokens of another kind than ours")
+        return token
+
+    def visible_to(self, account: Account) -> list[Token]:
+        """Return the API tokens of a user, and to an administrator all node tokens; newest first.
+
+        These are also those that they may delete.
+        """
+        found = self._directory.tokens_of(account, (API,))
+        if account.role is Role.ADMIN:
+            found = newest_first([*found, *self._directory.tokens_of_type(NODE)])
+        return found
+
+    async def end(self, token: Token) -> bool:
+        """Delete a token; False when it was gone already."""
+        return await self._writer.delete(ACCESSTOKEN, token.obj)
+
+    async def end_all(
+        self, account: Account, token_types: Iterable[str], *, but: str | None = None
+    ) -> None:
+        """Delete a user's tokens of these types, except the one of the name ``but``."""
+        for token in self._directory.tokens_of(account, token_types):
+            if token.name != but:
+                await self.end(token)
+
+
+def new_secret() -> str:
+    """Return 256 random bits in hex."""
+    return secrets.token_hex(_SECRET_BYTES)

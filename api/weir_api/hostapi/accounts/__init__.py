@@ -1,0 +1,1 @@
+"""``/auth/*`` of the host API: who one is, logging in, tokens, invitations, users."""

@@ -1,0 +1,204 @@
+"""Who may come, and who is there: invitations and users."""
+
+from aiohttp import web
+
+from weir_api.auth.accounts import Token
+from weir_api.auth.capabilities import Capability
+from weir_api.auth.identity import SYSTEM, Role
+from weir_api.auth.service import AuthService
+from weir_api.errors import AccessDeniedError, BadRequestError
+from weir_api.hostapi.accounts.convert import invitation_out, user_out
+from weir_api.hostapi.accounts.documented import (
+    INVITATION,
+    LISTED_INVITATION,
+    TAG,
+    TOO_MANY,
+    USER,
+)
+from weir_api.hostapi.accounts.wire import (
+    InvitationIn,
+    InvitationOut,
+    MessageOut,
+    UserChangesIn,
+    UserOut,
+)
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+
+_DELETED = Answer("Deleted.", MessageOut, example={"message": "deleted"})
+
+
+class InvitationRoutes:
+    """Invitations: without one, nobody registers."""
+
+    def __init__(self, service: AuthService) -> None:
+        """Serve these accounts."""
+        self._service = service
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what is served."""
+        return (
+            Endpoint(
+                "GET",
+                "/auth/invitations",
+                self.list,
+                Capability.MANAGE_INVITATIONS,
+                summary="List invitations, newest first",
+                tag=TAG,
+                answers={
+                    200: Answer(
+                        "All that are not swept yet, used up and expired ones too.",
+                        list[InvitationOut],
+                        example=[LISTED_INVITATION],
+                    )
+                },
+                description="`token` is shown only as far as to tell one from another.",
+            ),
+            Endpoint(
+                "POST",
+                "/auth/invitations",
+                self.create,
+                Capability.INVITE,
+                summary="Make an invitation",
+                tag=TAG,
+                headers={
+                    "X-Admin-Token": "The secret that the facade was started with. It stands for"
+                    " an administrator here, while there is none."
+                },
+                body=InvitationIn,
+                body_example={"role": "user", "max_usage": 1, "expires_hours": 72},
+                answers={
+                    200: Answer(
+                        "The invitation; its token is shown only here.",
+                        InvitationOut,
+                        example=INVITATION,
+                    )
+                },
+                errors={
+                    400: "There is no such role, or no such group.",
+                    403: "Operators invite viewers only.",
+                    429: TOO_MANY,
+                },
+            ),
+            Endpoint(
+                "DELETE",
+                "/auth/invitations/{invitation_id}",
+                self.delete,
+                Capability.MANAGE_INVITATIONS,
+                summary="Delete an invitation",
+                tag=TAG,
+                params={"invitation_id": int},
+                answers={200: _DELETED},
+                errors={404: "There is no such invitation."},
+                description="Who registered with it stays.",
+            ),
+        )
+
+    async def list(self, _: Call) -> web.Response:
+        """List all invitations."""
+        return json_reply([self._out(one) for one in self._service.invitations.list()])
+
+    async def create(self, call: Call) -> web.Response:
+        """Make an invitation."""
+        wanted: InvitationIn = call.body
+        identity = call.identity
+        if identity.role is Role.OPERATOR and wanted.role != Role.VIEWER:
+            raise AccessDeniedError("operators invite viewers only")
+        if wanted.role not in [*Role]:
+            raise BadRequestError(f"there is no role {wanted.role!r}")
+        if wanted.group_id is not None:
+            raise BadRequestError("there are no groups")
+        role, uses, hours = Role(wanted.role), wanted.max_usage, wanted.expires_hours
+        invitations = self._service.invitations
+        if identity == SYSTEM and self._service.settings.enabled:
+            invitation, secret = await invitations.make_first(role, uses, hours)
+        else:
+            creator = self._service.directory.account(identity.user_name or "")
+            invitation, secret = await invitations.make(creator, role, uses, hours)
+        return json_reply(self._out(invitation, secret))
+
+    async def delete(self, call: Call) -> web.Response:
+        """Delete an invitation."""
+        await self._service.invitations.take_back(call.path["invitation_id"])
+        return json_reply({"message": "deleted"})
+
+    def _out(self, invitation: Token, secret: str | None = None) -> dict[str, object]:
+        valid = self._service.invitations.is_valid(invitation)
+        return invitation_out(invitation, is_valid=valid, secret=secret)
+
+
+class UserRoutes:
+    """Users, for those who manage them."""
+
+    def __init__(self, service: AuthService) -> None:
+        """Serve these accounts."""
+        self._users = service.users
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what is served."""
+        return (
+            Endpoint(
+                "GET",
+                "/auth/users",
+                self.list,
+                Capability.LIST_USERS,
+                summary="List users, newest first",
+                tag=TAG,
+                answers={200: Answer("All users.", list[UserOut], example=[USER])},
+            ),
+            Endpoint(
+                "PATCH",
+                "/auth/users/{user_id}",
+                self.change,
+                Capability.MANAGE_USERS,
+                summary="Change a user",
+                tag=TAG,
+                params={"user_id": int},
+                body=UserChangesIn,
+                body_example={"role": "operator"},
+                answers={200: Answer("The user as they are now.", UserOut, example=USER)},
+                errors={
+                    400: "There is no such role; or an administrator takes the role from"
+                    " themselves, or disables themselves.",
+                    404: "There is no such user.",
+                },
+                description="Disabling a user ends their sessions and tokens at once.",
+            ),
+            Endpoint(
+                "DELETE",
+                "/auth/users/{user_id}",
+                self.delete,
+                Capability.MANAGE_USERS,
+                summary="Delete a user",
+                tag=TAG,
+                params={"user_id": int},
+                answers={200: _DELETED},
+                errors={
+                    400: "An administrator deletes themselves.",
+                    404: "There is no such user.",
+                },
+                description="Their sessions and tokens are void at once. Their Tasks stay, with an"
+                " owner that nobody becomes again.",
+            ),
+        )
+
+    async def list(self, _: Call) -> web.Response:
+        """List all users."""
+        return json_reply([user_out(account) for account in self._users.list()])
+
+    async def change(self, call: Call) -> web.Response:
+        """Change a user."""
+        wanted: UserChangesIn = call.body
+        changed = await self._users.change(
+            self._users.get(call.path["user_id"]),
+            by=call.identity.id,
+            display_name=wanted.display_name,
+            role=wanted.role,
+            active=wanted.is_active,
+        )
+        return json_reply(user_out(changed))
+
+    async def delete(self, call: Call) -> web.Response:
+        """Delete a user."""
+        await self._users.delete(self._users.get(call.path["user_id"]), by=call.identity.id)
+        return json_reply({"message": "deleted"})

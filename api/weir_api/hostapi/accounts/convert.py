@@ -1,0 +1,66 @@
+"""Accounts as clients know them. Pure."""
+
+from typing import Any
+
+from weir_api.auth.accounts import Account, Token
+from weir_api.hostapi.times import wire_now
+from weir_crds.ids import account_id
+
+
+def user_out(account: Account) -> dict[str, Any]:
+    """Return a user."""
+    return {
+        "id": account.id,
+        "username": account.username,
+        "display_name": account.display_name or None,
+        "role": account.role.value,
+        "is_active": account.active,
+        "created_at": wire_now(account.created_at),
+    }
+
+
+def token_out(token: Token) -> dict[str, Any]:
+    """Return a token as it is listed."""
+    return {
+        "id": token.id,
+        "name": token.display_name,
+        "last_used": wire_now(token.last_used_at) if token.last_used_at else None,
+        "created_at": wire_now(token.created_at),
+    }
+
+
+def new_token_out(token: Token, secret: str) -> dict[str, Any]:
+    """Return a token that was made just now."""
+    return {
+        "id": token.id,
+        "name": token.display_name,
+        "token": secret,
+        "created_at": wire_now(token.created_at),
+    }
+
+
+def invitation_out(
+    invitation: Token, *, is_valid: bool, secret: str | None = None
+) -> dict[str, Any]:
+    """Return an invitation.
+
+    Args:
+        invitation: which.
+        is_valid: whether somebody may still register with it.
+        secret: its token, to who made it. None: it is not known any more, only how it begins.
+    """
+    used = len(invitation.used_by)
+    creator = invitation.creator_uid
+    return {
+        "id": invitation.id,
+        "token": secret if secret is not None else f"{invitation.hint}…",
+        "role": invitation.role.value if invitation.role else None,
+        "group_id": None,
+        "max_usage": invitation.max_uses,
+        "usage_count": used,
+        "remaining_uses": max(invitation.max_uses - used, 0),
+        "expires_at": wire_now(invitation.expires_at) if invitation.expires_at else None,
+        "is_valid": is_valid,
+        "created_by_id": account_id(creator) if creator else None,
+        "created_at": wire_now(invitation.created_at),
+    }

@@ -1,0 +1,167 @@
+"""One's own account: who one is, the password, the tokens."""
+
+from aiohttp import web
+
+from weir_api.auth.accounts import Account, Token
+from weir_api.auth.capabilities import Capability
+from weir_api.auth.identity import Identity, Role
+from weir_api.auth.service import AuthService
+from weir_api.errors import AccessDeniedError, UnauthenticatedError, UnknownObjectError
+from weir_api.hostapi.accounts.convert import new_token_out, token_out, user_out
+from weir_api.hostapi.accounts.documented import (
+    DISABLED,
+    NEW_TOKEN,
+    TAG,
+    TOKEN,
+    TOO_MANY,
+    USER,
+)
+from weir_api.hostapi.accounts.wire import (
+    MessageOut,
+    NewTokenOut,
+    PasswordIn,
+    TokenIn,
+    TokenOut,
+    UserOut,
+)
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+
+
+class OwnRoutes:
+    """What each user does with their own account."""
+
+    def __init__(self, service: AuthService) -> None:
+        """Serve these accounts."""
+        self._service = service
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what is served."""
+        return (
+            Endpoint(
+                "GET",
+                "/auth/me",
+                self.me,
+                Capability.USE_ACCOUNT,
+                summary="Tell who calls",
+                tag=TAG,
+                answers={200: Answer("The caller.", UserOut, example=USER)},
+                errors={503: DISABLED},
+            ),
+            Endpoint(
+                "POST",
+                "/auth/password",
+                self.change_password,
+                Capability.USE_ACCOUNT,
+                summary="Change one's own password",
+                tag=TAG,
+                body=PasswordIn,
+                body_example={
+                    "current_password": "difference engine",
+                    "new_password": "analytical engine",
+                },
+                answers={
+                    200: Answer("Changed.", MessageOut, example={"message": "password changed"})
+                },
+                errors={
+                    403: "The current password is another one.",
+                    409: "The account was changed at the same time; try again.",
+                    429: TOO_MANY,
+                    503: DISABLED,
+                },
+                description="Ends all other sessions of the user; tokens stay.",
+            ),
+            Endpoint(
+                "GET",
+                "/auth/tokens",
+                self.tokens,
+                Capability.USE_ACCOUNT,
+                summary="List one's own tokens, newest first",
+                tag=TAG,
+                answers={200: Answer("The tokens.", list[TokenOut], example=[TOKEN])},
+                errors={503: DISABLED},
+                description="Administrators see all node credentials, too.",
+            ),
+            Endpoint(
+                "POST",
+                "/auth/tokens/create",
+                self.create_token,
+                Capability.USE_ACCOUNT,
+                summary="Make a token",
+                tag=TAG,
+                body=TokenIn,
+                body_example={"name": "laptop"},
+                answers={
+                    200: Answer("The token; it is shown only here.", NewTokenOut, example=NEW_TOKEN)
+                },
+                errors={
+                    403: "Only an administrator makes node credentials.",
+                    409: "The user has as many tokens as one may have.",
+                    503: DISABLED,
+                },
+                description="A program shows it as `Authorization: Bearer <token>` and may do what"
+                " its user may. With `node`, a foreign runner shows it and speaks for that host.",
+            ),
+            Endpoint(
+                "DELETE",
+                "/auth/tokens/{token_id}",
+                self.delete_token,
+                Capability.USE_ACCOUNT,
+                summary="Delete one of one's own tokens",
+                tag=TAG,
+                params={"token_id": int},
+                answers={200: Answer("Deleted.", MessageOut, example={"message": "deleted"})},
+                errors={404: "The caller has no such token.", 503: DISABLED},
+                description="Administrators delete any node credential.",
+            ),
+        )
+
+    async def me(self, call: Call) -> web.Response:
+        """Tell who calls."""
+        return json_reply(user_out(self._account(call.identity)))
+
+    async def change_password(self, call: Call) -> web.Response:
+        """Change the caller's password."""
+        wanted: PasswordIn = call.body
+        await self._service.logins.change_password(
+            self._account(call.identity),
+            wanted.current_password,
+            wanted.new_password,
+            call.request.remote,
+            call.identity.token_name,
+        )
+        return json_reply({"message": "password changed"})
+
+    async def tokens(self, call: Call) -> web.Response:
+        """List the caller's tokens."""
+        return json_reply([token_out(token) for token in self._tokens(call.identity)])
+
+    async def create_token(self, call: Call) -> web.Response:
+        """Make a token for the caller, or for a host."""
+        wanted: TokenIn = call.body
+        account = self._account(call.identity)
+        tokens = self._service.tokens
+        if wanted.node is None:
+            made = await tokens.make_api_token(account, wanted.name)
+        elif account.role is Role.ADMIN:
+            made = await tokens.make_node_token(account, wanted.name, wanted.node)
+        else:
+            raise AccessDeniedError("only an administrator makes node credentials")
+        return json_reply(new_token_out(*made))
+
+    async def delete_token(self, call: Call) -> web.Response:
+        """Delete a token of the caller."""
+        number = call.path["token_id"]
+        found = next((one for one in self._tokens(call.identity) if one.id == number), None)
+        if found is None or not await self._service.tokens.end(found):
+            raise UnknownObjectError("there is no such token")
+        return json_reply({"message": "deleted"})
+
+    def _account(self, identity: Identity) -> Account:
+        account = self._service.directory.account(identity.user_name or "")
+        if account is None or account.id != identity.id:
+            raise UnauthenticatedError("the account is gone")
+        return account
+
+    def _tokens(self, identity: Identity) -> list[Token]:
+        return self._service.tokens.visible_to(self._account(identity))

@@ -1,0 +1,181 @@
+"""Getting in and out: whether one must, logging in and out, registering."""
+
+from aiohttp import web
+
+from weir_api.auth.accounts import Account
+from weir_api.auth.authenticate import SESSION_COOKIE, session_secret
+from weir_api.auth.capabilities import Capability
+from weir_api.auth.service import AuthService
+from weir_api.errors import DisabledError
+from weir_api.hostapi.accounts.convert import user_out
+from weir_api.hostapi.accounts.documented import DISABLED, SECRET, TAG, TOO_MANY, USER
+from weir_api.hostapi.accounts.wire import (
+    AuthStatus,
+    LoggedInOut,
+    LoginIn,
+    MessageOut,
+    RegisterIn,
+    RegisterQuery,
+)
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+
+_COOKIE = (
+    f"The answer sets the cookie `{SESSION_COOKIE}`, which browsers keep from scripts and from"
+    " requests that other sites make."
+)
+
+
+class SessionRoutes:
+    """Sessions: their secret is in a cookie, their hash in an AccessToken."""
+
+    def __init__(self, service: AuthService) -> None:
+        """Serve these accounts."""
+        self._service = service
+        self._settings = service.settings
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what is served."""
+        return (
+            Endpoint(
+                "GET",
+                "/auth/status",
+                self.status,
+                Capability.PUBLIC,
+                summary="Tell whether one has to log in",
+                tag=TAG,
+                answers={
+                    200: Answer(
+                        "Whether authentication is on.",
+                        AuthStatus,
+                        example={"auth_enabled": True, "session_expire_hours": 720},
+                    )
+                },
+            ),
+            Endpoint(
+                "POST",
+                "/auth/login",
+                self.login,
+                Capability.PUBLIC,
+                summary="Log in",
+                tag=TAG,
+                body=LoginIn,
+                body_example={"username": "ada", "password": "difference engine"},
+                answers={
+                    200: Answer(
+                        "Logged in.",
+                        LoggedInOut,
+                        example={"message": "logged in", "user": USER},
+                    )
+                },
+                errors={
+                    401: "Unknown username or wrong password.",
+                    403: "The account is disabled.",
+                    429: TOO_MANY,
+                    503: DISABLED,
+                },
+                description=_COOKIE,
+            ),
+            Endpoint(
+                "POST",
+                "/auth/logout",
+                self.logout,
+                Capability.PUBLIC,
+                summary="Log out",
+                tag=TAG,
+                answers={200: Answer("Logged out.", MessageOut, example={"message": "logged out"})},
+                description="Ends the session of the cookie, if there is one, and takes the cookie"
+                " away.",
+            ),
+            Endpoint(
+                "POST",
+                "/auth/register",
+                self.register,
+                Capability.PUBLIC,
+                summary="Register with an invitation",
+                tag=TAG,
+                query=RegisterQuery,
+                body=RegisterIn,
+                body_example={
+                    "username": "ada",
+                    "password": "difference engine",
+                    "display_name": "Ada",
+                },
+                answers={
+                    200: Answer(
+                        "Registered and logged in.",
+                        LoggedInOut,
+                        example={"message": "registered", "user": USER},
+                    )
+                },
+                errors={
+                    400: "The invitation is unknown, expired or used up.",
+                    409: "Somebody has that username.",
+                    429: TOO_MANY,
+                    503: DISABLED,
+                },
+                description="Uses the invitation once; the role is the invitation's. The first"
+                " administrator registers with the secret that the facade was started with, which"
+                f" works once and only while there is no administrator. {_COOKIE}"
+                f" A token looks like `{SECRET[:16]}…`, 64 digits.",
+            ),
+        )
+
+    async def status(self, _: Call) -> web.Response:
+        """Tell whether authentication is on."""
+        on = self._settings.enabled
+        hours = int(self._settings.session_hours) if on else None
+        return json_reply({"auth_enabled": on, "session_expire_hours": hours})
+
+    async def login(self, call: Call) -> web.Response:
+        """Start a session for who knows the password."""
+        self._need_accounts()
+        wanted: LoginIn = call.body
+        account = await self._service.logins.log_in(
+            wanted.username, wanted.password, call.request.remote
+        )
+        return await self._logged_in(account, "logged in")
+
+    async def logout(self, call: Call) -> web.Response:
+        """End the session of the cookie."""
+        secret = session_secret(call.request)
+        if secret is not None and self._settings.enabled:
+            await self._service.logins.log_out(secret)
+        answer = json_reply({"message": "logged out"})
+        self._set_cookie(answer, "", 0)
+        return answer
+
+    async def register(self, call: Call) -> web.Response:
+        """Make a user for who has an invitation."""
+        self._need_accounts()
+        wanted: RegisterIn = call.body
+        account = await self._service.users.register(
+            call.query.token,
+            wanted.username,
+            wanted.password,
+            wanted.display_name,
+            call.request.remote,
+        )
+        return await self._logged_in(account, "registered")
+
+    async def _logged_in(self, account: Account, message: str) -> web.Response:
+        hours = self._settings.session_hours
+        secret = await self._service.tokens.start_session(account, hours)
+        answer = json_reply({"message": message, "user": user_out(account)})
+        self._set_cookie(answer, secret, int(hours * 3600))
+        return answer
+
+    def _set_cookie(self, answer: web.Response, secret: str, max_age: int) -> None:
+        answer.set_cookie(
+            SESSION_COOKIE,
+            secret,
+            max_age=max_age,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=self._settings.secure_cookie,
+        )
+
+    def _need_accounts(self) -> None:
+        if not self._settings.enabled:
+            raise DisabledError("authentication is off, so there are no accounts")
