@@ -10,7 +10,7 @@ from weir_api.auth.identity import SYSTEM, Identity, Role
 from weir_api.errors import BadRequestError
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.tasks.body import TaskDefaults, digest_of, draft_of, keyed_name
-from weir_api.hostapi.tasks.convert import submitted_at, task_out, wire_time
+from weir_api.hostapi.tasks.convert import submitted_at, task_out
 from weir_api.hostapi.tasks.targets import parse_target
 from weir_api.hostapi.tasks.wire import SubmitRequest, TaskOut
 from weir_api.hostapi.tasks.words import Status, status_word
@@ -201,20 +201,6 @@ def test_the_submission_is_told_to_the_microsecond_if_the_clocks_agree(
         "annotations": {names.ANNOTATION_SUBMITTED_AT: noted},
     }
     assert submitted_at(metadata) == told
-
-
-@pytest.mark.parametrize(
-    ("time", "told"),
-    [
-        (None, None),
-        ("2026-11-22T10:00:00Z", "2026-11-22T10:00:00.000000+00:00"),
-        (TIME, WIRE_TIME),
-        ("2026-11-22T10:00:00.5Z", "2026-11-22T10:00:00.500000+00:00"),
-        ("2026-11-22T11:00:00+01:00", "2026-11-22T10:00:00.000000+00:00"),
-    ],
-)
-def test_times(time: str | None, told: str | None) -> None:
-    assert wire_time(time) == told
 
 
 def test_the_least_submission() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from weir_api.hostapi.tasks.command import text_of
 from weir_api.hostapi.tasks.words import Status
+from weir_api.hostapi.times import wire_now, wire_time
 from weir_crds import ids, names
 from weir_crds.conditions import FALSE, TRUE, ConditionType, Reason
 from weir_crds.demand import request_of
@@ -25,18 +26,6 @@ _STILLBORN = frozenset({Reason.IMAGE_PULL_FAILED, Reason.CREATE_FAILED, Reason.S
 UsernameOf = Callable[[int], str | None]
 
 
-def wire_time(time: str | None) -> str | None:
-    """Return a time of the API as clients read it: ``2026-11-22T10:00:00.123456+00:00``."""
-    if not time:
-        return None
-    if time[-1] == "Z":
-        if len(time) == 27:
-            return f"{time[:-1]}+00:00"
-        if len(time) == 20:
-            return f"{time[:-1]}.000000+00:00"
-    return _iso(parse_time(time))
-
-
 def submitted_at(metadata: Mapping[str, Any]) -> str:
     """Return when a Task was submitted, as clients read it.
 
@@ -47,8 +36,8 @@ def submitted_at(metadata: Mapping[str, Any]) -> str:
     noted = (metadata.get("annotations") or {}).get(names.ANNOTATION_SUBMITTED_AT)
     time = _time_noted(noted)
     if time is not None and abs(time - parse_time(created)) <= _NEAR:
-        return _iso(time)
-    return wire_time(created) or ""
+        return wire_now(time)
+    return wire_time(created)
 
 
 def owner_of(metadata: Mapping[str, Any]) -> str | None:
@@ -100,7 +89,7 @@ def task_out(
         "approval_status": approval,
         "approved_by_id": decider,
         "approved_by_username": None if decider is None else username_of(decider),
-        "approved_at": None if decided is None else _iso(decided),
+        "approved_at": None if decided is None else wire_now(decided),
         "rejection_reason": (
             notes.get(names.ANNOTATION_DECISION_MESSAGE) if approval == "rejected" else None
         ),
@@ -127,8 +116,8 @@ def task_out(
         "exit_code": _exit_code(status, word),
         "error_message": _error(status, found),
         "submitted_at": submitted_at(metadata),
-        "started_at": wire_time(status.get("startedAt")),
-        "completed_at": wire_time(status.get("finishedAt")),
+        "started_at": _time(status.get("startedAt")),
+        "completed_at": _time(status.get("finishedAt")),
     }
 
 
@@ -147,16 +136,16 @@ def _approval(spec: Mapping[str, Any], notes: Mapping[str, str]) -> str | None:
     return "approved" if names.ANNOTATION_DECIDED_AT in notes else None
 
 
+def _time(time: str | None) -> str | None:
+    return wire_time(time) if time else None
+
+
 def _time_noted(noted: str | None) -> dt.datetime | None:
     """Return a time of an annotation, in which anything may stand."""
     try:
         return parse_time(noted) if noted else None
     except InvalidTimeError:
         return None
-
-
-def _iso(time: dt.datetime) -> str:
-    return time.isoformat(timespec="microseconds")
 
 
 def _value(item: Mapping[str, Any], secrets: bool) -> str:

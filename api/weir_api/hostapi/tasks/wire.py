@@ -151,7 +151,7 @@ class Page(BaseModel):
     """Which part of a list is wanted."""
 
     limit: int = Field(100, ge=0, le=MAX_ROWS, description="How many at most.")
-    offset: int = Field(0, ge=0, description="How many of the newest to leave out.")
+    offset: int = Field(0, ge=0, le=_EXACT, description="How many of the newest to leave out.")
 
 
 class TaskQuery(Page):

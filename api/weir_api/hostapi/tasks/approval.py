@@ -1,0 +1,105 @@
+"""Decisions on tasks that need one: each is made once, whoever else decides at the same time."""
+
+import datetime as dt
+
+from aiohttp import web
+
+from weir_api.auth.capabilities import Capability
+from weir_api.auth.identity import Identity
+from weir_api.errors import StateConflictError, UnknownObjectError
+from weir_api.hostapi.tasks.entries import Entry
+from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
+from weir_api.hostapi.tasks.wire import Approved, Rejected, RejectQuery, TaskId
+from weir_api.state.writer import Writer
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+from weir_crds import names
+from weir_crds.kinds import TASK
+from weir_crds.times import now_rfc3339
+from weir_kube.errors import ConflictError
+from weir_kube.store import Object
+
+# What comes between is another write to the Task: its queue's word, at most every 30 seconds.
+_TRIES = 5
+
+_ERRORS = {**NOT_FOUND, 409: "It does not wait for a decision."}
+
+
+class TaskApproval:
+    """Approves and rejects."""
+
+    def __init__(self, index: TaskIndex, writer: Writer) -> None:
+        """Find Tasks in the index and write with ``writer``."""
+        self._index = index
+        self._writer = writer
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what it serves."""
+        return (
+            Endpoint(
+                "POST",
+                "/approve/{task_id}",
+                self.approve,
+                Capability.DECIDE_APPROVAL,
+                "Approve a task",
+                TAG,
+                {200: Answer("It is queued.", Approved)},
+                errors=_ERRORS,
+                params={"task_id": TaskId},
+                description="The queue chooses the host, unless the task was submitted for one.",
+            ),
+            Endpoint(
+                "POST",
+                "/reject/{task_id}",
+                self.reject,
+                Capability.DECIDE_APPROVAL,
+                "Reject a task",
+                TAG,
+                {200: Answer("It has ended.", Rejected)},
+                errors=_ERRORS,
+                params={"task_id": TaskId},
+                query=RejectQuery,
+            ),
+        )
+
+    async def approve(self, call: Call) -> web.Response:
+        """Let a Task go on."""
+        entry = find(self._index, call, Capability.DECIDE_APPROVAL)
+        await self._decide(entry, "Approved", call.identity, None)
+        return json_reply({"message": "task approved", "task_id": str(entry.id)})
+
+    async def reject(self, call: Call) -> web.Response:
+        """End a Task before it begins."""
+        entry = find(self._index, call, Capability.DECIDE_APPROVAL)
+        reason: str | None = call.query.reason
+        await self._decide(entry, "Rejected", call.identity, reason)
+        return json_reply({"message": "task rejected", "task_id": str(entry.id), "reason": reason})
+
+    async def _decide(
+        self, entry: Entry, decision: str, decider: Identity, reason: str | None
+    ) -> None:
+        annotations = {names.ANNOTATION_DECIDED_AT: now_rfc3339(dt.datetime.now(dt.UTC))}
+        if decider.owner is not None:
+            annotations[names.ANNOTATION_DECIDED_BY] = decider.owner
+        if reason:
+            annotations[names.ANNOTATION_DECISION_MESSAGE] = reason
+        patch = {"metadata": {"annotations": annotations}, "spec": {"approval": decision}}
+        obj: Object | None = entry.obj
+        for _ in range(_TRIES):
+            if obj is None or obj["metadata"]["uid"] != entry.uid:
+                raise UnknownObjectError(f"there is no task {entry.id}")
+            if not _awaits_decision(obj):
+                raise StateConflictError("the task does not wait for a decision")
+            try:
+                await self._writer.patch(TASK, obj, patch, unchanged=True)
+            except ConflictError:
+                obj = await self._writer.fresh(TASK, entry.key)
+            else:
+                return
+        raise StateConflictError("the task changes too fast; try again")
+
+
+def _awaits_decision(obj: Object) -> bool:
+    finished = (obj.get("status") or {}).get("finishedAt")
+    return obj["spec"].get("approval") == "Pending" and not finished

@@ -1,0 +1,143 @@
+"""Kill, pause, resume, delete: each changes what is desired of a Task; its host does the rest."""
+
+from typing import Any
+
+from aiohttp import web
+
+from weir_api.auth.capabilities import Capability
+from weir_api.errors import BadRequestError, StateConflictError
+from weir_api.hostapi.tasks.entries import Entry
+from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
+from weir_api.hostapi.tasks.wire import Message, TaskId
+from weir_api.hostapi.tasks.words import Status
+from weir_api.state.writer import Writer
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+from weir_crds import conditions
+from weir_crds.conditions import ConditionType
+from weir_crds.kinds import TASK
+from weir_kube.store import Object
+
+_SEEN_SECONDS = 2.0
+"""How long an answer waits for the host to have done it."""
+
+_KILLABLE = frozenset(
+    {Status.ASSIGNING, Status.PENDING, Status.RUNNING, Status.PAUSED, Status.LOST}
+)
+_DONE = Answer("It is done, or is about to be.", Message, example={"message": "task paused"})
+
+
+class TaskControl:
+    """Changes what is desired of Tasks."""
+
+    def __init__(self, index: TaskIndex, writer: Writer) -> None:
+        """Find Tasks in the index and write with ``writer``."""
+        self._index = index
+        self._writer = writer
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what it serves."""
+        return (
+            self._kill("/kill/{task_id}"),
+            self._kill("/tasks/{task_id}/kill", alias_of="/kill/{task_id}"),
+            Endpoint(
+                "POST",
+                "/command/{task_id}/{command}",
+                self.command,
+                Capability.CONTROL_TASK,
+                "Pause or resume a task",
+                TAG,
+                {200: _DONE},
+                errors={
+                    **NOT_FOUND,
+                    400: "There is no such command, or the task is not in a state for it.",
+                },
+                params={"task_id": TaskId},
+                description="`pause` a running task, `resume` a paused one.",
+            ),
+            Endpoint(
+                "DELETE",
+                "/tasks/{task_id}",
+                self.delete,
+                Capability.CONTROL_TASK,
+                "Delete a task that has ended, and its output",
+                TAG,
+                {200: Answer("It is gone.", Message, example={"message": "task deleted"})},
+                errors={**NOT_FOUND, 409: "It has not ended: kill it first."},
+                params={"task_id": TaskId},
+            ),
+        )
+
+    def _kill(self, path: str, *, alias_of: str | None = None) -> Endpoint:
+        return Endpoint(
+            "POST",
+            path,
+            self.kill,
+            Capability.CONTROL_TASK,
+            "Kill a task",
+            TAG,
+            {202: Answer("It ends.", Message, example={"message": "task is being killed"})},
+            errors={**NOT_FOUND, 409: "It has ended, or waits for a decision."},
+            params={"task_id": TaskId},
+            description="It may end of itself first. Of a lost host's task the wish is kept until"
+            " the host is back.",
+            alias_of=alias_of,
+        )
+
+    async def kill(self, call: Call) -> web.Response:
+        """Have a Task end; saying it again is no error while it ends."""
+        entry = find(self._index, call, Capability.CONTROL_TASK)
+        if entry.word not in _KILLABLE or _has_ended(entry.obj):
+            raise StateConflictError(f"a task that is {entry.word} cannot be killed")
+        await self._desire(entry, "Killed")
+        return json_reply({"message": "task is being killed"}, 202)
+
+    async def command(self, call: Call) -> web.Response:
+        """Pause or resume a Task, and wait a moment for its host to do it."""
+        entry = find(self._index, call, Capability.CONTROL_TASK)
+        match call.path["command"]:
+            case "pause":
+                fitting, desired, done = Status.RUNNING, "Paused", "task paused"
+            case "resume":
+                fitting, desired, done = Status.PAUSED, "Running", "task resumed"
+            case _:
+                raise BadRequestError("a task can be told to pause or to resume")
+        if entry.word is not fitting or _is_killed(entry.obj):
+            raise BadRequestError(f"that cannot be done to a task that is {_state(entry)}")
+        await self._desire(entry, desired)
+        wanted = desired == "Paused"
+
+        def is_done(obj: Object) -> bool:
+            return conditions.is_true(obj, ConditionType.PAUSED) is wanted or _has_ended(obj)
+
+        seen = await self._index.until(entry.key, is_done, _SEEN_SECONDS)
+        if seen is None or not is_done(seen):
+            done = f"the host is told; {done} as soon as it has done it"
+        return json_reply({"message": done})
+
+    async def delete(self, call: Call) -> web.Response:
+        """Delete a Task that has ended."""
+        entry = find(self._index, call, Capability.CONTROL_TASK)
+        if not _has_ended(entry.obj):
+            raise StateConflictError(f"a task that is {_state(entry)} cannot be deleted")
+        await self._writer.delete(TASK, entry.obj)
+        return json_reply({"message": "task deleted"})
+
+    async def _desire(self, entry: Entry, state: str) -> None:
+        if entry.obj["spec"].get("desiredState", "Running") == state:
+            return
+        patch: dict[str, Any] = {"spec": {"desiredState": state}}
+        await self._writer.patch(TASK, entry.obj, patch)
+
+
+def _has_ended(obj: Object) -> bool:
+    return bool((obj.get("status") or {}).get("finishedAt"))
+
+
+def _is_killed(obj: Object) -> bool:
+    return bool(obj["spec"].get("desiredState") == "Killed")
+
+
+def _state(entry: Entry) -> str:
+    return "being killed" if _is_killed(entry.obj) else str(entry.word)

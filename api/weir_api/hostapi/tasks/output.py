@@ -1,0 +1,153 @@
+"""The output of a task, streamed from the host that has it."""
+
+import asyncio
+import codecs
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from weir_api.auth.capabilities import Capability
+from weir_api.errors import DaemonRefusedError, UnavailableError
+from weir_api.hostapi.known_hosts import KnownHosts
+from weir_api.hostapi.tasks.entries import Entry
+from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
+from weir_api.hostapi.tasks.wire import OutputQuery, TaskId
+from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint
+from weir_kube.store import Object
+
+logger = logging.getLogger(__name__)
+
+# A pager may hold a stream for long, but not for ever.
+_STALLED_SECONDS = 300.0
+
+# How a daemon says that there is nothing to read: not yet, or not any more.
+_EMPTY = frozenset({"NotStarted", "NoOutput", "RunNotFound", "NotFound"})
+
+
+class DaemonStreams(Protocol):
+    """Asks the daemon of a Host."""
+
+    def stream(
+        self, host: Object, path: str, query: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Ask; raises UnavailableError or DaemonRefusedError."""
+        ...
+
+
+class TaskOutput:
+    """Streams output."""
+
+    def __init__(self, index: TaskIndex, hosts: KnownHosts, daemons: DaemonStreams) -> None:
+        """Find Tasks in the index and ask the daemons of their hosts."""
+        self._index = index
+        self._hosts = hosts
+        self._daemons = daemons
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what it serves."""
+        return (self._endpoint("stdout", self.stdout), self._endpoint("stderr", self.stderr))
+
+    def _endpoint(self, stream: str, handler: Any) -> Endpoint:
+        return Endpoint(
+            "GET",
+            f"/tasks/{{task_id}}/{stream}",
+            handler,
+            Capability.READ_OUTPUT,
+            f"What a task wrote to its {stream}",
+            TAG,
+            {200: Answer("The output; empty: there is none (yet).", str, TEXT, "epoch 1 …\n")},
+            errors={**NOT_FOUND, 503: "The host that has it cannot be reached."},
+            query=OutputQuery,
+            params={"task_id": TaskId},
+            description="While it runs and after. Bytes that are no UTF-8 come as U+FFFD.",
+            streams=True,
+        )
+
+    async def stdout(self, call: Call) -> web.StreamResponse:
+        """Stream what a task wrote to stdout."""
+        return await self._answer(call, "stdout")
+
+    async def stderr(self, call: Call) -> web.StreamResponse:
+        """Stream what a task wrote to stderr."""
+        return await self._answer(call, "stderr")
+
+    async def _answer(self, call: Call, stream: str) -> web.StreamResponse:
+        entry = find(self._index, call, Capability.READ_OUTPUT)
+        host = self._host_of(entry)
+        if host is None:
+            return _nothing()
+        query = {"stream": stream}
+        if call.query.lines:
+            query["tail"] = str(call.query.lines)
+        path = f"/v1/namespaces/{entry.key.namespace}/tasks/{entry.key.name}/log"
+        try:
+            async with (
+                self._daemons.stream(host, path, query) as source,
+                aclosing(_decoded(source)) as text,
+            ):
+                first = await anext(text, None)  # until then, what fails can be told by a status
+                if first is None:
+                    return _nothing()
+                return await _send(call.request, first, text)
+        except DaemonRefusedError as refusal:
+            if refusal.said in _EMPTY:
+                return _nothing()
+            raise
+
+    def _host_of(self, entry: Entry) -> Object | None:
+        """Return the Host that has the output of a Task's last run; None: there is none."""
+        status = entry.obj.get("status") or {}
+        name = status.get("nodeName") or (status.get("lastResult") or {}).get("nodeName")
+        if not name:
+            return None
+        host = self._hosts.get(name)
+        if host is None:
+            raise UnavailableError(f"the output is on host {name}, which is not there any more")
+        return host.obj
+
+
+async def _decoded(source: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None]:
+    """Yield a body as valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    async for chunk in source.content.iter_any():
+        text = decoder.decode(chunk)
+        if text:
+            yield text.encode()
+    rest = decoder.decode(b"", final=True)
+    if rest:
+        yield rest.encode()
+
+
+async def _send(
+    request: web.Request, first: bytes, rest: AsyncIterator[bytes]
+) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": TEXT, "Cache-Control": "no-store"})
+    await response.prepare(request)
+    try:
+        await _write(response, first)
+        async for chunk in rest:
+            await _write(response, chunk)
+        await response.write_eof()
+    except aiohttp.ClientConnectionResetError:
+        raise  # it is our client that has left
+    except (UnavailableError, aiohttp.ClientError, TimeoutError) as error:
+        logger.warning("broke off path=%s: %s", request.path, error or "the client stalled")
+        # The status is sent: only a broken connection says that this is not all.
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionResetError("the answer broke off") from error
+    return response
+
+
+async def _write(response: web.StreamResponse, data: bytes) -> None:
+    async with asyncio.timeout(_STALLED_SECONDS):
+        await response.write(data)  # waits for the client
+
+
+def _nothing() -> web.Response:
+    return web.Response(body=b"", headers={"Content-Type": TEXT, "Cache-Control": "no-store"})
