@@ -13,12 +13,17 @@ from weir_api.web.endpoint import Family
 from weir_api.web.frame import Frame
 from weir_api.web.limits import Limits
 from weir_api.web.probes import Probes, Ready
+from weir_api.web.under_way import UnderWay
+
+logger = logging.getLogger(__name__)
 
 # How long a body that nobody wants is read on, so that its sender sees the answer.
 _LINGERING_SECONDS = 2.0
 # Longer than proxies keep theirs, so that it is they who close.
 _IDLE_SECONDS = 75.0
 _HEADER_BYTES = 16 * 1024
+# How long the clean-up waits before it cancels, and after.
+_CANCEL_SECONDS = 1.0
 
 
 def make_app(
@@ -29,6 +34,7 @@ def make_app(
     stale_seconds: Callable[[], float],
     ready: Ready,
     limits: Limits | None = None,
+    under_way: UnderWay | None = None,
 ) -> web.Application:
     """Return the application that serves a family.
 
@@ -41,10 +47,11 @@ def make_app(
         stale_seconds: for how long the caches have not followed the API server; 0: they do.
         ready: True: requests can be served. False, or words that say why: not.
         limits: what one request may take.
+        under_way: counts requests, for who wants to wait for their end.
     """
     bounds = limits or Limits()
     app = web.Application(client_max_size=bounds.body_bytes)
-    Frame(family.name, dialect, stale_seconds).install(app)
+    Frame(family.name, dialect, stale_seconds, under_way or UnderWay()).install(app)
     for endpoint in family.endpoints:
         app.router.add_route(
             endpoint.method, family.prefix + endpoint.path, serve(endpoint, authenticate, bounds)
@@ -54,13 +61,8 @@ def make_app(
     return app
 
 
-def make_runner(app: web.Application, *, drain_seconds: float = 1.0) -> web.AppRunner:
-    """Return a runner for the application.
-
-    Args:
-        app: what to serve.
-        drain_seconds: how long requests under way may go on once it is told to end.
-    """
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Return a runner for the application; see ``drain`` for its end."""
     return web.AppRunner(
         app,
         handle_signals=False,
@@ -71,9 +73,26 @@ def make_runner(app: web.Application, *, drain_seconds: float = 1.0) -> web.AppR
         lingering_time=_LINGERING_SECONDS,
         keepalive_timeout=_IDLE_SECONDS,
         max_field_size=_HEADER_BYTES,
-        # It is granted twice: before requests are cancelled, and after.
-        shutdown_timeout=drain_seconds,
+        shutdown_timeout=_CANCEL_SECONDS,
     )
+
+
+async def drain(runner: web.AppRunner, under_way: UnderWay, seconds: float) -> None:
+    """Take no more connections, let requests under way end, and close all.
+
+    The runner's own clean-up reads nothing more from connections, so it comes last: else a body
+    that is half here would never be whole.
+
+    Args:
+        runner: serves the application.
+        under_way: counts its requests.
+        seconds: how long they may take; then they are cancelled.
+    """
+    for site in tuple(runner.sites):
+        await site.stop()
+    if not await under_way.drain(seconds):
+        logger.warning("requests under way did not end within %g seconds", seconds)
+    await runner.cleanup()
 
 
 def _quiet_logger() -> logging.Logger:

@@ -13,6 +13,7 @@ from weir_api.errors import status_of
 from weir_api.web.calls import CALLER, WebHandler
 from weir_api.web.dialect import Dialect
 from weir_api.web.metrics import UNDER_WAY, count, seconds
+from weir_api.web.under_way import UnderWay
 from weir_api.web.unmatched import unmatched
 from weir_crds.errors import WeirError
 
@@ -33,18 +34,26 @@ _CLIENT_GONE = 499
 class Frame:
     """The one middleware of an application."""
 
-    def __init__(self, family: str, dialect: Dialect, stale_seconds: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        family: str,
+        dialect: Dialect,
+        stale_seconds: Callable[[], float],
+        under_way: UnderWay,
+    ) -> None:
         """Prepare.
 
         Args:
             family: name of the API, for metrics.
             dialect: how it words failures.
             stale_seconds: for how long the caches have not followed the API server; 0: they do.
+            under_way: counts requests.
         """
         self._family = family
         self._dialect = dialect
         self._stale_seconds = stale_seconds
-        self._under_way = UNDER_WAY.labels(family)
+        self._under_way = under_way
+        self._under_way_told = UNDER_WAY.labels(family)
 
     def install(self, app: web.Application) -> None:
         """Put it around all requests of an application."""
@@ -64,7 +73,8 @@ class Frame:
         else:
             request[REQUEST_ID] = f"{random.getrandbits(64):016x}"
         code = _CLIENT_GONE
-        self._under_way.inc()
+        self._under_way.enter()
+        self._under_way_told.inc()
         try:
             try:
                 problem = request.match_info.http_exception
@@ -77,7 +87,8 @@ class Frame:
             code = response.status
             return response
         finally:
-            self._under_way.dec()
+            self._under_way.leave()
+            self._under_way_told.dec()
             self._tell(request, code, time.perf_counter() - began)
 
     def _answer(self, request: web.Request, exc: Exception) -> web.StreamResponse:
@@ -136,6 +147,8 @@ class Frame:
             )
 
     async def _add_headers(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        if self._under_way.ends:
+            response.force_close()
         headers = response.headers
         headers[_ID_HEADER] = request.get(REQUEST_ID, "-")
         headers.setdefault("Cache-Control", "no-store")

@@ -7,14 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from weir_api.auth.authenticate import SESSION_COOKIE
 from weir_api.auth.capabilities import RULES, Capability
 from weir_api.web.endpoint import JSON, Answer, Endpoint, Family
 from weir_api.web.schemas import Schemas
 
 Object = dict[str, Any]
-
-SESSION_COOKIE = "kohakuriver_session"
-"""The cookie that stands for a login; clients know it by this name."""
 
 _ERRORS: Mapping[int, str] = {
     400: "The request contradicts itself, or asks for what does not exist here.",
