@@ -1,1 +1,173 @@
 """The facade's process: settings, wiring, a clean end."""
+
+import asyncio
+import contextlib
+import functools
+import importlib.metadata
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+from aiohttp import web
+
+from weir_api import settings
+from weir_api.app import drain, make_app, make_runner
+from weir_api.auth.passwords import hash_password_command
+from weir_api.composition import Parts, Work, compose
+from weir_api.settings import InvalidSettingsError, Settings
+from weir_api.state.caches import Caches
+from weir_api.web.dialect import DetailDialect
+from weir_api.web.limits import Limits
+from weir_api.web.metrics import STALE_SECONDS
+from weir_api.web.under_way import UnderWay
+from weir_crds.errors import WeirError
+from weir_kube.connect import connect
+from weir_kube.errors import ConfigError
+from weir_kube.http import HealthServer, parse_listen
+from weir_kube.logging import setup_logging
+
+logger = logging.getLogger(__name__)
+
+# Requests under way may go on for so long; what is left then is cancelled.
+_DRAIN_SECONDS = 20.0
+_LOOK_SECONDS = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the facade until SIGTERM or SIGINT; returns the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["hash-password"]:
+        return hash_password_command()
+    try:
+        chosen = settings.parse(words)
+    except InvalidSettingsError as exc:
+        sys.stderr.write(f"weir_api: {exc}\n")
+        return 2
+    setup_logging(chosen.log_level, chosen.log_json)
+    status = 0
+    try:
+        asyncio.run(run(chosen))
+    except* (WeirError, OSError) as group:  # an address in use, say
+        status = 1
+        for cause in _leaves(group):
+            logger.error("stopped: %s", cause)  # noqa: TRY400
+    return status
+
+
+async def run(chosen: Settings) -> None:
+    """Run until SIGTERM or SIGINT; a second one does not wait for requests under way."""
+    stopping = asyncio.Event()
+    working = asyncio.create_task(serve(chosen, stopping))
+    loop = asyncio.get_running_loop()
+    at_once = False
+
+    def stop() -> None:
+        nonlocal at_once
+        if stopping.is_set():
+            at_once = True
+            working.cancel()
+        stopping.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        await working
+    except asyncio.CancelledError:
+        if not at_once:
+            raise
+    logger.info("stopped")
+
+
+async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
+    """Fill the caches, then serve, until ``stopping`` is set; then let requests end."""
+    version = _version()
+    async with contextlib.AsyncExitStack() as stack:
+        api = await connect(chosen.kubeconfig, user_agent=f"weir-api/{version}")
+        await stack.enter_async_context(api)
+        caches = Caches(api)
+        parts = compose(chosen, api, caches, stack)
+        ready = functools.partial(_ready, caches, stopping)
+        health = HealthServer(chosen.metrics_listen, {"caches": ready})
+        await stack.enter_async_context(health)
+        async with asyncio.TaskGroup() as group:
+            own: tuple[Work, ...] = (caches.run, functools.partial(_look, caches))
+            background = [group.create_task(work()) for work in (*own, *parts.background)]
+            # Before, an empty cache would tell that there is nothing.
+            await _first_of(caches.synced(), stopping.wait())
+            if not stopping.is_set():
+                await _serve_until(chosen, parts, caches, ready, stopping)
+            for task in background:
+                task.cancel()
+
+
+async def _serve_until(
+    chosen: Settings,
+    parts: Parts,
+    caches: Caches,
+    ready: Callable[[], bool | str],
+    stopping: asyncio.Event,
+) -> None:
+    under_way = UnderWay()
+    app = make_app(
+        parts.family,
+        dialect=DetailDialect(),
+        authenticate=parts.authenticate,
+        stale_seconds=lambda: caches.stale_seconds,
+        ready=ready,
+        limits=Limits(body_bytes=chosen.max_body_bytes),
+        under_way=under_way,
+    )
+    runner = make_runner(app)
+    await runner.setup()
+    try:
+        host, port = parse_listen(chosen.listen)
+        try:
+            await web.TCPSite(runner, host, port, reuse_address=True).start()
+        except OSError as exc:
+            raise ConfigError(f"cannot listen on {chosen.listen}: {exc}") from exc
+        bound = runner.addresses[0][1]
+        logger.info("serving address=%s port=%d auth=%s", host, bound, chosen.auth)
+        await stopping.wait()
+        logger.info("stopping; requests under way may end")
+        await drain(runner, under_way, _DRAIN_SECONDS)
+    finally:
+        await runner.cleanup()
+
+
+def _ready(caches: Caches, stopping: asyncio.Event) -> bool | str:
+    if stopping.is_set():
+        return "the end is near"
+    return caches.has_synced or "not all resources have been listed yet"
+
+
+async def _look(caches: Caches) -> None:
+    """Look at the caches' age, so that it is known from when on they were left behind."""
+    while True:
+        STALE_SECONDS.set(caches.stale_seconds)
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+async def _first_of(*awaitables: Awaitable[object]) -> None:
+    """Wait until one of them is done, and drop the others."""
+    tasks = [asyncio.ensure_future(one) for one in awaitables]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("weir")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for exc in group.exceptions:
+        if isinstance(exc, BaseExceptionGroup):
+            yield from _leaves(exc)
+        else:
+            yield exc

@@ -1,15 +1,16 @@
-"""Weir's own processes: what is to run for the operator and for each host's daemon."""
+"""Weir's own processes: what is to run for operator and facade, and for each host's daemon."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.hosts import Share
-from devcluster.identities import NODE_DAEMON, OPERATOR, Identities
+from devcluster.identities import FACADE, NODE_DAEMON, OPERATOR, Identities
 from devcluster.state import CHECKOUT, Ports
 from devcluster.supervise import Program
 
 OPERATOR_PROGRAM = "weir-operator"
+FACADE_PROGRAM = "weir-api"
 _SOURCES = ("crds", "operator", "nodedaemon", "api")
 
 
@@ -32,7 +33,7 @@ def operator(identities: Identities, ports: Ports, log_level: str = "info") -> C
         f"--listen={listen}",
         f"--log-level={log_level}",
     )
-    return Component(Program(OPERATOR_PROGRAM, argv, _env()), listen)
+    return Component(Program(OPERATOR_PROGRAM, argv, environment()), listen)
 
 
 def node_daemon(
@@ -67,7 +68,45 @@ def node_daemon(
     if not share.gpus:
         argv.append("--gpus=none")
     argv += arguments
-    return Component(Program(name, tuple(argv), _env(), stop_grace_seconds=20), metrics)
+    return Component(Program(name, tuple(argv), environment(), stop_grace_seconds=20), metrics)
+
+
+def facade(
+    identities: Identities,
+    ports: Ports,
+    *,
+    environments: Path | None = None,
+    log_level: str = "info",
+    arguments: tuple[str, ...] = (),
+    program: str = FACADE_PROGRAM,
+) -> Component:
+    """Describe the facade; it serves the host API on the port named as its program.
+
+    Args:
+        identities: makes its kubeconfig.
+        ports: where its ports are remembered.
+        environments: which images its environments mean.
+        log_level: how much it tells.
+        arguments: more of its flags; see its ``--help``.
+        program: its name, where several run beside each other.
+    """
+    metrics = f"127.0.0.1:{ports.get(f'{program}-metrics')}"
+    argv = [
+        *_python("weir_api"),
+        f"--kubeconfig={identities.kubeconfig_for(FACADE)}",
+        f"--listen=127.0.0.1:{ports.get(program)}",
+        f"--metrics-listen={metrics}",
+        f"--log-level={log_level}",
+    ]
+    if environments is not None:
+        argv.append(f"--environments={environments}")
+    argv += arguments
+    return Component(Program(program, tuple(argv), environment(), stop_grace_seconds=30), metrics)
+
+
+def hash_password() -> tuple[str, ...]:
+    """Return the command line that makes the hash of the password that is its input."""
+    return (*_python("weir_api"), "hash-password")
 
 
 def daemon_program(host: str) -> str:
@@ -84,7 +123,8 @@ def _python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
 
 
-def _env() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Return what a program of ours needs to find its sources."""
     return {
         "PYTHONPATH": ":".join(str(CHECKOUT / source) for source in _SOURCES),
         "PYTHONUNBUFFERED": "1",

@@ -97,10 +97,12 @@ def _path_reader(
 
 def _text_reader(name: str, kind: Any) -> Callable[[str, list[Fault]], Any]:
     adapter = TypeAdapter(kind)
-    is_number = kind is int
+    told = adapter.json_schema()
+    is_number = told.get("type") == "integer"
+    is_any_number = is_number and told.keys() <= {"type", "title", "description"}
 
     def read(text: str, faults: list[Fault]) -> Any:
-        if is_number and len(text) < 19 and text.isascii() and text.isdigit():
+        if is_any_number and len(text) < 19 and text.isascii() and text.isdigit():
             return int(text)
         if "\0" in text:
             faults.append(nul_fault(text, ("path", name)) or {})

@@ -63,19 +63,17 @@ class Schemas:
 
     def path_parameters(self, endpoint: Endpoint) -> list[Object]:
         """Return the path's parameters."""
-        return [
-            {
-                "name": name,
-                "in": "path",
-                "required": True,
-                "schema": (
-                    self._schemas[(id(endpoint.params[name]), "validation")]
-                    if name in endpoint.params
-                    else {"type": "string"}
-                ),
-            }
-            for name in endpoint.parameters
-        ]
+        parameters = []
+        for name in endpoint.parameters:
+            told: Object = {"type": "string"}
+            if name in endpoint.params:
+                told = dict(self._schemas[(id(endpoint.params[name]), "validation")])
+            parameter: Object = {"name": name, "in": "path", "required": True}
+            description = told.pop("description", None)
+            if description:
+                parameter["description"] = description
+            parameters.append({**parameter, "schema": told})
+        return parameters
 
     def query_parameters(self, endpoint: Endpoint) -> list[Object]:
         """Return the query's parameters."""

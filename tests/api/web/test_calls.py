@@ -227,7 +227,27 @@ async def test_secrets_and_big_things_are_not_sent_back(client_of: ClientOf) -> 
 
 @pytest.mark.parametrize("digits", ["9" * 30, "-1", "0", "9" * 5000])
 async def test_numbers_of_any_length_are_numbers(client_of: ClientOf, digits: str) -> None:
-    client = await client_of([endpoint("/n/{number}", method="GET", body=None, query=None)])
+    told = Annotated[int, Field(description="Which one.")]
+    client = await client_of(
+        [
+            endpoint("/n/{number}", method="GET", body=None, query=None),
+            endpoint(
+                "/told/{number}", method="GET", body=None, query=None, params={"number": told}
+            ),
+        ]
+    )
 
-    async with client.get(f"/api/n/{digits}") as answer:
-        assert answer.status == (404 if len(digits) > 20 else 200)
+    for path in ("n", "of"):
+        async with client.get(f"/api/{path}/{digits}") as answer:
+            assert answer.status == (404 if len(digits) > 20 else 200)
+
+
+async def test_bounds_of_a_path_parameter_hold(client_of: ClientOf) -> None:
+    small = Annotated[int, Field(le=5)]
+    client = await client_of(
+        [endpoint("/n/{number}", method="GET", body=None, query=None, params={"number": small})]
+    )
+
+    for digits, status in (("5", 200), ("6", 422)):
+        async with client.get(f"/api/n/{digits}") as answer:
+            assert answer.status == status

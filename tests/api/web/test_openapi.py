@@ -63,7 +63,7 @@ ENDPOINTS = (
     endpoint(
         "GET",
         "/things/{number}/output",
-        params={"number": int},
+        params={"number": Annotated[int, Field(description="Which one.")]},
         answers={200: Answer("What it said.", media_type=TEXT)},
         capability=Capability.READ_OUTPUT,
         tag="output",
@@ -109,7 +109,13 @@ def test_parameters_are_told_with_their_bounds_and_without_null(told: dict[str, 
         },
     ]
     number = told["paths"]["/api/things/{number}/output"]["get"]["parameters"][0]
-    assert (number["schema"], number["required"]) == ({"type": "integer"}, True)
+    assert number == {
+        "name": "number",
+        "in": "path",
+        "required": True,
+        "description": "Which one.",
+        "schema": {"type": "integer"},
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,120 @@
+"""What the facade is made of, put together once."""
+
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from weir_api.auth.service import AuthService, AuthSettings
+from weir_api.hostapi.accounts.routes import AccountRoutes
+from weir_api.hostapi.app import PREFIX, host_api
+from weir_api.hostapi.environments import (
+    Environments,
+    InvalidEnvironmentsError,
+    parse_environments,
+)
+from weir_api.hostapi.known_hosts import KnownHosts
+from weir_api.hostapi.nodes.board import NodeBoard
+from weir_api.hostapi.nodes.routes import NodeRoutes
+from weir_api.hostapi.nodes.sampler import Sampler
+from weir_api.hostapi.nodes.window import HealthWindow
+from weir_api.hostapi.tasks.approval import TaskApproval
+from weir_api.hostapi.tasks.body import TaskDefaults
+from weir_api.hostapi.tasks.control import TaskControl
+from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.output import TaskOutput
+from weir_api.hostapi.tasks.reads import TaskReads
+from weir_api.hostapi.tasks.submit import TaskSubmit
+from weir_api.hostapi.usernames import Usernames
+from weir_api.settings import Settings
+from weir_api.state.caches import Caches
+from weir_api.state.daemons import Daemons
+from weir_api.state.writer import Writer
+from weir_api.web.calls import Authenticate
+from weir_api.web.endpoint import Family
+from weir_crds.kinds import HOST, TASK
+from weir_kube.api import Api
+from weir_kube.kinds import LEASE
+
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Something that goes on until it is cancelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the process serves, and what it does beside."""
+
+    family: Family
+    authenticate: Authenticate
+    background: tuple[Work, ...]
+
+
+def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -> Parts:
+    """Put everything together; nothing is listed yet, and nothing runs.
+
+    Args:
+        chosen: what the facade was told to do.
+        api: the API server.
+        caches: what is read; they are filled later.
+        stack: takes what has to be closed at the end.
+
+    Raises:
+        InvalidEnvironmentsError: the file of environments is not what it should be.
+    """
+    writer = Writer(api, caches)
+    auth = AuthService(_auth_settings(chosen), caches, writer)
+    stack.callback(auth.close)
+    daemons = Daemons(api)
+    stack.push_async_callback(daemons.close)
+    hosts = KnownHosts(caches)
+    tasks = TaskIndex(caches, hosts, Usernames(caches))
+    sampler = Sampler(daemons, caches[HOST].list)
+    board = NodeBoard(caches[HOST], caches[LEASE], sampler, tasks)
+    for kind in (HOST, LEASE, TASK):
+        caches.listen(kind, board.changed)
+    window = HealthWindow(board)
+    return Parts(
+        host_api(
+            (
+                AccountRoutes(auth),
+                NodeRoutes(board, window),
+                TaskSubmit(tasks, hosts, writer, _task_defaults(chosen)),
+                TaskReads(tasks),
+                TaskControl(tasks, writer),
+                TaskApproval(tasks, writer),
+                TaskOutput(tasks, hosts, daemons),
+            )
+        ),
+        auth.authenticate,
+        (auth.run, sampler.run, window.run),
+    )
+
+
+def _auth_settings(chosen: Settings) -> AuthSettings:
+    return AuthSettings(
+        enabled=chosen.auth,
+        session_hours=chosen.session_hours,
+        secure_cookie=chosen.secure_cookie,
+        admin_secret=chosen.admin_secret,
+        admin_register_secret=chosen.admin_register_secret,
+        invitations_path=f"{PREFIX}/auth/invitations",
+    )
+
+
+def _task_defaults(chosen: Settings) -> TaskDefaults:
+    return TaskDefaults(
+        namespace=chosen.namespace,
+        working_dir=chosen.working_dir,
+        shared_dir=chosen.shared_dir,
+        environments=_environments(chosen.environments),
+    )
+
+
+def _environments(path: Path | None) -> Environments:
+    if path is None:
+        return Environments()
+    try:
+        return parse_environments(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise InvalidEnvironmentsError(f"cannot read {path}: {exc}") from exc
