@@ -1,0 +1,146 @@
+"""Submissions that make nothing: no API server is needed to turn them away."""
+
+from typing import Any, cast
+
+import aiohttp
+import pytest
+
+from support.facade import ClientOf, as_
+from support.rest_index import World
+from support.rest_tasks import made_host
+from weir_api.hostapi.tasks.body import TaskDefaults
+from weir_api.hostapi.tasks.submit import TaskSubmit
+from weir_api.state.writer import Writer
+from weir_kube.api import Api
+
+
+async def client(world: World, client_of: ClientOf) -> aiohttp.ClientSession:
+    writer = Writer(cast(Api, None), world.caches)  # nothing may be written
+    return await client_of(TaskSubmit(world.index, world.hosts, writer, TaskDefaults()).endpoints())
+
+
+@pytest.fixture
+async def http(client_of: ClientOf) -> aiohttp.ClientSession:
+    world = World()
+    world.put(
+        made_host("n1", cores=4, memory="8Gi", gpus=2),
+        made_host("n2", cores=2, ready="Unknown"),
+        made_host("foreign", cores=64, spec={"external": True}),
+    )
+    return await client(world, client_of)
+
+
+async def submit(
+    http: aiohttp.ClientSession, body: Any, caller: str = "system", **headers: str
+) -> tuple[int, Any]:
+    async with http.post("/api/submit", json=body, headers=as_(caller) | headers) as answer:
+        return answer.status, await answer.json()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"task_type": "vps"},
+        {"task_type": "vps", "container_name": "NULL"},
+        {"task_type": "COMMAND"},
+        {"task_type": ""},
+        {"required_gpus": [[0]]},
+        {"required_gpus": [[0]], "targets": []},
+        {"required_gpus": [[0]], "targets": ["n1", "n2"]},
+        {"required_gpus": [[0], [1]], "targets": ["n1"]},
+        {"container_name": "NULL"},
+        {"container_name": "No Such Name"},
+        {"additional_mounts": ["relative:/x"]},
+        {"additional_mounts": ["/a"]},
+    ],
+)
+async def test_contradictions(http: aiohttp.ClientSession, body: Any) -> None:
+    status, answer = await submit(http, body)
+    assert (status, list(answer)) == (400, ["detail"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        "x",
+        None,
+        {"command": 1},
+        {"command": None},
+        {"command": "a\0b"},
+        {"arguments": "x"},
+        {"arguments": [1]},
+        {"arguments": ["\0"]},
+        {"env_vars": {"A": 1}},
+        {"env_vars": {"A\0": "1"}},
+        {"env_vars": ["A"]},
+        {"required_cores": -1},
+        {"required_cores": 1.5},
+        {"required_cores": 10**30},
+        {"required_memory_bytes": -1},
+        {"required_memory_bytes": 10**30},
+        {"required_gpus": [0]},
+        {"required_gpus": [[10**30]], "targets": ["n1"]},
+        {"targets": "n1"},
+        {"targets": ["n1"] * 257},
+        {"targets": ["n1"] * 10_000},
+        {"privileged": "maybe"},
+        {"additional_mounts": [1]},
+    ],
+)
+async def test_bodies_of_another_shape(http: aiohttp.ClientSession, body: Any) -> None:
+    status, answer = await submit(http, body)
+    assert status == 422
+    assert all({"type", "loc", "msg"} <= fault.keys() for fault in answer["detail"])
+
+
+@pytest.mark.parametrize("key", ["", "a b", "é", "x" * 256])
+async def test_keys_that_are_none(http: aiohttp.ClientSession, key: str) -> None:
+    status, answer = await submit(http, {}, **{"Idempotency-Key": key})
+    assert status == 422
+    assert answer["detail"][0]["loc"] == ["header", "Idempotency-Key"]
+
+
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        ({"required_cores": 5}, "too few cores"),
+        ({"required_memory_bytes": 2**40}, "too little memory"),
+        ({"targets": ["n9"]}, "no host n9"),
+        ({"targets": ["foreign"]}, "external"),
+        ({"targets": ["n1:1"]}, "lack NUMA node 1"),
+        ({"targets": ["n1::2"]}, "lack those gpus"),
+        ({"targets": ["n1"], "required_gpus": [[-1]]}, "lack those gpus"),
+        ({"targets": ["n2"], "required_gpus": [[0]]}, "no gpu"),
+        ({"targets": ["n1"], "required_gpus": [[0, 1, 2]]}, "too few gpus"),
+        ({"targets": ["n2"], "required_cores": 3}, "too few cores"),
+        ({"targets": [""]}, "name of a host"),
+        ({"targets": ["n1:x"]}, "NUMA"),
+        ({"targets": ["n1::0"], "required_gpus": [[1]]}, "other GPUs"),
+        ({"targets": ["n9", "n1:7"]}, "no host n9"),
+    ],
+)
+async def test_what_can_never_run(http: aiohttp.ClientSession, body: Any, word: str) -> None:
+    status, answer = await submit(http, body)
+    assert status == 503
+    assert word in answer["detail"]
+
+
+async def test_without_any_host(client_of: ClientOf) -> None:
+    status, answer = await submit(await client(World(), client_of), {})
+    assert (status, answer) == (503, {"detail": "there is no host yet"})
+
+
+async def test_with_foreign_hosts_only(client_of: ClientOf) -> None:
+    world = World()
+    world.put(made_host("foreign", spec={"external": True}))
+    status, answer = await submit(await client(world, client_of), {})
+    assert status == 503
+    assert "1 external (foreign)" in answer["detail"]
+
+
+@pytest.mark.parametrize(
+    ("caller", "status"), [("anonymous", 401), ("newcomer", 403), ("viewer", 403), ("user", 503)]
+)
+async def test_who_may_submit(http: aiohttp.ClientSession, caller: str, status: int) -> None:
+    assert (await submit(http, {"required_cores": 99}, caller))[0] == status
