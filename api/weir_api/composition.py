@@ -19,13 +19,9 @@ from weir_api.hostapi.nodes.board import NodeBoard
 from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.nodes.sampler import Sampler
 from weir_api.hostapi.nodes.window import HealthWindow
-from weir_api.hostapi.tasks.approval import TaskApproval
 from weir_api.hostapi.tasks.body import TaskDefaults
-from weir_api.hostapi.tasks.control import TaskControl
 from weir_api.hostapi.tasks.index import TaskIndex
-from weir_api.hostapi.tasks.output import TaskOutput
-from weir_api.hostapi.tasks.reads import TaskReads
-from weir_api.hostapi.tasks.submit import TaskSubmit
+from weir_api.hostapi.tasks.routes import task_routes
 from weir_api.hostapi.usernames import Usernames
 from weir_api.settings import Settings
 from weir_api.state.caches import Caches
@@ -79,11 +75,7 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
             (
                 AccountRoutes(auth),
                 NodeRoutes(board, window),
-                TaskSubmit(tasks, hosts, writer, _task_defaults(chosen)),
-                TaskReads(tasks),
-                TaskControl(tasks, writer),
-                TaskApproval(tasks, writer),
-                TaskOutput(tasks, hosts, daemons),
+                *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
             )
         ),
         auth.authenticate,

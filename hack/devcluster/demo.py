@@ -8,7 +8,7 @@ from typing import Any
 
 from devcluster.console import say
 from devcluster.errors import DevClusterError
-from devcluster.instance import Base
+from devcluster.instance import Instance
 from devcluster.manifests import kubectl
 from devcluster.state import CHECKOUT
 
@@ -17,7 +17,7 @@ _TASK = "/apis/weir.dev/v1alpha1/namespaces/default/tasks/hello"
 _DEADLINE_SECONDS = 120.0
 
 
-def run(base: Base) -> str:
+def run(base: Instance) -> str:
     """Run the Task ``hello`` anew, unless it is on its way, and return a report for a person.
 
     Raises:
@@ -32,7 +32,7 @@ def run(base: Base) -> str:
     return _report(base, task, _output(base))
 
 
-def _follow(base: Base) -> dict[str, Any]:
+def _follow(base: Instance) -> dict[str, Any]:
     """Wait for the Task's end, telling each step."""
     told = ""
     deadline = time.monotonic() + _DEADLINE_SECONDS
@@ -62,7 +62,7 @@ def _step(task: dict[str, Any]) -> str:
     return f"{status.get('phase', 'accepted')}{where}"
 
 
-def _why(base: Base, task: dict[str, Any]) -> list[str]:
+def _why(base: Instance, task: dict[str, Any]) -> list[str]:
     """Return the Task's conditions, then the log of whoever has to move next."""
     status = task.get("status", {})
     lines = [
@@ -74,7 +74,7 @@ def _why(base: Base, task: dict[str, Any]) -> list[str]:
     return [*lines, base.supervisor.log_tail(culprit)]
 
 
-def _output(base: Base) -> str:
+def _output(base: Instance) -> str:
     done = subprocess.run(
         [base.state.bin / "kubectl", "weir", "logs", "hello"],
         env=os.environ
@@ -94,7 +94,7 @@ def _output(base: Base) -> str:
     return done.stdout
 
 
-def _report(base: Base, task: dict[str, Any], output: str) -> str:
+def _report(base: Instance, task: dict[str, Any], output: str) -> str:
     status = task["status"]
     ended = next(c for c in status["conditions"] if c["type"] == "Succeeded")
     lines = [
@@ -106,6 +106,9 @@ def _report(base: Base, task: dict[str, Any], output: str) -> str:
         "  output",
         *(f"    {line}" for line in output.splitlines()),
         "",
+        f"Host API: {base.login.url}  (its documentation: {base.login.url}/docs)",
+        f"  user {base.login.username}, password {base.login.password}",
+        "",
         "Now try:",
         f"  . {os.path.relpath(base.state.env)}",
         "  kubectl get wt,wh                       # Tasks and Hosts",
@@ -114,6 +117,7 @@ def _report(base: Base, task: dict[str, Any], output: str) -> str:
         "  kubectl explain task.spec --api-version=weir.dev/v1alpha1",
         "  kubectl apply -f manifests/examples/    # more Tasks",
         "  kubectl get wt -w                       # and watch them",
+        '  curl -H "Authorization: Bearer $WEIR_TOKEN" $WEIR_URL/api/tasks',
         "  make demo HOSTS=3                       # three hosts on this machine",
         "  make status                             # what runs here",
         "  make down                               # stop all, leave nothing",

@@ -14,11 +14,14 @@ from devcluster.controlplane import ControlPlane, plan_control_plane, start_cont
 from devcluster.hosts import host_names, machine_shares
 from devcluster.identities import Identities
 from devcluster.kubeconfig import client_certificate, kubeconfig_text
+from devcluster.login import Login, ensure_login
 from devcluster.rest import Rest
 from devcluster.state import Ports, State, write_file
 from devcluster.supervise import Supervisor, wait_for
 
 _READY_SECONDS = 120.0
+# Where clients of the host API look for it; taken if it is free.
+_HOST_API_PORT = 8000
 # There when the image in Docker is of this instance's making.
 _MADE_IMAGE = "made-image"
 _HOSTS = "/apis/weir.dev/v1alpha1/hosts"
@@ -33,6 +36,13 @@ class Base:
     docker: dockerd.Docker
     supervisor: Supervisor
     ports: Ports
+
+
+@dataclass(frozen=True)
+class Instance(Base):
+    """All of Weir, up and ready."""
+
+    login: Login
 
 
 def up_base(state: State) -> Base:
@@ -58,7 +68,7 @@ def up_base(state: State) -> Base:
     return Base(state, plane, docker, supervisor, ports)
 
 
-def up(state: State, hosts: int) -> Base:
+def up(state: State, hosts: int) -> Instance:
     """Bring up all of Weir with that many hosts; idempotent. The instance's lock is held.
 
     Raises:
@@ -69,7 +79,7 @@ def up(state: State, hosts: int) -> Base:
     identities = Identities(base.plane.admin, state.pki)
     names = host_names(state.id if not base.docker.ours else "", hosts)
     _remove_hosts(base, sorted(set(_known_hosts(state)) - set(names)))
-    wanted = [components.operator(identities, base.ports)]
+    wanted = [components.operator(identities, base.ports), _facade(base, identities)]
     for name, share in zip(names, machine_shares(hosts), strict=True):
         folder = _host_folder(state, name)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -92,7 +102,10 @@ def up(state: State, hosts: int) -> Base:
         ready = partial(_is_ready, base.plane.admin, name)
         wait_for(base.supervisor, program, ready, _READY_SECONDS)
         say(f"host {name} is ready")
-    return base
+    url = f"http://127.0.0.1:{base.ports.get(components.FACADE_PROGRAM)}"
+    login = ensure_login(state, base.plane.admin, url)
+    _write_env(state, base.plane, base.docker, login)
+    return Instance(base.state, base.plane, base.docker, base.supervisor, base.ports, login)
 
 
 def down(state: State) -> None:
@@ -100,7 +113,11 @@ def down(state: State) -> None:
     docker = dockerd.chosen(state)
     supervisor = Supervisor(state)
     hosts = _known_hosts(state)
-    ours = [components.OPERATOR_PROGRAM, *map(components.daemon_program, hosts)]
+    ours = [
+        components.OPERATOR_PROGRAM,
+        components.FACADE_PROGRAM,
+        *map(components.daemon_program, hosts),
+    ]
     supervisor.stop_programs(ours)
     if docker is not None and dockerd.answers(docker.host):
         leftovers.remove_containers(docker.host, None if docker.ours else hosts)
@@ -111,6 +128,15 @@ def down(state: State) -> None:
     dockerd.clean_up(state)
     shutil.rmtree(state.root)
     say(f"stopped all, and removed {state.root}")
+
+
+def _facade(base: Base, identities: Identities) -> Component:
+    """Describe the facade, whose environments are all the image that was made here."""
+    environments = base.state.root / "environments.yaml"
+    name = "kohakuriver-base"
+    write_file(environments, f"default: {name}\nimages: {{{name}: {quote(image.BUSYBOX)}}}\n")
+    base.ports.get(components.FACADE_PROGRAM, preferred=_HOST_API_PORT)
+    return components.facade(identities, base.ports, environments=environments)
 
 
 def _wait_until_ready(base: Base, component: Component) -> None:
@@ -159,7 +185,9 @@ def _host_folder(state: State, name: str) -> Path:
     return state.root / "hosts" / name
 
 
-def _write_env(state: State, plane: ControlPlane, docker: dockerd.Docker) -> None:
+def _write_env(
+    state: State, plane: ControlPlane, docker: dockerd.Docker, login: Login | None = None
+) -> None:
     installed = Path(sys.executable).parent
     programs = {
         "kubectl": plane.kubectl,
@@ -171,11 +199,15 @@ def _write_env(state: State, plane: ControlPlane, docker: dockerd.Docker) -> Non
         link.unlink(missing_ok=True)
         link.symlink_to(program)
     own_docker = f"export DOCKER_HOST={quote(docker.host)}\n" if docker.ours else ""
+    host_api = ""
+    if login is not None:
+        host_api = f"export WEIR_URL={login.url}\nexport WEIR_TOKEN={login.token}\n"
     write_file(
         state.env,
         "# To be sourced: kubectl, kubectl weir and docker then speak to this instance.\n"
         f"export KUBECONFIG={quote(str(state.kubeconfig))}\n"
         f"export WEIR_API={plane.server}\n"
+        f"{host_api}"
         f"{own_docker}"
         f'case ":$PATH:" in *":{state.bin}:"*) ;; *) export PATH=\'{state.bin}\':"$PATH" ;; esac\n',
     )

@@ -183,10 +183,18 @@ class Ports:
         self._path = state.root / "ports.json"
         self._ports: dict[str, int] = read_json(self._path)
 
-    def get(self, name: str) -> int:
-        """Return the port of that name; it is chosen, among the free ones, when first asked for."""
+    def get(self, name: str, preferred: int | None = None) -> int:
+        """Return the port of that name; it is chosen, among the free ones, when first asked for.
+
+        Args:
+            name: what it is for.
+            preferred: taken if it is free then.
+        """
         if name not in self._ports:
-            self._ports[name] = _free_port(taken=set(self._ports.values()))
+            if preferred is not None and _is_free(preferred):
+                self._ports[name] = preferred
+            else:
+                self._ports[name] = _free_port(taken=set(self._ports.values()))
             write_file(self._path, json.dumps(self._ports, indent=1) + "\n")
         return self._ports[name]
 

@@ -102,6 +102,7 @@ def _header(state: State, pid: int) -> list[str]:
     lines = [
         f"state       {state.root}  (supervisord, pid {pid})",
         f"API server  https://127.0.0.1:{ports.get('kube-apiserver', '?')}",
+        f"host API    http://127.0.0.1:{ports.get('weir-api', '?')}",
     ]
     if docker is not None:
         lines.append(f"Docker      {docker.host}  ({'ours' if docker.ours else 'not ours'})")

@@ -1,6 +1,8 @@
 """`make demo` and `make down`, as a newcomer types them, and as an unlucky one does."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,10 +97,15 @@ def test_from_nothing_to_a_task_and_back_to_nothing(instance: Instance) -> None:
     assert "Hello from" in instance.shell("kubectl weir logs hello")
     hosts = instance.shell("kubectl get wh -o name").split()
     assert len(hosts) == 2
+    curl = 'curl -fsS -H "Authorization: Bearer $WEIR_TOKEN" "$WEIR_URL/api'
+    assert len(json.loads(instance.shell(f'{curl}/nodes"'))) == 2
+    (task,) = json.loads(instance.shell(f'{curl}/tasks"'))
+    assert "Hello from" in instance.shell(f'{curl}/tasks/{task["task_id"]}/stdout"')
+    password = re.findall(r"user admin, password (\S+)", shown)
     status = instance.run("status")
-    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "weir-operator"):
+    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "weir-operator", "weir-api"):
         assert name in status
-    assert status.count("running") >= 6, status
+    assert status.count("running") >= 7, status
 
     # Whatever is killed, whenever: the same command goes on from there.
     instance.kill_supervisor()
@@ -111,6 +118,8 @@ def test_from_nothing_to_a_task_and_back_to_nothing(instance: Instance) -> None:
 
     assert "Task hello: Succeeded (Completed)" in again
     assert instance.shell("kubectl get wh -o name").split() == hosts[:1]
+    assert re.findall(r"user admin, password (\S+)", again) == password
+    assert len(json.loads(instance.shell(f'{curl}/nodes"'))) == 1
 
     instance.run("down")
 

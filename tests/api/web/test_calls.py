@@ -231,9 +231,7 @@ async def test_numbers_of_any_length_are_numbers(client_of: ClientOf, digits: st
     client = await client_of(
         [
             endpoint("/n/{number}", method="GET", body=None, query=None),
-            endpoint(
-                "/told/{number}", method="GET", body=None, query=None, params={"number": told}
-            ),
+            endpoint("/of/{number}", method="GET", body=None, query=None, params={"number": told}),
         ]
     )
 
