@@ -19,6 +19,8 @@ from weir_api.hostapi.nodes.board import NodeBoard
 from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.nodes.sampler import Sampler
 from weir_api.hostapi.nodes.window import HealthWindow
+from weir_api.hostapi.runners.reports import RunnerReports
+from weir_api.hostapi.runners.routes import RunnerRoutes
 from weir_api.hostapi.tasks.body import TaskDefaults
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.routes import task_routes
@@ -75,6 +77,7 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
             (
                 AccountRoutes(auth),
                 NodeRoutes(board, window),
+                RunnerRoutes(RunnerReports(caches, writer, tasks)),
                 *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
             )
         ),

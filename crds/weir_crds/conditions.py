@@ -78,6 +78,7 @@ class Reason(StrEnum):
     RETRYING = "Retrying"
     # Host Ready
     DAEMON_READY = "DaemonReady"
+    RUNNER_READY = "RunnerReady"  # of an external Host
     LEASE_EXPIRED = "LeaseExpired"
     # Host Approved
     APPROVED = "Approved"

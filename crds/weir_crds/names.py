@@ -39,6 +39,8 @@ LABEL_ALLOW_PRIVILEGED = "weir.dev/allow-privileged"
 """On a namespace, value ``true``: host paths, host network, privileged containers are allowed."""
 
 SYSTEM_NAMESPACE = "weir-system"
+LEASE_OPERATOR = "weir-operator"
+"""In the system namespace; the hosts' Leases have the hosts' names, so no host can have this."""
 DEFAULT_NAMESPACE = "weir"
 """Where the facade makes what its clients ask for."""
 SERVICE_ACCOUNT_NODEDAEMON = "weir-nodedaemon"

@@ -14,6 +14,7 @@ import kopf
 
 from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK, Kind
+from weir_crds.names import LEASE_OPERATOR
 from weir_kube.api import Api
 from weir_kube.connect import connect
 from weir_kube.http import HealthServer
@@ -25,7 +26,7 @@ from weir_operator.settings import Settings, parse
 
 logger = logging.getLogger(__name__)
 
-LEASE_NAME = "weir-operator"
+LEASE_NAME = LEASE_OPERATOR
 _CLEANUP_SECONDS = 5.0
 
 

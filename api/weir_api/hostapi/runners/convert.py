@@ -1,0 +1,151 @@
+"""From what a runner tells of its machine to a Host and its Lease. Pure."""
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeGuard
+
+import orjson
+
+from weir_api.hostapi.runners.wire import HeartbeatIn, RegisterIn
+from weir_crds import conditions
+from weir_crds.conditions import TRUE, ConditionType, Reason
+from weir_crds.host import LEASE_SECONDS
+from weir_crds.quantities import format_bytes
+from weir_crds.times import now_rfc3339, parse_time
+
+METRICS_LIMIT = 65536
+"""The most bytes of figures that a Lease carries."""
+
+RENEW_SECONDS = 9.0
+"""A Lease that is younger is not renewed: runners send their heartbeats every five seconds."""
+
+_MOST_CORE, _MOST_NODE, _MOST_GPU = 65535, 1023, 255
+_MOST_CORES, _MOST_NODES, _MOST_GPUS = 4096, 256, 64
+_WORD = 256
+
+
+def new_host(name: str) -> dict[str, Any]:
+    """Return the Host of a runner that registers for the first time."""
+    return {"metadata": {"name": name}, "spec": {"external": True, "approval": "Pending"}}
+
+
+def registered_changes(
+    host: Mapping[str, Any], told: RegisterIn, now: dt.datetime
+) -> dict[str, Any]:
+    """Return what the Host's status has to say; what was not told stays as it is known."""
+    known = (host.get("status") or {}).get("capacity") or {}
+    capacity: dict[str, Any] = {
+        "cpus": told.total_cores,
+        "memory": (
+            known.get("memory", "0")
+            if told.total_ram_bytes is None
+            else format_bytes(told.total_ram_bytes)
+        ),
+        "numa": _numa(told.numa_topology) or known.get("numa", []),
+        "gpus": _gpus(told.gpu_info or ()) or known.get("gpus", []),
+    }
+    return {"capacity": capacity, "runnerURL": told.url, **alive_changes(host, now)}
+
+
+def alive_changes(host: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
+    """Return what the Host's status has to say of a runner that has just been heard."""
+    generation = host["metadata"].get("generation")
+    before = (host.get("status") or {}).get("conditions")
+    return {
+        "observedGeneration": generation,
+        "conditions": conditions.set_condition(
+            before,
+            ConditionType.READY,
+            TRUE,
+            Reason.RUNNER_READY,
+            "",
+            now=now,
+            observed_generation=generation,
+        ),
+    }
+
+
+def is_told_alive(host: Mapping[str, Any]) -> bool:
+    """Tell whether the Host's status says already that its runner lives."""
+    ready = conditions.of(host, ConditionType.READY)
+    return ready is not None and (ready["status"], ready["reason"]) == (TRUE, Reason.RUNNER_READY)
+
+
+def metrics_of(told: HeartbeatIn, before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of a heartbeat; GPUs that it leaves out are as they were told before."""
+    metrics = told.model_dump(mode="json", exclude={"running_tasks", "killed_tasks"})
+    if not told.gpu_info and before.get("gpu_info"):
+        metrics["gpu_info"] = before["gpu_info"]
+    return metrics
+
+
+def encoded_metrics(metrics: Mapping[str, Any]) -> str:
+    """Return figures as they stand in a Lease: without those of devices if they are too many."""
+    text = orjson.dumps(metrics).decode()
+    if len(text.encode()) > METRICS_LIMIT:
+        lean = {**metrics, "gpu_info": None, "vfio_gpus": None}
+        text = orjson.dumps(lean).decode()
+    return text
+
+
+def lease_spec(name: str, now: dt.datetime) -> dict[str, Any]:
+    """Return the spec of the Lease of a host that has just been heard."""
+    return {
+        "holderIdentity": name,
+        "leaseDurationSeconds": LEASE_SECONDS,
+        "renewTime": now_rfc3339(now),
+    }
+
+
+def is_fresh(lease: Mapping[str, Any], now: dt.datetime) -> bool:
+    """Tell whether a Lease was renewed so lately that it can wait."""
+    renewed = (lease.get("spec") or {}).get("renewTime")
+    if not renewed:
+        return False
+    age = (now - parse_time(renewed)).total_seconds()
+    return 0 <= age < RENEW_SECONDS
+
+
+def _numa(topology: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """Return the NUMA nodes that can be made out; runners differ in what else stands there."""
+    nodes: list[dict[str, Any]] = []
+    for key, told in (topology or {}).items():
+        if not (key.isascii() and key.isdecimal()) or len(key) > 4 or int(key) > _MOST_NODE:
+            continue
+        cores = told.get("cores") if isinstance(told, Mapping) else None
+        if not isinstance(cores, list):
+            continue
+        found = sorted({core for core in cores if _is_index(core, _MOST_CORE)})
+        node: dict[str, Any] = {"id": int(key), "cpus": found[:_MOST_CORES]}
+        memory = told.get("memory_bytes")
+        if _is_index(memory, 2**53 - 1):
+            node["memory"] = format_bytes(memory)
+        nodes.append(node)
+    unique = {node["id"]: node for node in nodes}
+    return [unique[number] for number in sorted(unique)][:_MOST_NODES]
+
+
+def _gpus(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    gpus: dict[int, dict[str, Any]] = {}
+    for position, gpu in enumerate(told):
+        index = gpu.get("gpu_id", position)
+        if not _is_index(index, _MOST_GPU):
+            continue
+        memory = gpu.get("memory_total_mib")
+        gpus[index] = {
+            "index": index,
+            "uuid": _word(gpu.get("uuid"))[:128] or f"gpu-{index}",
+            "name": _word(gpu.get("name")),
+            "pciAddress": _word(gpu.get("pci_bus_id")),
+            "driver": _word(gpu.get("driver_version")),
+            "memory": format_bytes(memory * 2**20) if _is_index(memory, 2**32) else "0",
+        }
+    return [gpus[index] for index in sorted(gpus)][:_MOST_GPUS]
+
+
+def _is_index(value: Any, most: int) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+def _word(value: Any) -> str:
+    return value[:_WORD] if isinstance(value, str) else ""

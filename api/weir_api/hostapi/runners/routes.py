@@ -1,0 +1,147 @@
+"""``/register``, ``/heartbeat/{hostname}`` and ``/update``: the calls of runners."""
+
+from aiohttp import web
+
+from weir_api.auth.capabilities import Capability
+from weir_api.auth.identity import Identity
+from weir_api.errors import AccessDeniedError
+from weir_api.hostapi.runners.reports import RunnerReports
+from weir_api.hostapi.runners.translate import KILLED_BY_RUNNER, Report
+from weir_api.hostapi.runners.wire import (
+    HeartbeatIn,
+    MessageOut,
+    RegisterIn,
+    RegisterOut,
+    UpdateIn,
+    UpdateOut,
+)
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.replies import json_reply
+
+_TAG = "Runners"
+_WHO = (
+    "Needs a node credential (an API token made by an admin for that host), or the role admin."
+    " With authentication off everyone may."
+)
+
+
+class RunnerRoutes:
+    """What runners of another make say of their hosts and tasks. Nothing is dispatched to them."""
+
+    def __init__(self, reports: RunnerReports) -> None:
+        """Pass all on to ``reports``."""
+        self._reports = reports
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return what it serves."""
+        return (
+            Endpoint(
+                "POST",
+                "/register",
+                self.register,
+                Capability.REPORT_HOST,
+                summary="Register an external host",
+                tag=_TAG,
+                body=RegisterIn,
+                body_example={
+                    "hostname": "runner-1",
+                    "url": "http://10.0.0.9:8001",
+                    "total_cores": 16,
+                    "total_ram_bytes": 68719476736,
+                    "numa_topology": {"0": {"cores": [0, 1], "memory_bytes": 68719476736}},
+                    "gpu_info": None,
+                },
+                answers={
+                    200: Answer(
+                        "The Host is there and ready.",
+                        RegisterOut,
+                        example={
+                            "message": "runner-1 registered",
+                            "created": True,
+                            "overlay": None,
+                        },
+                    )
+                },
+                errors={409: "A host of that name has a daemon of Weir's own."},
+                description=f"Makes a Host with `spec.external: true`, or updates it. {_WHO}",
+            ),
+            Endpoint(
+                "PUT",
+                "/heartbeat/{hostname}",
+                self.heartbeat,
+                Capability.REPORT_HOST,
+                summary="An external host lives",
+                tag=_TAG,
+                body=HeartbeatIn,
+                body_example={"running_tasks": [], "cpu_percent": 12.5, "memory_percent": 40.0},
+                answers={200: Answer("Taken.", MessageOut, example={"message": "taken"})},
+                errors={404: "No such external host: register."},
+                description=(
+                    "Keeps the Host ready for 40 seconds. Figures are kept with the host's Lease,"
+                    f" at most every nine seconds. {_WHO}"
+                ),
+            ),
+            Endpoint(
+                "POST",
+                "/update",
+                self.update,
+                Capability.REPORT_HOST,
+                summary="Report what became of a task",
+                tag=_TAG,
+                body=UpdateIn,
+                body_example={
+                    "task_id": 1234567890123456789,
+                    "status": "completed",
+                    "exit_code": 0,
+                },
+                answers={
+                    200: Answer(
+                        "Taken, or refused: `accepted` tells.",
+                        UpdateOut,
+                        example={"message": "taken", "accepted": True},
+                    )
+                },
+                description=(
+                    "Only for a task that is bound to the caller's own external host, and only"
+                    f" steps that can be: an end is final. {_WHO}"
+                ),
+            ),
+        )
+
+    async def register(self, call: Call) -> web.Response:
+        """Register an external host."""
+        told: RegisterIn = call.body
+        _check_host(call.identity, told.hostname)
+        created = await self._reports.register(told)
+        message = f"{told.hostname} {'registered' if created else 'updated'}"
+        return json_reply({"message": message, "created": created, "overlay": None})
+
+    async def heartbeat(self, call: Call) -> web.Response:
+        """Take a sign of life, and the ends that come with it."""
+        name, told = call.path["hostname"], call.body
+        _check_host(call.identity, name)
+        await self._reports.heartbeat(name, told)
+        for killed in told.killed_tasks:
+            status = "killed_oom" if killed.reason == "oom" else "failed"
+            report = Report(status, KILLED_BY_RUNNER, killed.reason)
+            await self._reports.update(killed.task_id, report, name)
+        return json_reply({"message": "taken"})
+
+    async def update(self, call: Call) -> web.Response:
+        """Take what became of a task."""
+        told: UpdateIn = call.body
+        report = Report(
+            told.status, told.exit_code, told.message, told.started_at, told.completed_at
+        )
+        refused = await self._reports.update(told.task_id, report, call.identity.host)
+        if refused is None:
+            return json_reply({"message": "taken", "accepted": True})
+        return json_reply(
+            {"message": f"not taken: {refused}", "accepted": False, "reason": refused}
+        )
+
+
+def _check_host(identity: Identity, name: str) -> None:
+    """Refuse a node that speaks for another; who is no node is an admin here."""
+    if identity.host is not None and identity.host != name:
+        raise AccessDeniedError(f"this credential is host {identity.host}'s")
