@@ -14,6 +14,7 @@ from weir_api.auth.tokens import Tokens, new_secret, utc_now
 from weir_api.errors import (
     AccessDeniedError,
     BadRequestError,
+    StateConflictError,
     UnavailableError,
     UnknownObjectError,
 )
@@ -101,6 +102,7 @@ class Invitations:
 
         Raises:
             BadRequestError: there is none, or it has ended, or it is used up.
+            StateConflictError: a User of that name registered with it before.
         """
         first = self._bootstrap.registration_secret(token)
         if first is not None:
@@ -119,6 +121,7 @@ class Invitations:
 
         Raises:
             BadRequestError: it has ended, or others were faster.
+            StateConflictError: a User of that name registered with it before.
         """
         return await self._change(invitation, lambda current: self._claimed(current, user))
 
@@ -140,16 +143,16 @@ class Invitations:
         await self._change(invitation, without)
 
     def _claimed(self, invitation: Token, user: str) -> Sequence[Use]:
-        """Return the uses with a claim of this User; raises BadRequestError."""
+        """Return the uses with a claim of this User; raises as ``find`` does."""
         if self._is_over(invitation):
             raise _refusal()
         claim = invitation.use_of(user)
-        if claim is not None:
-            if claim.uid is not None:
-                raise _refusal()  # its User was made, and is gone since: one use is one use
+        if claim is not None and claim.uid is None:
             return invitation.used_by
         if len(invitation.used_by) >= invitation.max_uses:
             raise _refusal()
+        if claim is not None:  # also when that User is gone since: one use is one use
+            raise StateConflictError("that username was registered with this invitation")
         return [*invitation.used_by, Use(user, None)]
 
     async def _change(self, invitation: Token, decide: Callable[[Token], Sequence[Use]]) -> Token:
