@@ -1,0 +1,202 @@
+"""The facade's tasks before a real API server, in this process; the test plays operator and daemon.
+
+Callers say who they are in a header, see ``support.facade``.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from support.facade import as_, authenticate
+from support.rest_tasks import condition, made_host, running
+from weir_api.app import make_app, make_runner
+from weir_api.hostapi.app import host_api
+from weir_api.hostapi.environments import Environments
+from weir_api.hostapi.known_hosts import KnownHosts
+from weir_api.hostapi.tasks.body import TaskDefaults
+from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.routes import task_routes
+from weir_api.hostapi.usernames import Usernames
+from weir_api.state.caches import Caches
+from weir_api.state.daemons import Daemons
+from weir_api.state.writer import Writer
+from weir_api.web.dialect import DetailDialect
+from weir_crds.kinds import HOST, TASK
+from weir_kube.api import Api
+from weir_kube.connect import connect
+from weir_kube.store import Object
+
+IMAGE = "busybox:test"
+
+
+@dataclass
+class Answer:
+    """What the facade answered."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+@dataclass
+class Facade:
+    """One replica of the facade's tasks, and the world around it.
+
+    Attributes:
+        admin: the API server, as administrator.
+        namespace: where the facade makes Tasks.
+        hosts: names of the Hosts that the test has made.
+    """
+
+    admin: Api
+    namespace: str
+    caches: Caches
+    index: TaskIndex
+    http: aiohttp.ClientSession
+    hosts: list[str] = field(default_factory=list)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        caller: str = "system",
+        **headers: str,
+    ) -> Answer:
+        """Send a request."""
+        async with self.http.request(
+            method, f"/api{path}", json=body, headers=as_(caller) | headers
+        ) as answer:
+            text = await answer.text()
+            is_json = answer.content_type == "application/json"
+            return Answer(answer.status, await answer.json() if is_json else text, answer.headers)
+
+    async def submit(self, caller: str = "system", **body: Any) -> str:
+        """Submit a command that is taken; returns its id."""
+        answer = await self.ask("POST", "/submit", {"command": "sleep 5", **body}, caller)
+        assert answer.status == 202, answer
+        (number,) = answer.body["task_ids"]
+        return str(number)
+
+    async def row(self, number: str) -> dict[str, Any]:
+        """Return a task object."""
+        answer = await self.ask("GET", f"/status/{number}")
+        assert answer.status == 200, answer
+        row: dict[str, Any] = answer.body
+        return row
+
+    async def host(self, **facts: Any) -> str:
+        """Make a Host; returns its name."""
+        made = made_host(f"h-{uuid.uuid4().hex[:8]}", **facts)
+        name: str = made["metadata"]["name"]
+        await self.admin.create(HOST, {"metadata": {"name": name}, "spec": made["spec"]})
+        self.hosts.append(name)
+        await self.admin.patch(HOST, name, {"status": made["status"]}, subresource="status")
+        await self.see(lambda: (known := self.caches_host(name)) and known.get("status"))
+        return name
+
+    def caches_host(self, name: str) -> Object | None:
+        """Return a Host as the facade knows it."""
+        return next((one for one in self.caches[HOST].list() if _name(one) == name), None)
+
+    def task(self, number: str) -> Object:
+        """Return the Task of an id, as the facade knows it."""
+        entry = self.index.get(int(number))
+        assert entry is not None
+        return entry.obj
+
+    async def tasks(self) -> list[Object]:
+        """Return all Tasks of the namespace, as the API server has them."""
+        return (await self.admin.list(TASK, self.namespace)).items
+
+    async def set_status(self, number: str, **status: Any) -> None:
+        """Play operator and daemon: write fields of a Task's status; the facade has seen it."""
+        name = _name(self.task(number))
+        obj = await self.admin.patch(TASK, name, {"status": status}, self.namespace, "status")
+        version = int(obj["metadata"]["resourceVersion"])
+        await self.see(
+            lambda: int(self.task(number)["metadata"]["resourceVersion"]) >= version,
+        )
+
+    async def run(self, number: str, host: str) -> None:
+        """Have a Task run on a host."""
+        await self.set_status(number, **running(host))
+
+    async def finish(self, number: str, reason: str = "Completed", **fields: Any) -> None:
+        """Have a Task end."""
+        status = "True" if reason == "Completed" else "False"
+        known = self.task(number).get("status") or {}
+        ends = condition("Succeeded", status, reason, "so it ended")
+        found = [one for one in known.get("conditions") or () if one["type"] != "Succeeded"]
+        at = "2026-11-22T11:00:00.000000Z"
+        await self.set_status(number, finishedAt=at, conditions=[*found, ends], **fields)
+
+    async def see(self, look: Callable[[], Any]) -> None:
+        """Wait until the facade's caches show something."""
+        async with asyncio.timeout(20):
+            while not look():  # noqa: ASYNC110 (what is looked at knows no events)
+                await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def facade(
+    kubeconfig: Path, admin: Api, namespace: str, **defaults: Any
+) -> AsyncIterator[Facade]:
+    """Serve the tasks on loopback.
+
+    Args:
+        kubeconfig: of the account weir-api.
+        admin: the API server, as administrator.
+        namespace: where Tasks are made.
+        defaults: further fields of TaskDefaults.
+    """
+    async with AsyncExitStack() as stack:
+        api = await stack.enter_async_context(await connect(str(kubeconfig)))
+        caches = Caches(api)
+        known = KnownHosts(caches)
+        index = TaskIndex(caches, known, Usernames(caches))
+        daemons = Daemons(api)
+        stack.push_async_callback(daemons.close)
+        chosen = TaskDefaults(
+            namespace=namespace,
+            environments=Environments({"base": IMAGE}, "base"),
+            **defaults,
+        )
+        routes = task_routes(index, known, Writer(api, caches), daemons, chosen)
+        app = make_app(
+            host_api(routes),
+            dialect=DetailDialect(),
+            authenticate=authenticate,
+            stale_seconds=lambda: caches.stale_seconds,
+            ready=lambda: True,
+        )
+        following = asyncio.create_task(caches.run())
+        stack.push_async_callback(_end, following)
+        async with asyncio.timeout(20):
+            await caches.synced()
+        runner = make_runner(app)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        http = aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        await stack.enter_async_context(http)
+        made = Facade(admin, namespace, caches, index, http)
+        yield made
+        for name in made.hosts:
+            await admin.delete(HOST, name)
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _name(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
