@@ -232,7 +232,13 @@ class Operator:
             self._write(obj, task_status.ended(obj, end, self.world.now))
 
     def _check_fenced(self, obj: Object) -> None:
-        """Assert that a host that lives has stopped what is taken from it."""
+        """Assert that a host that lives has stopped what is taken from it.
+
+        Of a Task that is deleted nothing is taken: the write is refused, and its container goes
+        when the host can ask the API server again.
+        """
+        if obj["metadata"]["name"] not in self.world.tasks:
+            return
         host = self.world.hosts[obj["status"]["nodeName"]]
         container = host.containers.get(names.container_name(*run_of(obj)))
         if host.alive and not host.blind and container is not None:
