@@ -14,6 +14,7 @@ from weir_api.web.frame import Frame
 from weir_api.web.limits import Limits
 from weir_api.web.probes import Probes, Ready
 from weir_api.web.under_way import UnderWay
+from weir_api.web.unmatched import literal_paths, refuse_method
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ _LINGERING_SECONDS = 2.0
 # Longer than proxies keep theirs, so that it is they who close.
 _IDLE_SECONDS = 75.0
 _HEADER_BYTES = 16 * 1024
+# Of the path with its query; what is longer is refused before it gets to us, not as JSON.
+_LINE_BYTES = 64 * 1024
 # How long the clean-up waits before it cancels, and after.
 _CANCEL_SECONDS = 1.0
 
@@ -56,6 +59,8 @@ def make_app(
         app.router.add_route(
             endpoint.method, family.prefix + endpoint.path, serve(endpoint, authenticate, bounds)
         )
+    for path, allowed in literal_paths(family.endpoints).items():
+        app.router.add_route("*", family.prefix + path, refuse_method(allowed))
     Documents(family).install(app)
     Probes(ready).install(app)
     return app
@@ -73,6 +78,7 @@ def make_runner(app: web.Application) -> web.AppRunner:
         lingering_time=_LINGERING_SECONDS,
         keepalive_timeout=_IDLE_SECONDS,
         max_field_size=_HEADER_BYTES,
+        max_line_size=_LINE_BYTES,
         shutdown_timeout=_CANCEL_SECONDS,
     )
 

@@ -73,7 +73,8 @@ class Endpoint:
         body_example: shown in the document.
         query: pydantic model of the query parameters.
         params: pydantic type of each path parameter; ``str`` where a name is missing.
-        headers: request headers that the handler reads, each with what it means; only told.
+        headers: request headers that the handler reads, each with what it means, or with a JSON
+            schema that says so; only told.
         description: more for people, in Markdown.
         streams: the answer may take long; no time limit for it as a whole.
         alias_of: path of the endpoint that this one is another spelling of.
@@ -91,7 +92,7 @@ class Endpoint:
     body_example: Any = None
     query: type[BaseModel] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str | Mapping[str, Any]] = field(default_factory=dict)
     description: str = ""
     streams: bool = False
     alias_of: str | None = None

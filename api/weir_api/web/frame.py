@@ -82,6 +82,8 @@ class Frame:
                     response = await handler(request)
                 else:
                     response = await unmatched(request, problem, self._dialect)
+            except web.HTTPException as exc:
+                response = await unmatched(request, exc, self._dialect)
             except Exception as exc:
                 response = self._answer(request, exc)
             code = response.status
@@ -110,9 +112,6 @@ class Frame:
             if status == 503:
                 logger.info("refused id=%s reason=%s: %s", request[REQUEST_ID], exc.reason, exc)
                 return self._dialect.error(exc, status, _headers_of(exc, status))
-        if isinstance(exc, web.HTTPException):
-            headers = {"Allow": exc.headers["Allow"]} if "Allow" in exc.headers else {}
-            return self._dialect.plain(exc.status, exc.reason, headers)
         self._log_failure(request, exc)
         return self._dialect.plain(
             500, f"internal error; the log knows more under {request[REQUEST_ID]}", {}

@@ -3,13 +3,13 @@
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from weir_api.auth.authenticate import SESSION_COOKIE
 from weir_api.auth.capabilities import RULES, Capability
 from weir_api.web.endpoint import JSON, Answer, Endpoint, Family
+from weir_api.web.links import Links, operation_id
 from weir_api.web.schemas import Schemas
 
 Object = dict[str, Any]
@@ -98,10 +98,11 @@ _ERROR_SHAPES: Object = {
 def document(family: Family) -> Object:
     """Return the document of a family."""
     schemas = Schemas(family.endpoints)
+    links = Links(family.endpoints, schemas)
     paths: Object = {}
     tags: list[str] = []
     for endpoint in family.endpoints:
-        operation = _operation(endpoint, schemas)
+        operation = _operation(endpoint, schemas, links)
         paths.setdefault(family.prefix + endpoint.path, {})[endpoint.method.lower()] = operation
         if endpoint.tag not in tags:
             tags.append(endpoint.tag)
@@ -133,12 +134,6 @@ def document(family: Family) -> Object:
             },
         },
     }
-
-
-def operation_id(endpoint: Endpoint) -> str:
-    """Return an endpoint's name, which follows from its method and path."""
-    words = re.findall(r"\w+", endpoint.path)
-    return "_".join([endpoint.method.lower(), *words])
 
 
 def who_may(capability: Capability) -> str:
@@ -173,7 +168,7 @@ def error_meanings(endpoint: Endpoint) -> dict[int, str]:
     return {status: told.get(status, _ERRORS.get(status, "")) for status in sorted(found)}
 
 
-def _operation(endpoint: Endpoint, schemas: Schemas) -> Object:
+def _operation(endpoint: Endpoint, schemas: Schemas, links: Links) -> Object:
     may = f"**Who may:** {who_may(endpoint.capability)}"
     alias = f"Another spelling of `{endpoint.alias_of}`." if endpoint.alias_of else ""
     operation: Object = {
@@ -183,15 +178,15 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> Object:
         "tags": [endpoint.tag],
         "security": _security(endpoint.capability),
         "responses": {
-            **{str(code): _answer(answer, schemas) for code, answer in endpoint.answers.items()},
+            **{
+                str(code): _answer(answer, schemas, links.of(endpoint, answer))
+                for code, answer in endpoint.answers.items()
+            },
             **{str(code): _error(code, text) for code, text in error_meanings(endpoint).items()},
         },
     }
     parameters = [*schemas.path_parameters(endpoint), *schemas.query_parameters(endpoint)]
-    parameters += [
-        {"name": name, "in": "header", "description": text, "schema": {"type": "string"}}
-        for name, text in endpoint.headers.items()
-    ]
+    parameters += [_header(name, told) for name, told in endpoint.headers.items()]
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -203,6 +198,12 @@ def _operation(endpoint: Endpoint, schemas: Schemas) -> Object:
     return operation
 
 
+def _header(name: str, told: str | Mapping[str, Any]) -> Object:
+    schema = {"type": "string", "description": told} if isinstance(told, str) else dict(told)
+    description = schema.pop("description", "")
+    return {"name": name, "in": "header", "description": description, "schema": schema}
+
+
 def _security(capability: Capability) -> list[Object]:
     if capability is Capability.PUBLIC:
         return []
@@ -211,7 +212,7 @@ def _security(capability: Capability) -> list[Object]:
     return [{"bearer": []}, {"cookie": []}]
 
 
-def _answer(answer: Answer, schemas: Schemas) -> Object:
+def _answer(answer: Answer, schemas: Schemas, links: Object) -> Object:
     told: Object = {
         "description": answer.description,
         "headers": {
@@ -219,6 +220,8 @@ def _answer(answer: Answer, schemas: Schemas) -> Object:
             "Weir-Stale-Seconds": {"$ref": "#/components/headers/StaleSeconds"},
         },
     }
+    if links:
+        told["links"] = links
     media_type = answer.media_type
     if answer.model is not None:
         content: Object = {"schema": schemas.answer(answer)}

@@ -57,6 +57,15 @@ class Schemas:
             return False
         return True
 
+    def fields(self, answer: Answer) -> frozenset[str]:
+        """Return the names of the fields that an answer can have; none where it is no object."""
+        left, names = [self.answer(answer)], set[str]()
+        while left:
+            schema = self._resolved(left.pop())
+            names.update(schema.get("properties", ()))
+            left += schema.get("anyOf", ())
+        return frozenset(names)
+
     def answer(self, answer: Answer) -> Object:
         """Return the schema of an answer."""
         return self._schemas[(id(answer.model), "serialization")]
@@ -90,6 +99,12 @@ class Schemas:
                 parameter["description"] = description
             parameters.append({**parameter, "schema": told})
         return parameters
+
+    def _resolved(self, schema: Object) -> Object:
+        if "$ref" not in schema:
+            return schema
+        found: Object = self.components[schema["$ref"].rsplit("/", 1)[1]]
+        return found
 
     def _note(self, kind: Any, mode: _Mode) -> None:
         key = (id(kind), mode)

@@ -1,8 +1,13 @@
 """Requests that no endpoint answers: an unknown path, a wrong method, a slash too many."""
 
+from collections.abc import Iterable, Mapping
+from typing import NoReturn
+
 from aiohttp import web
 
+from weir_api.web.calls import WebHandler
 from weir_api.web.dialect import Dialect
+from weir_api.web.endpoint import Endpoint
 
 
 async def unmatched(
@@ -22,6 +27,27 @@ async def unmatched(
             return web.Response(status=307, headers={"Location": target})
         return dialect.plain(404, "there is nothing at this path; /docs shows what there is", {})
     return dialect.plain(problem.status, problem.reason, {})
+
+
+def literal_paths(endpoints: Iterable[Endpoint]) -> Mapping[str, frozenset[str]]:
+    """Return the paths without parameters, each with its methods."""
+    found: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        if not endpoint.parameters:
+            found.setdefault(endpoint.path, set()).add(endpoint.method)
+    return {path: frozenset(methods) for path, methods in found.items()}
+
+
+def refuse_method(allowed: frozenset[str]) -> WebHandler:
+    """Return a handler for the other methods of a literal path.
+
+    Without it the router would go on looking, and take ``my`` of ``DELETE /tasks/my`` for an id.
+    """
+
+    async def refuse(request: web.Request) -> NoReturn:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 async def _without_slash(request: web.Request) -> str | None:

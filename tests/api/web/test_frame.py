@@ -243,6 +243,20 @@ async def test_unknown_paths_and_wrong_methods(client_of: ClientOf) -> None:
         assert answer.status == 405
 
 
+async def test_a_literal_path_has_its_own_methods_only(client_of: ClientOf) -> None:
+    client = await client_of(
+        [endpoint(fine, "/them/{name}", method="DELETE"), endpoint(fine, "/them/mine")]
+    )
+
+    async with client.delete("/api/them/yours") as answer:
+        assert answer.status == 200
+    async with client.get("/api/them/mine") as answer:
+        assert answer.status == 200
+    for method in ("DELETE", "OPTIONS", "HEAD"):
+        async with client.request(method, "/api/them/mine") as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET")
+
+
 @pytest.mark.parametrize(
     ("path", "target"),
     [
@@ -288,6 +302,7 @@ async def test_probes(client_of: ClientOf) -> None:
         b"BREW /api/it HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x16\x03\x01\x00",
         b"GET /api/it HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 40_000 + b"\r\n\r\n",
+        b"GET /api/it?" + b"a" * 90_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET /api/\xff\xfe?\xff=\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         b"GET /api/it HTTP/1.1\r\nHost: \xff\r\nA: \xff\r\nConnection: close\r\n\r\n",
         b"GET http://x/api/it HTTP/1.1\r\nHost: y\r\nConnection: close\r\n\r\n",

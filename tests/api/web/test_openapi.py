@@ -57,7 +57,10 @@ ENDPOINTS = (
         capability=Capability.SUBMIT,
         answers={202: Answer("Accepted.", Thing, example={"name": "a"})},
         errors={409: "The name is taken."},
-        headers={"Idempotency-Key": "The same key, the same thing."},
+        headers={
+            "Idempotency-Key": {"type": "string", "minLength": 1, "description": "The same thing."},
+            "X-Other": "Another header.",
+        },
         description="One **new** thing.\n\n- a\n- b",
     ),
     endpoint(
@@ -153,7 +156,63 @@ def test_a_body_is_told_with_its_example(told: dict[str, Any]) -> None:
     assert told["paths"]["/api/things/{name}"]["patch"]["requestBody"]["required"] is False
     accepted = post["responses"]["202"]["content"]["application/json"]
     assert accepted["example"] == {"name": "a"}
-    assert [one["name"] for one in post["parameters"]] == ["Idempotency-Key"]
+    assert post["parameters"] == [
+        {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "description": "The same thing.",
+            "schema": {"type": "string", "minLength": 1},
+        },
+        {
+            "name": "X-Other",
+            "in": "header",
+            "description": "Another header.",
+            "schema": {"type": "string"},
+        },
+    ]
+
+
+class Made(BaseModel):
+    id: int
+
+
+class Found(BaseModel):
+    thing_id: str
+
+
+class Several(BaseModel):
+    thing_ids: list[str]
+
+
+def test_answers_are_linked_to_what_takes_their_ids() -> None:
+    taker = endpoint("GET", "/status/{thing_id}", answers={200: Answer("It.", Found)})
+    made = {200: Answer("Made.", Made)}
+    told = document(
+        Family(
+            "test",
+            "Test",
+            "1",
+            "/api",
+            (
+                taker,
+                endpoint("POST", "/things", answers=made),
+                endpoint("POST", "/others", answers=made),
+                endpoint("POST", "/many", answers={202: Answer("Made.", Several | Made)}),
+            ),
+        )
+    )
+
+    def links(method: str, path: str, status: str) -> Any:
+        return told["paths"][path][method]["responses"][status].get("links")
+
+    def to_status(value: str) -> Any:
+        name = "get_status_thing_id"
+        return {name: {"operationId": name, "parameters": {"thing_id": value}}}
+
+    assert links("get", "/api/status/{thing_id}", "200") == to_status("$response.body#/thing_id")
+    assert links("post", "/api/things", "200") == to_status("$response.body#/id")
+    assert links("post", "/api/others", "200") is None
+    assert links("post", "/api/many", "202") == to_status("$response.body#/thing_ids/0")
 
 
 @pytest.mark.parametrize("capability", list(Capability))

@@ -72,9 +72,12 @@ class TaskSubmit:
                 body=SubmitRequest,
                 body_example=examples.SUBMIT,
                 headers={
-                    KEY_HEADER: "Any text, chosen by the client: sent again with the same, a"
-                    " request makes nothing new and gets the same ids. Up to 255 visible ASCII"
-                    " characters."
+                    KEY_HEADER: {
+                        "type": "string",
+                        "pattern": "^[!-~]{1,255}$",
+                        "description": "Any text, chosen by the client: sent again with the same,"
+                        " a request makes nothing new and gets the same ids.",
+                    }
                 },
                 description="A submission that fits somewhere, but not now, waits for its turn."
                 " Several targets make several tasks, of which some may fail. A user's tasks wait"
