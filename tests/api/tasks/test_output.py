@@ -70,8 +70,7 @@ async def test_much_of_it(rest: Facade, daemon: ServedHost) -> None:
 
 
 async def test_before_it_has_a_host(rest: Facade) -> None:
-    await rest.host()
-    number = await rest.submit()
+    number = await rest.submit(targets=[await rest.host()])
     assert await read(rest, number) == ""
 
 
@@ -127,6 +126,5 @@ async def test_a_host_that_is_gone(rest: Facade) -> None:
 
 @pytest.mark.parametrize("query", ["lines=-1", "lines=x", "lines=99999999999999999999"])
 async def test_no_number_of_lines(rest: Facade, query: str) -> None:
-    await rest.host()
-    number = await rest.submit()
+    number = await rest.submit(targets=[await rest.host()])
     assert (await rest.ask("GET", f"/tasks/{number}/stdout?{query}")).status == 422
