@@ -10,7 +10,7 @@ from support.cluster import Cluster
 from support.tasks import task
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
-from weir_crds.names import SYSTEM_NAMESPACE
+from weir_crds.names import ANNOTATION_RUNNER_METRICS, SYSTEM_NAMESPACE
 
 FACADE = f"system:serviceaccount:{SYSTEM_NAMESPACE}:weir-api"
 FACTS = {"status": {"startedAt": "2026-11-22T10:00:00Z", "phase": "Running"}}
@@ -39,7 +39,7 @@ def test_the_facade_speaks_for_external_hosts_only(facade: Client, admin: Client
     capacity = {"status": {"capacity": {"cpus": 4}}}
     assert refusal in (facade.patch(ours, capacity, "status") or "")
     assert refusal in (facade.patch(ours, {"spec": {"unschedulable": True}}) or "")
-    assert refusal in (facade.patch(ours, {"spec": {"external": True}}) or "")
+    assert "spec.external: " in (facade.patch(ours, {"spec": {"external": True}}) or "")
     assert facade.patch(theirs, capacity, "status") is None
     assert facade.patch(theirs, {"metadata": {"labels": {"a": "b"}}}) is None
     assert "forbidden" in (facade.delete(theirs) or "")
@@ -122,23 +122,40 @@ def test_the_facade_keeps_users_and_tokens(facade: Client) -> None:
     assert facade.delete(user) is None
 
 
-def lease(name: str, namespace: str = SYSTEM_NAMESPACE) -> dict[str, Any]:
+def lease(name: str, namespace: str = SYSTEM_NAMESPACE, **annotations: str) -> dict[str, Any]:
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "annotations": annotations},
         "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},
     }
 
 
-def test_the_facade_renews_leases_and_never_the_operators(facade: Client) -> None:
-    mine = lease(fresh("host"))
-    assert facade.create(mine) is None
-    renewal = {"spec": {"renewTime": "2026-11-22T10:00:00.000000Z"}}
-    assert facade.patch(mine, renewal) is None
-    assert "forbidden" in (facade.delete(mine) or "")
-    assert "forbidden" in (facade.create(lease(fresh("host"), "default")) or "")
-    assert "this Lease is the operator's" in (facade.create(lease("weir-operator")) or "")
+METRICS = {ANNOTATION_RUNNER_METRICS: "{}"}
+RENEWAL = {"spec": {"renewTime": "2026-11-22T10:00:00.000000Z"}}
+
+
+def test_the_facade_renews_leases_of_external_hosts(facade: Client) -> None:
+    theirs = lease(fresh("host"), **METRICS)
+    assert facade.create(theirs) is None
+    assert facade.patch(theirs, RENEWAL) is None
+    assert "forbidden" in (facade.delete(theirs) or "")
+    assert "forbidden" in (facade.create(lease(fresh("host"), "default", **METRICS)) or "")
+
+
+def test_the_facade_renews_no_lease_of_a_daemon_or_the_operator(
+    facade: Client, admin: Client
+) -> None:
+    refusal = "the facade renews Leases of external hosts only"
+    assert refusal in (facade.create(lease(fresh("host"))) or "")
+    ours = lease(fresh("host"))
+    assert admin.create(ours) is None
+    assert refusal in (facade.patch(ours, RENEWAL) or "")
+    dressed_up = RENEWAL | {"metadata": {"annotations": METRICS}}
+    assert refusal in (facade.patch(ours, dressed_up) or "")
+    assert admin.delete(ours) is None
+    verdict = facade.create(lease("weir-operator", **METRICS))
+    assert "this Lease is the operator's" in (verdict or "")
 
 
 @pytest.mark.parametrize("kind", [USER, ACCESSTOKEN])
