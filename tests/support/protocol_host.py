@@ -51,6 +51,8 @@ class Host:
     online: bool = True
     heard_at: float = 0.0
     """When its Lease was renewed last."""
+    started_at: float = 0.0
+    """When its daemon was started."""
     blind: bool = False
     """Whether its daemon was started anew and has not heard of its Tasks yet."""
     seen: dict[str, Object] = field(default_factory=dict)
@@ -67,6 +69,7 @@ class Host:
     def restart(self) -> None:
         """Start the daemon; it knows nothing but what it noted."""
         self.alive, self.seen, self.blind = True, {}, True
+        self.started_at = self.world.seconds
 
     def see(self, name: str | None = None) -> None:
         """Hear of a Task of this host, or of all."""
