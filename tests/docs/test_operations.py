@@ -12,7 +12,7 @@ import pytest
 from weir_crds.conditions import ConditionType, Reason
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
-COMPONENTS = {"Operator": "weir_operator", "Node daemon": "weir_nodedaemon"}
+COMPONENTS = {"Operator": "weir_operator", "Node daemon": "weir_nodedaemon", "Facade": "weir_api"}
 # Prints what the registry has, as Prometheus gets it, with labels.
 _METRICS = """
 import importlib, json, sys
@@ -77,7 +77,7 @@ def test_every_metric_is_explained_with_its_labels_and_no_other(component: str) 
         for name, labels in json.loads(done.stdout).items()
     }
     explained = tables("Metrics")
-    assert {*explained["Both"], *explained[component]} == found
+    assert {*explained["All"], *explained[component]} == found
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
