@@ -13,12 +13,13 @@ from support.facade import ClientOf, as_
 from support.hosts import GIB, host, lease
 from support.nodes import STATS, World
 from weir_api.hostapi.nodes.convert import machine_of, node_of
+from weir_api.hostapi.nodes.examples import HEALTH, NODE
 from weir_api.hostapi.nodes.figures import (
     NO_FIGURES,
     figures_of_daemon,
     figures_of_runner,
 )
-from weir_api.hostapi.nodes.wire import NodeOut
+from weir_api.hostapi.nodes.wire import HealthOut, NodeOut
 from weir_crds.names import ANNOTATION_RUNNER_METRICS
 
 NODE_KEYS = {
@@ -248,6 +249,12 @@ def test_only_what_changed_is_made_anew(world: World) -> None:
         change()
         after = world.board.rows()
         assert [now is then for now, then in zip(after, before, strict=True)] == [False, True]
+
+
+def test_what_the_document_shows_is_what_clients_get() -> None:
+    assert {key: type(value) for key, value in NODE.items()} == NODE_KEYS
+    NodeOut.model_validate(NODE, strict=True)
+    TypeAdapter(HealthOut).validate_python(HEALTH, strict=True)
 
 
 async def test_who_may_see_hosts(world: World, client_of: ClientOf) -> None:

@@ -5,6 +5,7 @@ from aiohttp import web
 from weir_api.auth.capabilities import Capability
 from weir_api.errors import UnknownObjectError
 from weir_api.hostapi.nodes.board import NodeBoard
+from weir_api.hostapi.nodes.examples import HEALTH, NODE
 from weir_api.hostapi.nodes.window import HealthWindow
 from weir_api.hostapi.nodes.wire import HealthNodeOut, HealthOut, HealthQuery, NodeOut
 from weir_api.web.endpoint import Answer, Call, Endpoint
@@ -31,7 +32,7 @@ class NodeRoutes:
                 Capability.READ_HOSTS,
                 summary="List all hosts, by name",
                 tag=_TAG,
-                answers={200: Answer("Every Host, online or not.", list[NodeOut])},
+                answers={200: Answer("Every Host, online or not.", list[NodeOut], example=[NODE])},
                 description=(
                     "Online is a Host whose condition `Ready` is True. Figures are those of about"
                     " a second ago; what is not known of cpu and memory is 0."
@@ -49,6 +50,7 @@ class NodeRoutes:
                     200: Answer(
                         "All samples, the oldest first; with `hostname` an array of one.",
                         HealthOut | list[HealthNodeOut],
+                        example=HEALTH,
                     )
                 },
                 errors={404: "No such host in the latest sample."},
