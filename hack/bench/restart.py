@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
 
-from bench.bare import bound, ended, started
+from bench.finished import make_finished
 from bench.polling import until
 from bench.report import Figure, Report, Table
 from bench.sizes import Size
@@ -21,7 +20,6 @@ from weir_kube.connect import connect
 
 _FINISHED, _WAITING = "finished", "waiting"
 _CORES = 4
-_AT_ONCE = 32
 _LOOK_SECONDS = 0.05
 
 
@@ -29,7 +27,9 @@ async def run(system: System, size: Size) -> Report:
     """Fill the API server, let all be told, kill the operator, and start it again."""
     (host,) = system.host_names(1)
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
-        await _make_finished(api, size.finished)
+        await make_namespace(api, _FINISHED)
+        done = [task(f"done-{n}", ["true"], cpu=1, memory="64Mi") for n in range(size.finished)]
+        await make_finished(api, _FINISHED, done)
         say(f"made {size.finished} finished Tasks")
         system.start_operator()
         system.start_fake_daemons([host], _CORES)
@@ -84,35 +84,6 @@ async def run(system: System, size: Size) -> Report:
             )
         ],
     )
-
-
-async def _make_finished(api: Api, count: int) -> None:
-    """Make Tasks that have been through it all, as operator and daemon would leave them."""
-    await make_namespace(api, _FINISHED)
-
-    async def make(number: int) -> None:
-        body = task(f"done-{number}", ["true"], cpu=1, memory="64Mi")
-        made = await api.create(TASK, body, _FINISHED, deadline_seconds=60)
-        status = bound("bench-gone", number % 256)
-        made["status"] = status
-        status |= started(made)
-        status |= ended(made)
-        name = made["metadata"]["name"]
-        await api.patch(TASK, name, {"status": status}, _FINISHED, "status", deadline_seconds=60)
-
-    await _all(make, range(count))
-
-
-async def _all(act: Callable[[int], Awaitable[None]], numbers: Iterable[int]) -> None:
-    left = iter(numbers)
-
-    async def work() -> None:
-        for number in left:
-            await act(number)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(work())
 
 
 async def _told(api: Api, type: str, status: str, count: int) -> bool:

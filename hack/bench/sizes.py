@@ -23,6 +23,10 @@ class Size:
     waiting: int
     quiet_seconds: float  # so long nothing is written before the restart
     watch_seconds: float  # after it, for writes that should not come
+    # facade, with as many finished Tasks as restart and as many hosts as control
+    load_rounds: int
+    load_seconds: float  # of each measurement
+    submits: int  # in each round
 
 
 SIZES = {
@@ -41,6 +45,9 @@ SIZES = {
             waiting=5,
             quiet_seconds=1.0,
             watch_seconds=1.0,
+            load_rounds=1,
+            load_seconds=0.3,
+            submits=30,
         ),
         Size(
             "small",
@@ -55,6 +62,9 @@ SIZES = {
             waiting=100,
             quiet_seconds=12.0,  # a Host's account is written at most every 10 s
             watch_seconds=10.0,
+            load_rounds=1,
+            load_seconds=2.0,
+            submits=400,
         ),
         Size(
             "full",
@@ -69,6 +79,9 @@ SIZES = {
             waiting=1000,
             quiet_seconds=12.0,
             watch_seconds=75.0,
+            load_rounds=3,
+            load_seconds=4.0,
+            submits=1000,
         ),
     )
 }

@@ -102,6 +102,13 @@ class System:
         fake = ("--engine=fake", f"--sysfs-root={sysfs}")
         self._start_daemons(hosts, "unix:///nonexistent", fake)
 
+    def start_facade(self) -> str:
+        """Start it and wait until it is ready; return its URL."""
+        cluster, name = self.cluster, components.FACADE_PROGRAM
+        self._ensure(name, lambda: components.facade(cluster.identities, cluster.ports))
+        self.wait_ready(name)
+        return f"http://127.0.0.1:{cluster.ports.get(name)}"
+
     def process(self, name: str) -> Process:
         """Return the process of a program."""
         return self.runner[name]
@@ -112,7 +119,7 @@ class System:
 
     @property
     def weir_programs(self) -> list[str]:
-        """Names of operator and daemons."""
+        """Names of operator, daemons and facade."""
         return [*self._components]
 
     def stop(self, programs: Iterable[str]) -> None:
@@ -121,7 +128,7 @@ class System:
             self.runner[name].stop()
 
     def reset(self) -> None:
-        """Stop operator and daemons, and leave no host to which a Task could be bound."""
+        """Stop all of Weir, and leave no host to which a Task could be bound."""
         self.stop(reversed(self._components))
         self._components.clear()
         self.cluster.admin.request("DELETE", HOST.path())
@@ -147,7 +154,7 @@ class System:
         return self._probe(program).answers("/readyz")
 
     def close(self) -> None:
-        """Stop operator and daemons, and remove the containers that are left."""
+        """Stop all of Weir, and remove the containers that are left."""
         self.stop(reversed(self._components))
         if self._docker_host:
             leftovers.remove_containers(self._docker_host, [*self._hosts, self.raw_host])

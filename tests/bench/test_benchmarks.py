@@ -51,6 +51,14 @@ async def test_a_restart_is_measured(system: System) -> None:
     assert any("ready with 20 finished and 5 waiting" in figure for figure in _checked(report))
 
 
+async def test_the_facade_is_compared_with_a_bare_server(system: System) -> None:
+    found = _checked(await measure("facade", system, SIZES["tiny"]))
+
+    assert found["GET /status/{id} to the bare handler"]["value"] > 0
+    assert found["POST /submit, 16 clients"]["value"] > 0
+    assert "memory with 20 Tasks, rows of 1000 made" in found
+
+
 def _checked(report: Report) -> dict[str, Any]:
     """Return the figures after a look at both forms of a report."""
     written = json.loads(json.dumps(report.as_json()))
