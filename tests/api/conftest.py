@@ -1,17 +1,29 @@
-"""Applications made of a few endpoints, served on loopback."""
+"""Applications made of a few endpoints, and a whole Weir to be rough with."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from devcluster.state import State
 from support.facade import ClientOf, authenticate
+from support.small_world import SmallWorld
 from weir_api.app import make_app, make_runner
 from weir_api.web.dialect import DetailDialect
 from weir_api.web.endpoint import Endpoint, Family
 from weir_api.web.limits import Limits
+
+
+@pytest.fixture(scope="session")
+def small_world(state: State) -> Iterator[SmallWorld]:
+    """A Weir of its own: its API server may be killed, and its facade be sent anything."""
+    world = SmallWorld(Path(tempfile.mkdtemp(dir=state.root)))
+    yield world
+    world.close()
 
 
 @pytest.fixture

@@ -9,13 +9,14 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from weir_api.errors import status_of
+from weir_api.errors import UnavailableError, status_of
 from weir_api.web.calls import CALLER, WebHandler
 from weir_api.web.dialect import Dialect
 from weir_api.web.metrics import UNDER_WAY, count, seconds
 from weir_api.web.under_way import UnderWay
 from weir_api.web.unmatched import unmatched
 from weir_crds.errors import WeirError
+from weir_kube.errors import ApiError
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("weir_api.access")
@@ -167,6 +168,9 @@ def _headers_of(error: WeirError, status: int) -> dict[str, str]:
     headers: dict[str, str] = {}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if error.retry_after_seconds is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
+    wait = error.retry_after_seconds
+    if wait is None and status == 503 and isinstance(error, ApiError):
+        wait = UnavailableError.retry_after_seconds
+    if wait is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(wait)))
     return headers

@@ -15,6 +15,7 @@ from weir_api.errors import (
     STATUS,
     DisabledError,
     FacadeError,
+    NowhereError,
     SlowDownError,
     StateConflictError,
     UnavailableError,
@@ -58,6 +59,8 @@ def raising(error: BaseException) -> Any:
         (DisabledError("off"), 503, {"Retry-After": None}),
         (ConflictError("changed"), 409, {}),
         (InvalidObjectError("no such shape"), 422, {}),
+        (ApiUnavailableError("away"), 503, {"Retry-After": "2"}),
+        (NowhereError("too big"), 503, {"Retry-After": None}),
         (ApiUnavailableError("away", retry_after_seconds=6.2), 503, {"Retry-After": "7"}),
     ],
 )
