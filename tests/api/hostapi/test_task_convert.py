@@ -7,7 +7,7 @@ import pytest
 
 from support.rest_tasks import TIME, WIRE_TIME, condition, ended, id_of, made_task, running
 from weir_api.auth.identity import SYSTEM, Identity, Role
-from weir_api.errors import BadRequestError
+from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.tasks.body import TaskDefaults, digest_of, draft_of, keyed_name
 from weir_api.hostapi.tasks.convert import submitted_at, task_out
@@ -249,6 +249,14 @@ def test_all_of_a_submission() -> None:
     assert notes[names.ANNOTATION_DECIDED_BY] == "14"
     assert notes[names.ANNOTATION_DECIDED_AT] == TIME
     Task.model_validate(task)
+
+
+@pytest.mark.parametrize("asked", [{"privileged": True}, {"additional_mounts": ["/a:/b"]}])
+def test_power_over_the_host_is_an_operators_to_ask_for(asked: dict[str, Any]) -> None:
+    with pytest.raises(AccessDeniedError, match="operator"):
+        made_of(USER, command="true", **asked)
+    made_of(OPERATOR, command="true", **asked)
+    made_of(USER, command="true", privileged=False, additional_mounts=[])
 
 
 def test_a_user_needs_an_approval() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from weir_api.auth.identity import Identity, Role
-from weir_api.errors import BadRequestError
+from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.tasks.command import argv_of
 from weir_api.hostapi.tasks.targets import Target
@@ -77,8 +77,13 @@ def draft_of(
     Whoever has the role ``user`` needs an approval; others with an account approve it themselves.
 
     Raises:
+        AccessDeniedError: it asks for power over the host, and the caller is no operator.
         BadRequestError: an environment or a mount that cannot be.
     """
+    if (request.privileged or request.additional_mounts) and not identity.role.at_least(
+        Role.OPERATOR
+    ):
+        raise AccessDeniedError("privileged and additional_mounts are an operator's to ask for")
     image = defaults.environments.choose(request.container_name, request.registry_image)
     argv = argv_of(request.command, request.arguments)
     resources: dict[str, Any] = {"cpu": request.required_cores}
