@@ -1,5 +1,6 @@
 """Logging in, and changing the password: whatever asks for one, and slows down who guesses."""
 
+import asyncio
 import logging
 import unicodedata
 
@@ -124,10 +125,18 @@ class Logins:
         self._by_peer.begin(address)
         self._by_user.begin(name)
         account = self._directory.account(name)
-        if account is None and await self._lookups.find(USER, name):
-            account = self._directory.account(name)
-        hashed = account.password_hash if account is not None else None
-        if not await self._passwords.verify(hashed, password):
+        if account is None:
+            # At the same time, so that asking for it does not tell that it was not known.
+            known, _ = await asyncio.gather(
+                self._lookups.find(USER, name), self._passwords.verify(None, password)
+            )
+            account = self._directory.account(name) if known else None
+            right = account is not None and await self._passwords.verify(
+                account.password_hash, password
+            )
+        else:
+            right = await self._passwords.verify(account.password_hash, password)
+        if not right:
             if account is not None:
                 logger.info("login refused user=%s: wrong password", name)
             raise UnauthenticatedError("unknown username or wrong password")

@@ -1,8 +1,10 @@
 """``/api/auth/*``: exact keys and types of each answer, and each documented error."""
 
 import datetime as dt
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 from yarl import URL
 
 from support.accounts import (
@@ -15,8 +17,11 @@ from support.accounts import (
 )
 from support.replica import PASSWORD, Replica, bearer, cookie_of
 from weir_api.auth.identity import Role
+from weir_api.auth.service import AuthSettings
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_kube.store import Key
+
+ReplicaOf = Callable[..., Awaitable[Replica]]
 
 NEW = {"username": "ada", "password": PASSWORD}
 
@@ -99,6 +104,40 @@ async def test_guessing_is_slowed_down_for_that_user_only(facade: Replica) -> No
     right = {"username": "ada", "password": PASSWORD}
     await call(facade.http, "POST", "/login", right, status=429)
     await call(facade.http, "POST", "/login", {"username": "bob", "password": PASSWORD})
+
+
+async def test_a_username_is_the_same_on_every_keyboard(facade: Replica) -> None:
+    _, secret = await facade.service.invitations.make(None, Role.USER, 2, 1)
+    told = await register(facade, secret, {**NEW, "username": "Rene\u0301e"})
+    assert told["user"]["username"] == "Ren\u00e9e"
+    await register(facade, secret, {**NEW, "username": "Ren\u00e9e"}, status=409)
+    for typed in ("Rene\u0301e", "Ren\u00e9e"):
+        await facade.log_in(typed)
+
+
+async def test_the_cookie_is_for_https_only_where_that_is_said(replica_of: ReplicaOf) -> None:
+    facade = await replica_of(AuthSettings(secure_cookie=True, session_hours=2))
+    await facade.person("ada")
+    body = {"username": "ada", "password": PASSWORD}
+    async with facade.http.post("/api/auth/login", json=body) as answer:
+        cookie = answer.cookies["kohakuriver_session"]
+        assert cookie["secure"] is True
+        assert cookie["max-age"] == "7200"
+    told = await call(facade.http, "GET", "/status")
+    assert told == {"auth_enabled": True, "session_expire_hours": 2}
+
+
+async def test_more_logins_than_can_be_served_are_told_to_come_again(
+    facade: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await facade.person("ada")
+    cookie = await facade.log_in("ada")
+    monkeypatch.setattr(facade.service.passwords, "_room", 0)
+    body = {"username": "ada", "password": PASSWORD}
+    async with facade.http.post("/api/auth/login", json=body) as answer:
+        assert answer.status == 503
+        assert int(answer.headers["Retry-After"]) >= 1
+    await call(facade.http, "GET", "/me", headers=cookie)  # who is in is served meanwhile
 
 
 async def test_logout_ends_the_session(facade: Replica) -> None:
