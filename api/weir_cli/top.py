@@ -53,6 +53,9 @@ async def print_top(api: Api, options: TopOptions) -> None:
             _tell_idle(tasks)
         tasks = [task for task in tasks if runs(task)]
     hosts = await list_hosts(api, options)
+    if not (options.what == "hosts" and options.names):
+        # A runner of another make has no port of a daemon; who names its host is told so.
+        hosts = [host for host in hosts if not (host.get("spec") or {}).get("external")]
     if options.what == "tasks":
         needed = {task["status"]["nodeName"] for task in tasks}
         hosts = [host for host in hosts if host["metadata"]["name"] in needed]

@@ -177,7 +177,7 @@ class HostKeeper:
         """Create the Host if it is not there, and tell what is not told yet.
 
         Raises:
-            ForeignHostError: it belongs to another machine; nothing was written.
+            ForeignHostError: it is not this machine's; nothing was written.
             ApiError: the API server did not answer, or refused.
         """
         host = self._store.get(key)
@@ -208,7 +208,12 @@ class HostKeeper:
         return None
 
     def check_owner(self, host: Mapping[str, Any]) -> None:
-        """Raise ForeignHostError if the Host was made by another machine."""
+        """Raise ForeignHostError if the Host was made by another machine, or is external."""
+        if host["spec"].get("external"):
+            raise ForeignHostError(
+                f"Host {self._facts.name} is external, a runner of another make reports for it:"
+                " choose another --host-name, or delete that Host first"
+            )
         owner = host["spec"].get("hostID")
         if owner not in (None, self._facts.host_id):
             raise ForeignHostError(

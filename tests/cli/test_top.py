@@ -66,6 +66,20 @@ async def test_live_figures_of_hosts_and_tasks(
     assert len(got.out.splitlines()) == 2
 
 
+async def test_an_external_host_is_only_asked_about_by_name(
+    host: ServedHost, kubeconfig: Path
+) -> None:
+    external = f"{host.name}-external"
+    await host.admin.create(HOST, {"metadata": {"name": external}, "spec": {"external": True}})
+    try:
+        got = await weir(kubeconfig, "top", "hosts")
+        assert external not in got.out.decode() + got.err
+        got = await weir(kubeconfig, "top", "hosts", external)
+        assert "has not told where its daemon is reached" in got.err
+    finally:
+        await host.admin.delete(HOST, external)
+
+
 async def test_what_cannot_be_told(
     host: ServedHost, dead_host: str, kubeconfig: Path, cluster: Cluster
 ) -> None:

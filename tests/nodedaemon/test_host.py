@@ -195,6 +195,15 @@ async def test_the_host_of_another_machine_is_not_touched(rig: Rig) -> None:
     assert rig.container(key) is None
 
 
+async def test_a_host_that_a_runner_of_another_make_reports_for_is_not_touched(rig: Rig) -> None:
+    rig.api.put(HOST, {"metadata": {"name": KEY.name}, "spec": {"external": True}})
+
+    error = await rig.failure()
+
+    assert "is external" in error
+    assert rig.api.writes == []
+
+
 def test_a_full_disk_is_told_and_taken_back_and_not_mentioned_where_it_never_was() -> None:
     never = host_changes(host(), FACTS, UP, NOW)
     full = host_changes(host(), FACTS, UP, NOW, disk_pressure=True)

@@ -10,7 +10,13 @@ from aiohttp import web
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import log_route
-from weir_nodedaemon.server.auth import Access, Authorizer, Reviews, guarded
+from weir_nodedaemon.server.auth import (
+    FIGURES_ALLOWED_SECONDS,
+    Access,
+    Authorizer,
+    Reviews,
+    guarded,
+)
 from weir_nodedaemon.server.certificate import Certificate
 from weir_nodedaemon.server.errors import error_middleware
 from weir_nodedaemon.server.metrics import REQUESTS
@@ -118,7 +124,10 @@ def make_app(
 
     app = web.Application(middlewares=[_count_middleware, error_middleware])
     app.router.add_get("/healthz", healthz)
-    app.router.add_get("/v1/stats", guarded(authorizer, stats_access, get_stats))
+    app.router.add_get(
+        "/v1/stats",
+        guarded(authorizer, stats_access, get_stats, allowed_seconds=FIGURES_ALLOWED_SECONDS),
+    )
     app.router.add_get(
         log_route.PATH,
         guarded(authorizer, log_route.log_access, logs.handle),

@@ -17,7 +17,10 @@ from weir_nodedaemon.server.errors import (
 )
 
 _TOKEN_LIMIT = 16 * 1024
-_ALLOWED_SECONDS = 10.0
+ALLOWED_SECONDS = 10.0
+"""How long the API server's word that somebody may do something counts."""
+FIGURES_ALLOWED_SECONDS = 120.0
+"""The same for figures: who reads them asks every second, and there is no secret in them."""
 _DENIED_SECONDS = 2.0
 _CACHED = 4096
 
@@ -76,22 +79,22 @@ class Access:
 
 
 class VerdictCache(Generic[_V]):
-    """Verdicts that hold for seconds; the oldest goes when there are too many."""
+    """Verdicts and their age; the oldest goes when there are too many."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         """Start empty."""
         self._clock = clock
         self._verdicts: OrderedDict[object, tuple[float, _V]] = OrderedDict()
 
-    def get(self, key: object) -> _V | None:
-        """Return a verdict that still holds, or None."""
-        until, verdict = self._verdicts.get(key, (0.0, None))
-        return verdict if self._clock() < until else None
+    def get(self, key: object) -> tuple[_V, float] | None:
+        """Return a verdict and how many seconds old it is, or None."""
+        known = self._verdicts.get(key)
+        return None if known is None else (known[1], self._clock() - known[0])
 
-    def put(self, key: object, verdict: _V, seconds: float) -> _V:
-        """Keep a verdict for so long, and return it."""
+    def put(self, key: object, verdict: _V) -> _V:
+        """Keep a verdict of now, and return it."""
         self._verdicts.pop(key, None)
-        self._verdicts[key] = (self._clock() + seconds, verdict)
+        self._verdicts[key] = (self._clock(), verdict)
         if len(self._verdicts) > _CACHED:
             self._verdicts.popitem(last=False)
         return verdict
@@ -106,8 +109,14 @@ class Authorizer:
         self._callers: VerdictCache[Caller | str] = VerdictCache(clock)
         self._verdicts: VerdictCache[bool] = VerdictCache(clock)
 
-    async def authenticate(self, authorization: str | None) -> Caller:
+    async def authenticate(
+        self, authorization: str | None, *, allowed_seconds: float = ALLOWED_SECONDS
+    ) -> Caller:
         """Return whom the ``Authorization`` header stands for.
+
+        Args:
+            authorization: the header.
+            allowed_seconds: for how long a token that was valid is taken to be so still.
 
         Raises:
             UnauthenticatedError: no bearer token, or one that is not valid for this audience.
@@ -116,30 +125,39 @@ class Authorizer:
         """
         token = _bearer_token(authorization)
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
-        verdict = self._callers.get(digest)
-        if verdict is None:
+        known = self._callers.get(digest)
+        verdict = known[0] if known is not None else None
+        longest = allowed_seconds if isinstance(verdict, Caller) else _DENIED_SECONDS
+        if known is None or verdict is None or known[1] >= longest:
             status = await self._reviews.token_review(token, [DAEMON_AUDIENCE])
-            found = _caller(digest, status)
-            seconds = _ALLOWED_SECONDS if isinstance(found, Caller) else _DENIED_SECONDS
-            verdict = self._callers.put(digest, found, seconds)
+            verdict = self._callers.put(digest, _caller(digest, status))
         if isinstance(verdict, Caller):
             return verdict
         raise UnauthenticatedError(verdict)
 
-    async def authorize(self, caller: Caller, access: Access) -> None:
+    async def authorize(
+        self, caller: Caller, access: Access, *, allowed_seconds: float = ALLOWED_SECONDS
+    ) -> None:
         """Return if the caller may.
+
+        Args:
+            caller: who asks.
+            access: for what.
+            allowed_seconds: for how long who was allowed is taken to be so still.
 
         Raises:
             AccessDeniedError: the API server says no.
             ApiError: the API server could not be asked.
         """
         key = (caller.token_digest, access)
-        allowed = self._verdicts.get(key)
-        if allowed is None:
+        known = self._verdicts.get(key)
+        allowed = known is not None and known[0]
+        longest = allowed_seconds if allowed else _DENIED_SECONDS
+        if known is None or known[1] >= longest:
             allowed = await self._reviews.access_review(
                 caller.name, caller.groups, caller.extra, access.attributes()
             )
-            self._verdicts.put(key, allowed, _ALLOWED_SECONDS if allowed else _DENIED_SECONDS)
+            self._verdicts.put(key, allowed)
         if not allowed:
             where = f' in namespace "{access.namespace}"' if access.namespace else ""
             raise AccessDeniedError(
@@ -152,15 +170,19 @@ def guarded(
     authorizer: Authorizer,
     access_of: Callable[[web.Request], Access],
     handler: Callable[[web.Request], Any],
+    *,
+    allowed_seconds: float = ALLOWED_SECONDS,
 ) -> Callable[[web.Request], Any]:
-    """Wrap a handler so that it runs only for callers who may."""
+    """Wrap a handler so that it runs only for callers who may, or lately might."""
 
     async def checked(request: web.Request) -> web.StreamResponse:
         headers = request.headers.getall("Authorization", [])
         if len(headers) > 1:
             raise InvalidParameterError("header Authorization is there more than once")
-        caller = await authorizer.authenticate(headers[0] if headers else None)
-        await authorizer.authorize(caller, access_of(request))
+        caller = await authorizer.authenticate(
+            headers[0] if headers else None, allowed_seconds=allowed_seconds
+        )
+        await authorizer.authorize(caller, access_of(request), allowed_seconds=allowed_seconds)
         response: web.StreamResponse = await handler(request)
         return response
 

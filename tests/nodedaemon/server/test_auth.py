@@ -110,6 +110,34 @@ async def test_verdicts_hold_for_ten_seconds_and_refusals_for_two() -> None:
         assert len(reviews.access_reviews) == reviewed
 
 
+async def test_who_reads_figures_every_second_is_seldom_asked_about() -> None:
+    reviews, clock = TokenReviews(), Clock()
+    authorizer = Authorizer(reviews, clock=clock)
+    stats = Access("hosts", "stats", "n1")
+
+    async def ask(token: str) -> None:
+        caller = await authorizer.authenticate(f"Bearer {token}", allowed_seconds=120)
+        await authorizer.authorize(caller, stats, allowed_seconds=120)
+
+    for second in range(120):
+        clock.now = 100.0 + second
+        await ask("reader")
+    assert (reviews.token_reviews, len(reviews.access_reviews)) == (1, 1)
+    clock.now = 220.0
+    await ask("reader")
+    assert (reviews.token_reviews, len(reviews.access_reviews)) == (2, 2)
+
+    # For what is not figures the same verdict is too old, and a refusal is as short as ever.
+    clock.now = 231.0
+    await authorizer.authenticate("Bearer reader")
+    assert reviews.token_reviews == 3
+    for now in (300.0, 302.5):
+        clock.now = now
+        with pytest.raises(AccessDeniedError):
+            await ask("stranger")
+    assert len(reviews.access_reviews) == 4
+
+
 async def test_a_verdict_on_one_task_is_none_on_another() -> None:
     reviews = TokenReviews()
     authorizer = Authorizer(reviews)
