@@ -10,6 +10,8 @@ from support.facade_process import REGISTER_SECRET, FacadeProcess
 from support.rest_people import Person, delete_accounts, first_admin
 from support.tasks import BUSYBOX
 from support.weir_system import WeirSystem
+from weir_crds.kinds import TASK
+from weir_crds.names import DEFAULT_NAMESPACE
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,7 @@ def facades(cluster: Cluster, weir_processes: WeirSystem) -> Iterator[list[Facad
     finally:
         for replica in replicas:
             replica.process.stop()
+        cluster.admin.request("DELETE", TASK.path(DEFAULT_NAMESPACE))
         delete_accounts(cluster)
 
 

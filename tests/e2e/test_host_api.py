@@ -2,6 +2,7 @@
 
 import re
 import threading
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,9 @@ from support.rest_people import Person, invite, submission
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
 from weir_crds.ids import task_id
-from weir_crds.names import DEFAULT_NAMESPACE
+from weir_crds.kinds import HOST
+from weir_crds.names import DEFAULT_NAMESPACE, SYSTEM_NAMESPACE
+from weir_kube.kinds import LEASE
 
 pytestmark = pytest.mark.e2e
 
@@ -225,6 +228,39 @@ def test_a_task_of_kubectl_is_one_of_rest(
     ended = weir.wait_finished(namespace, "by-kubectl")
     assert condition(ended, "Succeeded")["reason"] == "Killed"
     assert operator.output(number) == b"made with kubectl\n"
+
+
+def test_an_external_host_is_shown_and_given_no_work(
+    weir: WeirSystem, admin: Person, operator: Person, namespace: str
+) -> None:
+    """A runner of another make registers with its own credential and lives by its heartbeats."""
+    name = f"external-{uuid.uuid4().hex[:6]}"
+    credential = admin.call("POST", "/auth/tokens/create", {"name": "runner", "node": name})
+    runner = Person(admin.facade, {"Authorization": f"Bearer {credential['token']}"}, {})
+    body = {"hostname": name, "url": "http://10.0.0.9:8001", "total_cores": 64}
+    try:
+        assert runner.call("POST", "/register", body)["created"] is True
+        runner.call("PUT", f"/heartbeat/{name}", {"running_tasks": [], "cpu_percent": 7.5})
+        [node] = [node for node in operator.get("/nodes") if node["hostname"] == name]
+        assert (node["status"], node["total_cores"]) == ("online", 64)
+
+        def approved() -> bool:
+            told = condition(weir.cluster.admin.json("GET", HOST.path(name=name)), "Approved")
+            return told.get("status") == "True"
+
+        eventually(approved, "the operator approves it as any host")
+        runner.call("GET", "/nodes", status=403)  # it may report, and no more
+
+        refused = operator.call("POST", "/submit", submission("true", targets=[name]), status=503)
+        assert name in refused["detail"]
+        operator.call("POST", "/submit", submission("true", required_cores=32), status=503)
+        weir.create(task("pinned", namespace, placement={"hostName": name}))
+        weir.wait_condition(namespace, "pinned", "Scheduled", "False")
+        assert "nodeName" not in weir.get(namespace, "pinned")["status"]
+        weir.patch_spec(namespace, "pinned", desiredState="Killed")
+    finally:
+        for path in (HOST.path(name=name), LEASE.path(SYSTEM_NAMESPACE, name)):
+            weir.cluster.admin.request("DELETE", path)
 
 
 @pytest.fixture
