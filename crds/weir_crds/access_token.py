@@ -165,7 +165,8 @@ RESOURCE = Resource(
         Column("User", ".spec.userRef.name", "Whose it is."),
         Column("Host", ".spec.hostName", "The Host that its holder speaks for."),
         Column("Role", ".spec.role", "What who registers with it may do."),
-        Column("Expires", ".spec.expiresAt", "When it ends to be valid.", type="date"),
+        # No date: kubectl shows how long ago one was, and <invalid> of one to come.
+        Column("Expires", ".spec.expiresAt", "When it ends to be valid."),
         Column("Used", ".status.lastUsedAt", "When it was last used.", type="date"),
         Column("Age", ".metadata.creationTimestamp", "When it was made.", type="date"),
         Column("Display name", ".spec.displayName", "Name for people.", wide=True),

@@ -151,6 +151,7 @@ class Frame:
             response.force_close()
         headers = response.headers
         headers[_ID_HEADER] = request.get(REQUEST_ID, "-")
+        headers["Server"] = "weir"  # not which versions it runs on
         headers.setdefault("Cache-Control", "no-store")
         # Output of Tasks is served as text: no browser may take it for anything else.
         headers["X-Content-Type-Options"] = "nosniff"

@@ -208,6 +208,7 @@ async def test_a_stream_may_take_longer(client_of: ClientOf) -> None:
     async with client.get("/api/it") as answer:
         assert await answer.read() == b"late"
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Server"] == "weir"
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(client_of: ClientOf) -> None:
