@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
+from weir_api.web.schemas import BOUND
+
 Object = dict[str, Any]
 
 _STYLE = """
@@ -208,7 +210,7 @@ def _bounds(schema: Object, required: bool) -> str:
         told.append(f"default <code>{escape(json.dumps(schema['default']))}</code>")
     for branch in (schema, *schema.get("anyOf", ())):
         for word, sign in _SIGNS.items():
-            if word in branch:
+            if word in branch and branch[word] not in (-BOUND, BOUND - 1):
                 told.append(f"{sign} {escape(str(branch[word]))}")
     return ", ".join(told)
 

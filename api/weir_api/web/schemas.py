@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from weir_api.web.endpoint import Answer, Endpoint
 
@@ -12,6 +14,20 @@ Object = dict[str, Any]
 _Mode = Literal["validation", "serialization"]
 _Key = tuple[int, _Mode]
 _REF = "#/components/schemas/{model}"
+
+
+BOUND = 2**63
+"""Whole numbers are smaller, whatever else holds for them."""
+
+
+class _Generator(GenerateJsonSchema):
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        told = super().int_schema(schema)
+        if not told.keys() & {"minimum", "exclusiveMinimum"}:
+            told["minimum"] = -BOUND
+        if not told.keys() & {"maximum", "exclusiveMaximum"}:
+            told["maximum"] = BOUND - 1
+        return told
 
 
 class Schemas:
@@ -35,12 +51,13 @@ class Schemas:
         found, shared = TypeAdapter.json_schemas(
             [(key, key[1], adapter) for key, adapter in self._adapters.items()],
             ref_template=_REF,
+            schema_generator=_Generator,
         )
         self._schemas: dict[Any, Object] = {key: schema for (key, _), schema in found.items()}
         components: Object = dict(shared.get("$defs", {}))
         self._queries: dict[type[BaseModel], Object] = {}
         for model in queries:
-            schema = model.model_json_schema(ref_template=_REF)
+            schema = model.model_json_schema(ref_template=_REF, schema_generator=_Generator)
             components.update(schema.pop("$defs", {}))
             self._queries[model] = schema
         self.components: Object = dict(sorted(components.items()))

@@ -117,7 +117,7 @@ def test_parameters_are_told_with_their_bounds_and_without_null(told: dict[str, 
         "in": "path",
         "required": True,
         "description": "Which one.",
-        "schema": {"type": "integer"},
+        "schema": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     }
 
 
