@@ -1,5 +1,6 @@
 """Runners of another make, before the real API server with the facade's own account."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -174,6 +175,15 @@ async def test_to_register_again_updates_what_is_told(open_facade: Replica, name
     assert shown["numa_topology"] == {"0": {"cores": [0], "memory_bytes": GIB}}
 
 
+async def test_registrations_at_once_make_one_host(open_facade: Replica, name: str) -> None:
+    answers = await asyncio.gather(
+        *(call(open_facade, "POST", "/register", registration(name)) for _ in range(10)),
+        *(call(open_facade, "PUT", "/heartbeat/nobody", {}, status=404) for _ in range(2)),
+    )
+    assert sum(answer.get("created", False) for answer in answers) == 1
+    assert (await node(open_facade, name))["status"] == "online"
+
+
 async def test_a_host_of_our_own_is_not_taken_over(
     open_facade: Replica, cluster: Cluster, name: str
 ) -> None:
@@ -181,6 +191,23 @@ async def test_a_host_of_our_own_is_not_taken_over(
     told = await call(open_facade, "POST", "/register", registration(name), status=409)
     assert told.keys() == {"detail"}
     await call(open_facade, "PUT", f"/heartbeat/{name}", FIGURES, status=404)
+
+
+async def test_a_name_that_a_daemon_still_renews_is_not_given_away(
+    open_facade: Replica, cluster: Cluster, name: str
+) -> None:
+    """Its Host may have been deleted only just now."""
+    lease = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": name},
+        "spec": {"holderIdentity": name, "leaseDurationSeconds": 40},
+    }
+    made = cluster.admin.json("POST", LEASE.path(SYSTEM_NAMESPACE), lease)
+    open_facade.caches.note(LEASE, made)
+    told = await call(open_facade, "POST", "/register", registration(name), status=409)
+    assert f"kubectl delete lease -n {SYSTEM_NAMESPACE} {name}" in told["detail"]
+    assert cluster.admin.find(HOST.path(name=name)) is None
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,10 @@ class RunnerReports:
         """Make the Host of a runner, or bring it up to date; True: it was made.
 
         Raises:
-            StateConflictError: a host of that name has a daemon of ours.
+            StateConflictError: a host of that name has a daemon of ours, or had.
             ApiError: the API server did not answer, or refused.
         """
+        self._check_lease(told.hostname)
         host, created = await self._host_for(told.hostname)
         await self._tell_host(host, lambda seen: registered_changes(seen, told, self._now()))
         if told.gpu_info:
@@ -142,6 +143,17 @@ class RunnerReports:
         if host is None or not is_external(host):
             return "the task is on no external host"
         return None
+
+    def _check_lease(self, name: str) -> None:
+        """Refuse a name whose Lease is a daemon's: it may come back, and its Host with it."""
+        lease = self._caches[LEASE].get(Key(SYSTEM_NAMESPACE, name))
+        if lease is None:
+            return
+        if ANNOTATION_RUNNER_METRICS not in (lease["metadata"].get("annotations") or {}):
+            raise StateConflictError(
+                f"{name} was a host of Weir's own daemon; who is sure that it is not any more"
+                f" deletes its Lease first: kubectl delete lease -n {SYSTEM_NAMESPACE} {name}"
+            )
 
     async def _host_for(self, name: str) -> tuple[Object, bool]:
         host = self._caches[HOST].get(Key("", name))

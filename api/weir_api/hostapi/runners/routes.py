@@ -62,7 +62,7 @@ class RunnerRoutes:
                         },
                     )
                 },
-                errors={409: "A host of that name has a daemon of Weir's own."},
+                errors={409: "A host of that name has, or had, a daemon of Weir's own."},
                 description=f"Makes a Host with `spec.external: true`, or updates it. {_WHO}",
             ),
             Endpoint(
