@@ -36,6 +36,7 @@ class Caches:
 
     def note(self, kind: Kind, obj: Object, *, deleted: bool = False) -> None:
         """Take the reply to our own write, so that the next read shows it."""
+        obj = _without_managed_fields(obj)
         key = self[kind].apply("DELETED" if deleted else "MODIFIED", obj)
         if key is not None:
             self._changed(kind, key)

@@ -101,7 +101,8 @@ class Entry:
         """Return its task object as JSON."""
         found = self._shown if secrets else self._hidden
         if found is None:
-            found = orjson.dumps(task_out(self.obj, self.word, username_of, secrets=secrets))
+            made = orjson.dumps(task_out(self.obj, self.word, username_of, secrets=secrets))
+            found = bytes(memoryview(made))  # as large as it is: orjson keeps room for eight times
             if not has_secrets(self.obj):
                 self._shown = self._hidden = found
             elif secrets:
