@@ -122,6 +122,8 @@ def _empty(host: Object) -> Room:
 
 def _obstacles(host: Object) -> list[str]:
     spec = host.get("spec") or {}
+    if spec.get("external"):
+        return ["is external: a runner of another make, which is given no Tasks"]
     found = []
     approval = spec.get("approval", "Pending")
     if approval != "Approved":

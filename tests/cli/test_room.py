@@ -118,6 +118,10 @@ def test_all_that_a_busy_host_lacks_is_told(
     ("changes", "expected"),
     [
         ({"spec": {"unschedulable": True}}, ["is cordoned (spec.unschedulable)"]),
+        (
+            {"spec": {"external": True}},
+            ["is external: a runner of another make, which is given no Tasks"],
+        ),
         ({"spec": {"approval": "Pending"}}, ["is not approved yet"]),
         ({"spec": {"approval": "Rejected"}}, ["is rejected"]),
         ({"conditions": []}, ["is not ready"]),
