@@ -196,7 +196,7 @@ async def _load(job: Job) -> Load:
     loop = asyncio.get_running_loop()
     for _ in range(job.connections):
         await loop.create_connection(
-            lambda: _Connection(run), address.hostname, address.port, ssl=context
+            lambda: _Connection(run), address.hostname or "", address.port or 443, ssl=context
         )
     await run.done
     seconds = time.perf_counter() - run.began
