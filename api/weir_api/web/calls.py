@@ -131,7 +131,7 @@ def _query_reader(endpoint: Endpoint) -> Callable[[web.Request, list[Fault]], An
         absent = None
 
     def read(request: web.Request, faults: list[Fault]) -> Any:
-        if absent is not None and not request.query_string:
+        if absent is not None and not request.rel_url.raw_query_string:
             return absent
         values = dict(request.query.items())  # of a name that comes twice the last counts
         found = nul_fault(values, ("query",))

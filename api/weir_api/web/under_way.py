@@ -9,19 +9,19 @@ class UnderWay:
     def __init__(self) -> None:
         """Nothing is under way."""
         self.ends = False
-        self._count = 0
+        self.count = 0
         self._none = asyncio.Event()
         self._none.set()
 
     def enter(self) -> None:
         """A request has come."""
-        self._count += 1
+        self.count += 1
         self._none.clear()
 
     def leave(self) -> None:
         """Its answer has been made, and sent if it streams."""
-        self._count -= 1
-        if not self._count:
+        self.count -= 1
+        if not self.count:
             self._none.set()
 
     async def drain(self, seconds: float) -> bool:
