@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import gc
 import importlib.metadata
 import logging
 import signal
@@ -96,6 +97,9 @@ async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
             # Before, an empty cache would tell that there is nothing.
             await _first_of(caches.synced(), stopping.wait())
             if not stopping.is_set():
+                # What is in the caches now stays there: no need to look through it for garbage.
+                gc.collect()
+                gc.freeze()
                 await _serve_until(chosen, parts, caches, ready, stopping)
             for task in background:
                 task.cancel()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from weir_api.errors import UnavailableError, status_of
+from weir_api.web.access_log import AccessLog
 from weir_api.web.calls import CALLER, WebHandler
 from weir_api.web.dialect import Dialect
 from weir_api.web.metrics import UNDER_WAY, count, seconds
@@ -19,7 +20,6 @@ from weir_crds.errors import WeirError
 from weir_kube.errors import ApiError
 
 logger = logging.getLogger(__name__)
-access = logging.getLogger("weir_api.access")
 
 REQUEST_ID = web.RequestKey("request_id", str)
 """The request's id: the client's own, if it is a good one, else one of ours."""
@@ -30,7 +30,6 @@ _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Made-up methods must not become labels of their own.
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _CLIENT_GONE = 499
-_ACCESS = "%s %s %d %.1fms user=%s id=%s"
 
 
 class Frame:
@@ -55,6 +54,7 @@ class Frame:
         self._dialect = dialect
         self._stale_seconds = stale_seconds
         self._under_way = under_way
+        self._access = AccessLog()
         UNDER_WAY.labels(family).set_function(lambda: under_way.count)
 
     def install(self, app: web.Application) -> None:
@@ -66,6 +66,10 @@ class Frame:
 
         app.middlewares.append(frame)
         app.on_response_prepare.append(self._add_headers)
+        app.on_cleanup.append(self._end)
+
+    async def _end(self, _app: web.Application) -> None:
+        self._access.flush()
 
     async def _handle(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
         began = time.perf_counter()
@@ -133,14 +137,9 @@ class Frame:
         method = request.method if request.method in _METHODS else "other"
         count(self._family, method, route, code).inc()
         seconds(self._family, method, route).observe(took)
-        if access.isEnabledFor(logging.INFO):
-            caller = request.get(CALLER)
-            who = "-" if caller is None else caller.username
-            line = (method, route, code, took * 1000, who, request[REQUEST_ID])
-            # Not by ``info``, which looks through the stack for who calls: here it is always we.
-            access.handle(
-                access.makeRecord(access.name, logging.INFO, __file__, 0, _ACCESS, line, None)
-            )
+        caller = request.get(CALLER)
+        who = "-" if caller is None else caller.username
+        self._access.note((method, route, code, took * 1000, who, request[REQUEST_ID]))
 
     async def _add_headers(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         if self._under_way.ends:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import REGISTRY
 
-from support.facade import ClientOf, as_
+from support.aio import until
+from support.facade import ClientOf, as_, authenticate
+from weir_api.app import make_app
 from weir_api.auth.capabilities import Capability
 from weir_api.errors import (
     STATUS,
@@ -21,7 +24,8 @@ from weir_api.errors import (
     UnavailableError,
     status_of,
 )
-from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.dialect import DetailDialect
+from weir_api.web.endpoint import Answer, Call, Endpoint, Family
 from weir_api.web.limits import Limits
 from weir_api.web.replies import json_reply
 from weir_crds.errors import WeirError
@@ -139,11 +143,33 @@ async def test_the_access_log_names_no_secrets(
     headers = {**as_("viewer"), "Authorization": "Bearer hidden", "Cookie": "a=hidden"}
     async with client.get("/api/it/hidden?token=hidden", headers=headers) as answer:
         assert answer.status == 200
-    (line,) = (one.getMessage() for one in caplog.records if one.name == "weir_api.access")
+    (written,) = await until(
+        lambda: [one for one in caplog.records if one.name == "weir_api.access"]
+    )
+    line = written.getMessage()
     assert re.fullmatch(r"GET /api/it/\{name\} 200 \d+\.\dms user=viewer id=[0-9a-f]{16}", line), (
         line
     )
     assert "hidden" not in caplog.text
+
+
+async def test_the_access_log_is_whole_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    app = make_app(
+        Family("test", "Test", "1", "/api", (endpoint(fine),)),
+        dialect=DetailDialect(),
+        authenticate=authenticate,
+        stale_seconds=lambda: 0.0,
+        ready=lambda: True,
+    )
+
+    async with TestClient(TestServer(app)) as client:
+        for _ in range(20):
+            await client.get("/api/it")
+
+    lines = [one for one in caplog.records if one.name == "weir_api.access"]
+    assert len(lines) == 20
+    assert [one.created for one in lines] == sorted(one.created for one in lines)
 
 
 async def test_metrics_go_by_route_template(client_of: ClientOf) -> None:
