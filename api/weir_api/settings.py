@@ -14,7 +14,6 @@ from weir_kube.http import parse_listen
 _PREFIX = "WEIR_"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
-_NOTHING = ("", *_FALSE)
 
 
 class InvalidSettingsError(WeirError):
@@ -130,8 +129,9 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 
     def switch(name: str, help: str, *, default: bool = False) -> None:
         variable = _variable(name)
-        word = environ.get(variable, str(default)).lower()
-        if word not in (*_TRUE, *_NOTHING):
+        # Empty is as absent: who left it blank has switched nothing off.
+        word = (environ.get(variable) or str(default)).lower()
+        if word not in (*_TRUE, *_FALSE):
             parser.error(f"{variable} is either true or false, not {environ[variable]!r}")
         parser.add_argument(
             name, action=argparse.BooleanOptionalAction, default=word in _TRUE, help=help

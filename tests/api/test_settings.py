@@ -47,6 +47,14 @@ def test_the_environment_stands_in_for_flags_and_flags_win() -> None:
     assert (chosen.admin_secret, chosen.admin_register_secret) == ("s", None)
 
 
+def test_an_empty_variable_switches_nothing() -> None:
+    """A blank in a manifest must not switch authentication off."""
+    chosen = settings.parse([], {"WEIR_AUTH": "", "WEIR_ALLOW_UNAUTHENTICATED_NETWORK": ""})
+
+    assert chosen.auth
+    assert not chosen.allow_unauthenticated_network
+
+
 def test_secrets_come_from_files_too_and_are_not_shown(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     file.write_text("from-file\n")

@@ -1,12 +1,13 @@
 """What is wrong with a request, in the shape in which clients know it."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
 Fault = dict[str, Any]
 Place = tuple[str | int, ...]
+# The way to a member of a value: the way to what holds it, and its name or index there.
+_Trail: TypeAlias = "tuple[_Trail, str | int] | None"
 
 # A body of a megabyte can hold half a million faults; nobody reads them, and telling them is work.
 _MOST_FAULTS = 50
@@ -47,25 +48,36 @@ def faults_of(error: ValidationError, part: str, *names: str) -> list[Fault]:
 
 
 def nul_fault(value: Any, place: Place) -> Fault | None:
-    """Return the first string with a NUL in a JSON value, as a fault: nothing here can hold one."""
-    for where, text in _strings(value, place):
-        if "\0" in text:
-            return fault("string_nul", where, "Strings must not contain a NUL character", text)
+    """Return a string with a NUL in a JSON value, as a fault: nothing here can hold one.
+
+    The work is in proportion to the value, however deep it is: anyone may send one.
+    """
+    left: list[tuple[Any, _Trail]] = [(value, None)]
+    while left:  # a stack of our own: the value may be deep
+        one, trail = left.pop()
+        if isinstance(one, str):
+            if "\0" in one:
+                return _nul_fault((*place, *_names(trail)), one)
+        elif isinstance(one, dict):
+            for name, member in one.items():
+                if "\0" in name:
+                    return _nul_fault((*place, *_names(trail), name), name)
+                left.append((member, (trail, name)))
+        elif isinstance(one, list):
+            left.extend((member, (trail, index)) for index, member in enumerate(one))
     return None
 
 
-def _strings(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    left: list[tuple[Place, Any]] = [(place, value)]
-    while left:  # a stack of our own: the value may be deep
-        where, one = left.pop()
-        if isinstance(one, str):
-            yield where, one
-        elif isinstance(one, dict):
-            for name, member in one.items():
-                yield (*where, name), name
-                left.append(((*where, name), member))
-        elif isinstance(one, Sequence):
-            left.extend(((*where, index), member) for index, member in enumerate(one))
+def _nul_fault(place: Place, text: str) -> Fault:
+    return fault("string_nul", place, "Strings must not contain a NUL character", text)
+
+
+def _names(trail: _Trail) -> Place:
+    names: list[str | int] = []
+    while trail is not None:
+        trail, name = trail
+        names.append(name)
+    return tuple(reversed(names))
 
 
 def _with_context(found: Fault, context: dict[str, Any] | None) -> Fault:
