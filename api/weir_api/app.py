@@ -102,7 +102,10 @@ async def drain(runner: web.AppRunner, under_way: UnderWay, seconds: float) -> N
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return a logger for aiohttp, on which what is no HTTP makes no noise: anyone can send it."""
+    """Return a logger for aiohttp, on which clients make no noise.
+
+    Anyone can send what is no HTTP, and leave in the middle. Failures of ours are logged before.
+    """
     logger = logging.getLogger("weir_api.http")
     logger.addFilter(_is_no_client_fault)
     return logger
@@ -110,4 +113,4 @@ def _quiet_logger() -> logging.Logger:
 
 def _is_no_client_fault(record: logging.LogRecord) -> bool:
     cause = record.exc_info[1] if record.exc_info else None
-    return not isinstance(cause, HttpProcessingError)
+    return not isinstance(cause, HttpProcessingError | ConnectionError)

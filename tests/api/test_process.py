@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import yaml
 
 from devcluster.components import hash_password
 from support.cluster import Cluster
@@ -97,6 +99,29 @@ def test_a_second_term_does_not_wait(make: Make) -> None:
     eventually(lambda: not facade.process.running(), facade.log, timeout=5)
     assert facade.process.stop() == 0
     connection.close()
+
+
+def test_it_does_not_serve_before_it_knows_anything(make: Make, tmp_path: Path) -> None:
+    """An empty cache would tell clients that their tasks are gone."""
+    facade = make()
+    (kubeconfig,) = (a for a in facade.process.program.argv if a.startswith("--kubeconfig="))
+    known = yaml.safe_load(Path(kubeconfig.partition("=")[2]).read_text())
+    known["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
+    lost = tmp_path / "kubeconfig"
+    lost.write_text(yaml.safe_dump(known))
+    program = facade.process.program
+    argv = (*(a for a in program.argv if a != kubeconfig), f"--kubeconfig={lost}")
+    process = Process(dataclasses.replace(program, argv=argv), facade.process.log)
+    try:
+        process.start()
+        eventually(lambda: facade.health.answers("/healthz"), facade.log)
+
+        assert not facade.health.answers("/readyz")
+        assert refuses(facade)
+    finally:
+        status = process.stop()
+    assert status == 0
+    assert "Traceback" not in facade.log()
 
 
 def test_it_serves_what_tells_of_it(make: Make) -> None:

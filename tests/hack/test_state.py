@@ -42,6 +42,19 @@ def test_a_port_is_remembered(tmp_path: Path) -> None:
     assert Ports(state).get("other") != first
 
 
+def test_a_preferred_port_is_taken_if_it_is_free(tmp_path: Path) -> None:
+    state = State(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        assert Ports(state).get("first", preferred=port) != port
+
+    assert Ports(state).get("second", preferred=port) == port
+    assert Ports(state).get("second", preferred=1) == port
+
+
 def test_a_port_that_somebody_took_is_chosen_anew(tmp_path: Path) -> None:
     state = State(tmp_path)
     ports = Ports(state)

@@ -103,7 +103,7 @@ class Frame:
         Raises:
             ConnectionError: the client is gone, or its answer has begun and cannot be taken back.
         """
-        if isinstance(exc, ConnectionError):
+        if isinstance(exc, ConnectionError) and _is_gone(request):
             raise exc
         if request.writer.output_size > 0:
             # What was sent cannot be taken back; only a broken connection tells that it is not all.
@@ -123,7 +123,8 @@ class Frame:
 
     def _log_failure(self, request: web.Request, exc: Exception) -> None:
         known = isinstance(exc, WeirError)
-        logger.error(
+        logger.log(
+            logging.WARNING if known else logging.ERROR,
             "failed id=%s method=%s route=%s: %s",
             request[REQUEST_ID],
             request.method,
@@ -153,6 +154,11 @@ class Frame:
         stale = self._stale_seconds()
         if stale >= 1:  # less is a watch that is renewed
             headers[STALE_HEADER] = str(int(stale))
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Tell whether the client is: else it is another connection of ours that broke."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _route_of(request: web.Request) -> str:

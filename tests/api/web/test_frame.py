@@ -107,6 +107,38 @@ async def test_an_unexpected_error_is_told_without_its_inside(
     assert failure.exc_info is not None
 
 
+async def test_a_broken_connection_of_ours_is_not_the_clients(client_of: ClientOf) -> None:
+    client = await client_of([endpoint(raising(ConnectionResetError("the daemon's")))])
+
+    async with client.get("/api/it") as answer:
+        assert answer.status == 500
+
+
+async def test_a_client_that_leaves_is_no_failure(
+    client_of: ClientOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = asyncio.Event()
+
+    async def talks(call: Call) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(call.request)
+        try:
+            while True:
+                await response.write(b"x" * 100_000)
+                await asyncio.sleep(0)
+        finally:
+            left.set()
+
+    client = await client_of([endpoint(talks, "/talks", streams=True)])
+    async with client.get("/api/talks") as answer:
+        await answer.content.read(10)
+
+    await asyncio.wait_for(left.wait(), 10)
+    route = {"family": "test", "method": "GET", "route": "/api/talks", "code": "499"}
+    await until(lambda: REGISTRY.get_sample_value("weir_http_requests_total", route))
+    assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
+
+
 async def test_an_answer_that_has_begun_breaks_off(
     client_of: ClientOf, caplog: pytest.LogCaptureFixture
 ) -> None:
