@@ -96,6 +96,14 @@ def registration(name: str, **more: Any) -> dict[str, Any]:
     return {"hostname": name, "url": "http://10.0.0.9:8001", "total_cores": 8} | more
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Return an object so many levels deep."""
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"more": value}
+    return value
+
+
 def patched(cluster: Cluster, path: str, changes: dict[str, Any]) -> dict[str, Any]:
     """Change an object as an administrator, and return it."""
     found: dict[str, Any] = json.loads(
@@ -233,6 +241,7 @@ async def test_a_name_that_a_daemon_still_renews_is_not_given_away(
         ({"numa_topology": []}, "numa_topology"),
         ({"gpu_info": {}}, "gpu_info"),
         ({"gpu_info": [{}] * 65}, "gpu_info"),
+        pytest.param({"gpu_info": [nested(300)]}, "gpu_info", id="a device 300 levels deep"),
     ],
     ids=str,
 )
@@ -339,6 +348,8 @@ async def test_figures_without_measure_are_cut_to_what_a_lease_can_carry(
         ({"memory_used_bytes": -1}, "memory_used_bytes"),
         ({"vm_capable": "perhaps"}, "vm_capable"),
         ({"runner_version": 7}, "runner_version"),
+        pytest.param({"gpu_info": [nested(300)]}, "gpu_info", id="a GPU 300 levels deep"),
+        pytest.param({"vfio_gpus": [nested(17)]}, "vfio_gpus", id="a device 17 levels deep"),
     ],
     ids=str,
 )

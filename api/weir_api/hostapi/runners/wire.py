@@ -12,6 +12,8 @@ from weir_crds.names import LEASE_OPERATOR
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PRINTABLE = re.compile(r"[!-~]+")
 _MOST_BYTES = 2**53 - 1
+# Far more than devices are told with. What is deeper than a few hundred could not be told on.
+_MOST_LEVELS = 16
 
 
 def _checked_hostname(text: str) -> str:
@@ -38,6 +40,20 @@ def _checked_url(text: str) -> str:
     return text
 
 
+def _shallow(device: dict[str, Any]) -> dict[str, Any]:
+    if not _is_within(device, _MOST_LEVELS):
+        raise ValueError(f"must not hold more than {_MOST_LEVELS} levels of objects and lists")
+    return device
+
+
+def _is_within(value: Any, levels: int) -> bool:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return True
+    return levels > 0 and all(_is_within(member, levels - 1) for member in value)
+
+
 Hostname = Annotated[
     str,
     Field(
@@ -55,7 +71,8 @@ RunnerUrl = Annotated[
 Bytes = Annotated[int, Field(ge=0, le=_MOST_BYTES)]
 Figure = Annotated[float, Field(allow_inf_nan=False)]
 TaskNumber = Annotated[int, Field(ge=0, le=2**64 - 1)]
-Gpus = Annotated[list[dict[str, Any]], Field(max_length=64)]
+Device = Annotated[dict[str, Any], AfterValidator(_shallow)]
+Gpus = Annotated[list[Device], Field(max_length=64)]
 
 
 class RegisterIn(BaseModel):
