@@ -18,6 +18,8 @@ _CONNECT_SECONDS = 5.0
 # A daemon asks the API server about a new caller before it answers.
 _ANSWER_SECONDS = 20.0
 _IDLE_SECONDS = 60.0
+# Nothing that is asked for comes in drips: a daemon that is silent for so long is stuck.
+_SILENT_SECONDS = 30.0
 _JSON_LIMIT = 16 * 1024 * 1024
 _REFUSAL_LIMIT = 64 * 1024
 
@@ -25,6 +27,7 @@ _BROKEN_OFF = (
     aiohttp.ClientPayloadError,
     aiohttp.ClientOSError,
     aiohttp.ServerDisconnectedError,
+    aiohttp.SocketTimeoutError,
 )
 """How the daemon's side fails in the middle of an answer. Not all of ``ClientConnectionError``: our
 own client's leaving is one of those, too."""
@@ -148,7 +151,9 @@ class Daemons:
                     keepalive_timeout=_IDLE_SECONDS,
                     socket_factory=_socket,
                 ),
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
+                ),
                 headers={"User-Agent": "weir-api"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -264,6 +264,36 @@ async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemo
         await follow()
 
 
+async def test_a_daemon_that_falls_silent_in_the_middle_is_given_up(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weir_api.state.daemons._SILENT_SECONDS", 0.2)
+
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"half")
+        await asyncio.Event().wait()
+        return response
+
+    async with bare_server(tmp_path, half) as (host, _), asyncio.timeout(10):
+        with pytest.raises(UnavailableError, match="broke off"):
+            await read(daemons, host)
+
+
+async def test_a_slow_reader_is_not_taken_for_a_silent_daemon(
+    daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("weir_api.state.daemons._SILENT_SECONDS", 0.2)
+    much = 4 * 1024 * 1024
+
+    async with bare_server(tmp_path, lambda _: web.Response(body=b"x" * much)) as (host, _):
+        async with daemons.stream(host, LOG, {}) as response:
+            size = len(await response.content.readany())
+            await asyncio.sleep(0.6)  # longer than a daemon may be silent
+            assert size + len(await response.content.read()) == much
+
+
 async def test_our_own_clients_leaving_is_not_laid_at_the_daemons_door(
     served: Served, daemons: Daemons
 ) -> None:
