@@ -74,7 +74,8 @@ def _contents(document: Object) -> Iterator[str]:
         yield f"<h2>{escape(tag['name'])}</h2><ul>"
         for method, path, operation in _of_tag(document, tag["name"]):
             where, name = escape(operation["operationId"]), _method_and_path(method, path)
-            yield f'<li><a href="#{where}">{name}</a></li>'
+            what = _inline(operation["summary"])
+            yield f'<li><a href="#{where}">{name}</a><br>{what}</li>'
         yield "</ul>"
     yield "</nav>"
 

@@ -14,6 +14,7 @@ from weir_api.web.access_log import AccessLog
 from weir_api.web.calls import CALLER, WebHandler
 from weir_api.web.dialect import Dialect
 from weir_api.web.metrics import UNDER_WAY, count, seconds
+from weir_api.web.probes import PROBES
 from weir_api.web.under_way import UnderWay
 from weir_api.web.unmatched import unmatched
 from weir_crds.errors import WeirError
@@ -138,6 +139,8 @@ class Frame:
         method = request.method if request.method in _METHODS else "other"
         count(self._family, method, route, code).inc()
         seconds(self._family, method, route).observe(took)
+        if route in PROBES and code < 400:
+            return  # somebody asks every few seconds
         caller = request.get(CALLER)
         who = "-" if caller is None else caller.username
         self._access.note((method, route, code, took * 1000, who, request[REQUEST_ID]))

@@ -6,6 +6,10 @@ from aiohttp import web
 
 Ready = Callable[[], bool | str]
 
+_ALIVE = "/healthz"
+_READY = "/readyz"
+PROBES = frozenset((_ALIVE, _READY))
+
 
 class Probes:
     """Serves ``/healthz`` (we live) and ``/readyz`` (we can serve)."""
@@ -20,8 +24,8 @@ class Probes:
 
     def install(self, app: web.Application) -> None:
         """Add the routes."""
-        app.router.add_route("GET", "/healthz", self._healthz)
-        app.router.add_route("GET", "/readyz", self._readyz)
+        app.router.add_route("GET", _ALIVE, self._healthz)
+        app.router.add_route("GET", _READY, self._readyz)
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

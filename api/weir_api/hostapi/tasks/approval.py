@@ -7,6 +7,7 @@ from aiohttp import web
 from weir_api.auth.capabilities import Capability
 from weir_api.auth.identity import Identity
 from weir_api.errors import StateConflictError, UnknownObjectError
+from weir_api.hostapi.tasks import examples
 from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
@@ -44,7 +45,7 @@ class TaskApproval:
                 Capability.DECIDE_APPROVAL,
                 "Approve a task",
                 TAG,
-                {200: Answer("It is queued.", Approved)},
+                {200: Answer("It is queued.", Approved, example=examples.APPROVED)},
                 errors=_ERRORS,
                 params={"task_id": TaskId},
                 description="The queue chooses the host, unless the task was submitted for one.",
@@ -56,7 +57,7 @@ class TaskApproval:
                 Capability.DECIDE_APPROVAL,
                 "Reject a task",
                 TAG,
-                {200: Answer("It has ended.", Rejected)},
+                {200: Answer("It has ended.", Rejected, example=examples.REJECTED)},
                 errors=_ERRORS,
                 params={"task_id": TaskId},
                 query=RejectQuery,

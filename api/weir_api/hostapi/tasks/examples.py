@@ -59,3 +59,6 @@ SUBMITTED: dict[str, Any] = {
     "assigned_node": {"hostname": "n2", "url": "https://10.0.0.6:8443"},
     "runner_response": True,
 }
+
+APPROVED = {"message": "task approved", "task_id": _ID}
+REJECTED = {"message": "task rejected", "task_id": _ID, "reason": "too big"}

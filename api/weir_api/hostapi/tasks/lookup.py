@@ -6,7 +6,7 @@ from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.web.endpoint import Call
 
-TAG = "tasks"
+TAG = "Tasks"
 NOT_FOUND = {404: "There is no such task."}
 
 
