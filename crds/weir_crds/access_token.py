@@ -26,6 +26,7 @@ MAX_USES = 1000
 TokenType = Literal["Session", "API", "Invitation", "Node"]
 
 _NAME_DIGITS = 40
+_MARK_DIGITS = 32
 
 
 def token_hash(secret: str) -> str:
@@ -39,6 +40,16 @@ def token_hash(secret: str) -> str:
 def token_name(token_type: str, hashed: str) -> str:
     """Return the one name that the AccessToken with this hash can have."""
     return f"{token_type.lower()}-{hashed[:_NAME_DIGITS]}"
+
+
+def password_mark(password_hash: str | None) -> str | None:
+    """Return what a session remembers of its user's ``passwordHash``: enough to see a change.
+
+    It gives nothing away: the hash has a random salt.
+    """
+    if password_hash is None:
+        return None
+    return hashlib.sha256(password_hash.encode()).hexdigest()[:_MARK_DIGITS]
 
 
 class UserRef(Model):
@@ -79,6 +90,12 @@ class AccessTokenSpec(Model):
             holds=lambda s: (s.max_uses is not None) == (s.type == "Invitation"),
         ),
         Rule(
+            "!has(self.passwordMark) || self.type == 'Session'",
+            "is what Session has, and no other type",
+            field_path=".passwordMark",
+            holds=lambda s: s.password_mark is None or s.type == "Session",
+        ),
+        Rule(
             "self.type != 'Session' || has(self.expiresAt)",
             "a Session ends",
             field_path=".expiresAt",
@@ -97,6 +114,9 @@ class AccessTokenSpec(Model):
     """Name for people."""
     user_ref: UserRef | None = None
     """Whose it is: it is valid only while that User exists and is active. Session and API."""
+    password_mark: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)] | None = None
+    """First digits of the SHA-256 of the User's passwordHash at the login: once that is another,
+    the session is void. Absent: the User had none. Session."""
     created_by: UserRef | None = None
     """Who made it. Absent: not a user, or the one whose it is."""
     expires_at: Time | None = None

@@ -15,7 +15,7 @@ from weir_crds.kinds import ACCESSTOKEN
 BOB = {"name": "bob", "uid": "6f0c1d2e-0000-4000-8000-000000000000"}
 LATER = "2036-11-22T10:00:00.000000Z"
 GOOD: dict[str, dict[str, Any]] = {
-    "Session": {"userRef": BOB, "expiresAt": LATER, "hint": "01234567"},
+    "Session": {"userRef": BOB, "expiresAt": LATER, "hint": "01234567", "passwordMark": "0f" * 16},
     "API": {"userRef": BOB, "displayName": "laptop"},
     "Invitation": {"role": "user", "maxUses": 2, "expiresAt": LATER, "createdBy": BOB},
     "Node": {"hostName": "n1", "createdBy": BOB},
@@ -73,6 +73,8 @@ def test_a_good_one(kind: str, admin: Client) -> None:
         ("a session of nobody", "Session", {"userRef": None}, "spec.userRef"),
         ("a session without end", "Session", {"expiresAt": None}, "spec.expiresAt"),
         ("an end that is no time", "Session", {"expiresAt": "soon"}, "spec.expiresAt"),
+        ("a session with a whole hash", "Session", {"passwordMark": "0f" * 32}, "passwordMark"),
+        ("a token with a password", "API", {"passwordMark": "0f" * 16}, "spec.passwordMark"),
         ("a token of nobody", "API", {"userRef": None}, "spec.userRef"),
         ("a token of a user without uid", "API", {"userRef": {"name": "bob"}}, "spec.userRef.uid"),
         ("a token that brings a role", "API", {"role": "admin"}, "spec.role"),

@@ -8,13 +8,16 @@ from typing import Any
 from pydantic import ValidationError
 
 from weir_api.auth.identity import Identity, Role
-from weir_crds.access_token import AccessToken
+from weir_crds.access_token import AccessToken, password_mark
 from weir_crds.ids import account_id
 from weir_crds.meta import ObjectMeta
 from weir_crds.names import ANNOTATION_CREATED_AT, ANNOTATION_INVITATION
 from weir_crds.times import InvalidTimeError, parse_time
 from weir_crds.user import User
 from weir_kube.store import Object
+
+SESSION, API, NODE, INVITATION = "Session", "API", "Node", "Invitation"
+"""The types of tokens."""
 
 _LONG_AGO = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -32,6 +35,8 @@ class Account:
     role: Role
     active: bool
     password_hash: str | None
+    password_mark: str | None
+    """Sessions of another one are void."""
     created_at: dt.datetime
     invitation: str | None
     """Name of the AccessToken that they registered with."""
@@ -58,6 +63,7 @@ class Token:
     display_name: str
     user: str | None
     user_uid: str | None
+    password_mark: str | None
     creator_uid: str | None
     host: str | None
     role: Role | None
@@ -97,6 +103,7 @@ def account_of(obj: Object) -> Account | None:
         role=Role(spec.role),
         active=spec.active and metadata.deletion_timestamp is None,
         password_hash=spec.password_hash,
+        password_mark=password_mark(spec.password_hash),
         created_at=_created_at(metadata),
         invitation=metadata.annotations.get(ANNOTATION_INVITATION),
     )
@@ -122,6 +129,7 @@ def token_of(obj: Object) -> Token | None:
         display_name=spec.display_name,
         user=spec.user_ref.name if spec.user_ref else None,
         user_uid=spec.user_ref.uid if spec.user_ref else None,
+        password_mark=spec.password_mark,
         creator_uid=spec.created_by.uid if spec.created_by else None,
         host=spec.host_name,
         role=Role(spec.role) if spec.role else None,
@@ -136,8 +144,16 @@ def token_of(obj: Object) -> Token | None:
 
 
 def is_holder(account: Account, token: Token) -> bool:
-    """Tell whether the token is this User's: not one of an earlier User of the same name."""
-    return token.user == account.name and token.user_uid == account.uid
+    """Tell whether the token is this User's.
+
+    It may be one of an earlier User of the same name; or a session of an earlier password, whoever
+    changed that, and whenever the login began.
+    """
+    return (
+        token.user == account.name
+        and token.user_uid == account.uid
+        and (token.type != SESSION or token.password_mark == account.password_mark)
+    )
 
 
 def identity_of(account: Account, token: Token) -> Identity:

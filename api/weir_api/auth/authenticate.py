@@ -7,13 +7,20 @@ from hmac import compare_digest
 
 from aiohttp import web
 
-from weir_api.auth.accounts import Token, identity_of, is_holder, node_identity
+from weir_api.auth.accounts import (
+    API,
+    NODE,
+    SESSION,
+    Token,
+    identity_of,
+    is_holder,
+    node_identity,
+)
 from weir_api.auth.bootstrap import Bootstrap
 from weir_api.auth.directory import Directory
 from weir_api.auth.identity import ANONYMOUS, SYSTEM, Identity
 from weir_api.auth.last_used import LastUsed
 from weir_api.auth.lookups import Lookups
-from weir_api.auth.tokens import API, NODE, SESSION
 from weir_api.errors import AccessDeniedError
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER

@@ -5,7 +5,7 @@ import datetime as dt
 import random
 from collections.abc import Callable, Sequence
 
-from weir_api.auth.accounts import Account, Token, Use, token_of, user_ref
+from weir_api.auth.accounts import INVITATION, Account, Token, Use, token_of, user_ref
 from weir_api.auth.bootstrap import Bootstrap
 from weir_api.auth.directory import Directory
 from weir_api.auth.identity import Role
@@ -24,8 +24,6 @@ from weir_crds.kinds import ACCESSTOKEN
 from weir_crds.times import now_rfc3339
 from weir_kube.errors import AlreadyExistsError, ConflictError
 from weir_kube.store import Key
-
-INVITATION = "Invitation"
 
 _TRIES = 30
 _PAUSE_SECONDS = 0.05

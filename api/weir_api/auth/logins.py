@@ -4,12 +4,12 @@ import asyncio
 import logging
 import unicodedata
 
-from weir_api.auth.accounts import Account
+from weir_api.auth.accounts import SESSION, Account, account_of
 from weir_api.auth.directory import Directory
 from weir_api.auth.lookups import Lookups
 from weir_api.auth.passwords import Passwords
 from weir_api.auth.throttle import Throttle, peer_key
-from weir_api.auth.tokens import SESSION, Tokens
+from weir_api.auth.tokens import Tokens
 from weir_api.errors import AccessDeniedError, StateConflictError, UnauthenticatedError
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
@@ -67,10 +67,7 @@ class Logins:
             UnavailableError: too many log in at once, or the account cannot be looked up.
         """
         name = user_name(canonical(username))
-        await self._check(name, password, peer)
-        account = self._directory.account(name)
-        if account is None:
-            raise UnauthenticatedError("unknown username or wrong password")
+        account = await self._check(name, password, peer)
         if not account.active:
             logger.info("login refused user=%s: disabled", name)
             raise AccessDeniedError("the account is disabled")
@@ -87,16 +84,15 @@ class Logins:
             await self._tokens.end(session)
 
     async def change_password(
-        self, account: Account, old: str, new: str, peer: str | None, session: str | None
-    ) -> None:
-        """Change a user's password and end their sessions.
+        self, account: Account, old: str, new: str, peer: str | None
+    ) -> Account:
+        """Change a user's password, which voids all of their sessions; return the user.
 
         Args:
             account: whose.
             old: the password until now.
             new: the password from now on.
             peer: the caller's address.
-            session: name of the session that stays.
 
         Raises:
             AccessDeniedError: ``old`` is not the password.
@@ -104,23 +100,22 @@ class Logins:
             StateConflictError: it was changed by somebody else meanwhile.
         """
         try:
-            await self._check(account.name, old, peer)
+            account = await self._check(account.name, old, peer)
         except UnauthenticatedError as exc:
             raise AccessDeniedError("the current password is another one") from exc
         hashed = await self._passwords.hash(new)
-        # Before, so that it is tried again if it fails; and after, for what was opened meanwhile.
-        await self._tokens.end_all(account, (SESSION,), but=session)
         try:
-            await self._writer.patch(
+            obj = await self._writer.patch(
                 USER, account.obj, {"spec": {"passwordHash": hashed}}, unchanged=True
             )
         except (ConflictError, NotFoundError) as exc:
             raise StateConflictError("the account was changed meanwhile; try again") from exc
         logger.info("password changed user=%s", account.name)
-        await self._tokens.end_all(account, (SESSION,), but=session)
+        await self._tokens.tidy_up(account, (SESSION,))
+        return account_of(obj) or account
 
-    async def _check(self, name: str, password: str, peer: str | None) -> None:
-        """Return if it is the password of the User of that name; else raise."""
+    async def _check(self, name: str, password: str, peer: str | None) -> Account:
+        """Return the User of that name, as it was when this was its password; else raise."""
         address = peer_key(peer)
         self._by_peer.begin(address)
         self._by_user.begin(name)
@@ -136,12 +131,13 @@ class Logins:
             )
         else:
             right = await self._passwords.verify(account.password_hash, password)
-        if not right:
+        if account is None or not right:
             if account is not None:
                 logger.info("login refused user=%s: wrong password", name)
             raise UnauthenticatedError("unknown username or wrong password")
         self._by_peer.take_back(address)
         self._by_user.forgive(name)
+        return account
 
 
 def canonical(username: str) -> str:

@@ -1,11 +1,12 @@
 """Secrets are handed out here, and taken back: sessions, API tokens, node tokens."""
 
 import datetime as dt
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from weir_api.auth.accounts import Account, Token, token_of, user_ref
+from weir_api.auth.accounts import API, NODE, SESSION, Account, Token, token_of, user_ref
 from weir_api.auth.directory import Directory, newest_first
 from weir_api.auth.identity import Role
 from weir_api.errors import StateConflictError, UnavailableError
@@ -14,8 +15,9 @@ from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_crds.names import ANNOTATION_CREATED_AT
 from weir_crds.times import now_rfc3339
+from weir_kube.errors import ApiError
 
-SESSION, API, NODE = "Session", "API", "Node"
+logger = logging.getLogger(__name__)
 
 MAX_SESSIONS = 50
 """How many sessions a user has; a further login ends the oldest."""
@@ -43,13 +45,21 @@ class Tokens:
         self._now = now
 
     async def start_session(self, account: Account, hours: float) -> str:
-        """Make a session of a user and return its secret; their oldest ones may end."""
+        """Make a session of a user and return its secret; their oldest ones may end.
+
+        Args:
+            account: the user, as they were when their password was checked.
+            hours: how long it lasts.
+        """
         sessions = self._directory.tokens_of(account, (SESSION,))
         for session in sessions[MAX_SESSIONS - 1 :]:
             await self.end(session)
         secret = new_secret()
         expires = now_rfc3339(self._now() + dt.timedelta(hours=hours))
-        await self.make(SESSION, secret, {"expiresAt": expires}, account)
+        spec = {"expiresAt": expires}
+        if account.password_mark is not None:
+            spec["passwordMark"] = account.password_mark
+        await self.make(SESSION, secret, spec, account)
         return secret
 
     async def make_api_token(self, account: Account, display_name: str) -> tuple[Token, str]:
@@ -126,13 +136,16 @@ class Tokens:
         """Delete a token; False when it was gone already."""
         return await self._writer.delete(ACCESSTOKEN, token.obj)
 
-    async def end_all(
-        self, account: Account, token_types: Iterable[str], *, but: str | None = None
-    ) -> None:
-        """Delete a user's tokens of these types, except the one of the name ``but``."""
-        for token in self._directory.tokens_of(account, token_types):
-            if token.name != but:
+    async def tidy_up(self, account: Account, token_types: Iterable[str]) -> None:
+        """Delete a user's tokens of these types, which are void already.
+
+        What cannot be deleted now is left for the sweep.
+        """
+        try:
+            for token in self._directory.tokens_of(account, token_types):
                 await self.end(token)
+        except ApiError as exc:
+            logger.warning("user=%s: tokens not deleted yet: %s", account.name, exc)
 
 
 def new_secret() -> str:

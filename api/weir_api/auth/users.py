@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from weir_api.auth.accounts import Account, account_of
+from weir_api.auth.accounts import API, SESSION, Account, account_of
 from weir_api.auth.directory import Directory
 from weir_api.auth.identity import Role
 from weir_api.auth.invitations import Invitations
 from weir_api.auth.logins import canonical
 from weir_api.auth.passwords import Passwords
 from weir_api.auth.throttle import Throttle, peer_key
-from weir_api.auth.tokens import API, SESSION, Tokens, utc_now
+from weir_api.auth.tokens import Tokens, utc_now
 from weir_api.errors import (
     BadRequestError,
     FacadeError,
@@ -139,8 +139,11 @@ class Users:
         display_name: str | None,
         role: str | None,
         active: bool | None,
+        password: str | None = None,
     ) -> Account:
-        """Change what is not None of a User; disabling one ends their sessions and tokens.
+        """Change what is not None of a User.
+
+        Disabling one ends their sessions and tokens; a new password ends their sessions.
 
         Args:
             account: who is changed.
@@ -148,6 +151,7 @@ class Users:
             display_name: name for people.
             role: what they may do.
             active: whether they may log in.
+            password: the one from now on, say for who forgot it.
 
         Raises:
             BadRequestError: an unknown role, or what an administrator must not do to themselves.
@@ -166,6 +170,10 @@ class Users:
             spec["active"] = active
         if display_name is not None:
             spec["displayName"] = display_name
+        if password is not None:
+            if by == account.id:
+                raise BadRequestError("one's own password is changed by who knows the current one")
+            spec["passwordHash"] = await self._passwords.hash(password)
         if not spec:
             return account
         try:
@@ -175,7 +183,9 @@ class Users:
         changed = account_of(obj) or account
         logger.info("changed user=%s fields=%s by=%d", account.name, sorted(spec), by)
         if not changed.active:
-            await self._end_all(changed)
+            await self._tokens.tidy_up(changed, (SESSION, API))
+        elif password is not None:
+            await self._tokens.tidy_up(changed, (SESSION,))
         return changed
 
     async def delete(self, account: Account, *, by: int) -> None:
@@ -190,14 +200,7 @@ class Users:
         if not await self._writer.delete(USER, account.obj):
             raise UnknownObjectError("there is no such user")
         logger.info("deleted user=%s by=%d", account.name, by)
-        await self._end_all(account)
-
-    async def _end_all(self, account: Account) -> None:
-        """Tidy up: no token of theirs is valid any more, the sweep takes what is left."""
-        try:
-            await self._tokens.end_all(account, (SESSION, API))
-        except ApiError as exc:
-            logger.warning("user=%s: tokens not deleted yet: %s", account.name, exc)
+        await self._tokens.tidy_up(account, (SESSION, API))
 
     async def _release(self, name: str, invitation: str) -> None:
         """Give a use back whose username was taken by who came by no use of this invitation."""

@@ -1,5 +1,6 @@
 """``/api/auth/*``: exact keys and types of each answer, and each documented error."""
 
+import asyncio
 import datetime as dt
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -451,17 +452,86 @@ async def test_changing_the_password_ends_the_other_sessions(facade: Replica) ->
     mine, other = await facade.log_in("ada"), await facade.log_in("ada")
     token = await facade.token(account)
     change = {"current_password": PASSWORD, "new_password": "analytical engine"}
-    told = await call(facade.http, "POST", "/password", change, mine)
-    assert told.keys() == {"message"}
-    await call(facade.http, "GET", "/me", headers=other, status=401)
-    for headers in (mine, token):
+    async with facade.http.post("/api/auth/password", json=change, headers=mine) as answer:
+        assert answer.status == 200
+        assert (await answer.json()).keys() == {"message"}
+        renewed = cookie_of(answer)
+    for headers in (mine, other):
+        await call(facade.http, "GET", "/me", headers=headers, status=401)
+    for headers in (renewed, token):
         await call(facade.http, "GET", "/me", headers=headers)
     await call(facade.http, "POST", "/login", {"username": "ada", "password": PASSWORD}, status=401)
     await facade.log_in("ada", "analytical engine")
-    await call(facade.http, "POST", "/password", change, mine, status=403)
-    await call(
-        facade.http, "POST", "/password", {**change, "new_password": "short"}, mine, status=422
-    )
+    await call(facade.http, "POST", "/password", change, renewed, status=403)
+    short = {**change, "new_password": "short"}
+    await call(facade.http, "POST", "/password", short, renewed, status=422)
+    back = {"current_password": "analytical engine", "new_password": PASSWORD}
+    async with facade.http.post("/api/auth/password", json=back, headers=token) as answer:
+        assert answer.status == 200
+        assert "Set-Cookie" not in answer.headers  # no session was there, and none is needed
+    await call(facade.http, "GET", "/me", headers=renewed, status=401)
+
+
+async def test_a_login_under_way_while_the_password_changes_is_no_way_in(
+    facade: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await facade.person("ada")
+    mine = await facade.log_in("ada")
+    start = facade.service.tokens.start_session
+    checked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def late(*args: Any) -> str:
+        checked.set()
+        await go_on.wait()
+        return await start(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(facade.service.tokens, "start_session", late)
+        thief = asyncio.create_task(facade.log_in("ada"))
+        await checked.wait()
+    change = {"current_password": PASSWORD, "new_password": "analytical engine"}
+    await call(facade.http, "POST", "/password", change, mine)
+    go_on.set()
+    await call(facade.http, "GET", "/me", headers=await thief, status=401)
+
+
+async def test_a_password_set_with_kubectl_ends_sessions_too(facade: Replica) -> None:
+    account = await facade.person("ada")
+    cookie, token = await facade.log_in("ada"), await facade.token(account)
+    hashed = await facade.service.passwords.hash("analytical engine")
+    await facade.api.patch(USER, "ada", {"spec": {"passwordHash": hashed}})
+    await facade.writer.fresh(USER, Key("", "ada"))
+    await call(facade.http, "GET", "/me", headers=cookie, status=401)
+    await call(facade.http, "GET", "/me", headers=token)
+    await facade.log_in("ada", "analytical engine")
+    await facade.service.sweep.once()
+    types = [obj["spec"]["type"] for obj in (await facade.api.list(ACCESSTOKEN)).items]
+    assert sorted(types) == ["API", "Session"]
+
+
+async def test_an_administrator_sets_the_password_of_who_forgot_it(facade: Replica) -> None:
+    root = await facade.admin()
+    account = await facade.person("ada")
+    cookie, token = await facade.log_in("ada"), await facade.token(account)
+    path = f"/users/{account.id}"
+    for wrong in ("short", "x" * 1025, 7, "a\0b a\0b"):
+        await call(facade.http, "PATCH", path, {"password": wrong}, root, status=422)
+    await call(facade.http, "PATCH", path, {"password": None}, root)
+    await call(facade.http, "GET", "/me", headers=cookie)
+    told = await call(facade.http, "PATCH", path, {"password": "analytical engine"}, root)
+    assert_shape(told, USER_KEYS)
+    await call(facade.http, "GET", "/me", headers=cookie, status=401)
+    await call(facade.http, "GET", "/me", headers=token)
+    await call(facade.http, "POST", "/login", {"username": "ada", "password": PASSWORD}, status=401)
+    await facade.log_in("ada", "analytical engine")
+    opal = await facade.token(await facade.person("opal", role="operator"))
+    for headers in (token, opal):
+        body = {"password": "all mine now"}
+        await call(facade.http, "PATCH", path, body, headers, status=403)
+    # Their own they change by the one they know.
+    me = await call(facade.http, "GET", "/me", headers=root)
+    body = {"password": "analytical engine"}
+    await call(facade.http, "PATCH", f"/users/{me['id']}", body, root, status=400)
 
 
 async def test_secrets_are_nowhere_in_the_resources(facade: Replica) -> None:

@@ -214,7 +214,7 @@ async def test_the_sweep_deletes_what_is_void_for_good_and_nothing_else(
 ) -> None:
     one, other = pair
     account = await one.person("ada")
-    user = {"name": account.name, "uid": account.uid}
+    user, mark = {"name": account.name, "uid": account.uid}, account.password_mark
     past, future = "2026-01-01T00:00:00Z", "2036-01-01T00:00:00Z"
     nobody = {"name": "nobody", "uid": "gone"}
     void = [
@@ -222,17 +222,18 @@ async def test_the_sweep_deletes_what_is_void_for_good_and_nothing_else(
         expired("Invitation", past, role="user", maxUses=1),
         expired("API", past, userRef=user),
         expired("API", future, userRef=nobody),
-        expired("Session", future, userRef={**user, "uid": "an-earlier-one"}),
+        expired("Session", future, userRef={**user, "uid": "an-earlier-one"}, passwordMark=mark),
+        expired("Session", future, userRef=user, passwordMark="0" * 32),
     ]
     kept = [
-        expired("Session", future, userRef=user),
+        expired("Session", future, userRef=user, passwordMark=mark),
         expired("API", future, userRef=user),
         expired("Invitation", future, role="user", maxUses=1),
         expired("Node", future, hostName="n1"),
     ]
     for body in (*void, *kept):
         await one.writer.create(ACCESSTOKEN, body)
-    await until(lambda: len(other.service.directory.tokens) == 9)
+    await until(lambda: len(other.service.directory.tokens) == 10)
     # Two at once do not get into each other's way.
     await asyncio.gather(one.service.sweep.once(), other.service.sweep.once())
     left = {obj["metadata"]["name"] for obj in (await one.api.list(ACCESSTOKEN)).items}

@@ -159,10 +159,11 @@ class UserRoutes:
                 answers={200: Answer("The user as they are now.", UserOut, example=USER)},
                 errors={
                     400: "There is no such role; or an administrator takes the role from"
-                    " themselves, or disables themselves.",
+                    " themselves, disables themselves, or sets their own password.",
                     404: "There is no such user.",
                 },
-                description="Disabling a user ends their sessions and tokens at once.",
+                description="Disabling a user ends their sessions and tokens at once, a new"
+                " password their sessions.",
             ),
             Endpoint(
                 "DELETE",
@@ -195,6 +196,7 @@ class UserRoutes:
             display_name=wanted.display_name,
             role=wanted.role,
             active=wanted.is_active,
+            password=wanted.password,
         )
         return json_reply(user_out(changed))
 

@@ -2,12 +2,13 @@
 
 from aiohttp import web
 
-from weir_api.auth.accounts import Account, Token
+from weir_api.auth.accounts import SESSION, Account, Token
 from weir_api.auth.capabilities import Capability
 from weir_api.auth.identity import Identity, Role
 from weir_api.auth.service import AuthService
 from weir_api.errors import AccessDeniedError, UnauthenticatedError, UnknownObjectError
 from weir_api.hostapi.accounts.convert import new_token_out, token_out, user_out
+from weir_api.hostapi.accounts.cookie import SessionCookie
 from weir_api.hostapi.accounts.documented import (
     DISABLED,
     NEW_TOKEN,
@@ -34,6 +35,7 @@ class OwnRoutes:
     def __init__(self, service: AuthService) -> None:
         """Serve these accounts."""
         self._service = service
+        self._cookie = SessionCookie(service)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what is served."""
@@ -69,7 +71,8 @@ class OwnRoutes:
                     429: TOO_MANY,
                     503: DISABLED,
                 },
-                description="Ends all other sessions of the user; tokens stay.",
+                description="Ends all sessions of the user; tokens stay. Who came with a session"
+                " gets the cookie of a new one.",
             ),
             Endpoint(
                 "GET",
@@ -123,14 +126,17 @@ class OwnRoutes:
     async def change_password(self, call: Call) -> web.Response:
         """Change the caller's password."""
         wanted: PasswordIn = call.body
-        await self._service.logins.change_password(
+        shown = self._service.directory.token(call.identity.token_name or "")
+        account = await self._service.logins.change_password(
             self._account(call.identity),
             wanted.current_password,
             wanted.new_password,
             call.request.remote,
-            call.identity.token_name,
         )
-        return json_reply({"message": "password changed"})
+        answer = json_reply({"message": "password changed"})
+        if shown is not None and shown.type == SESSION:
+            await self._cookie.start_session(account, answer)
+        return answer
 
     async def tokens(self, call: Call) -> web.Response:
         """List the caller's tokens."""

@@ -8,6 +8,7 @@ from weir_api.auth.capabilities import Capability
 from weir_api.auth.service import AuthService
 from weir_api.errors import DisabledError
 from weir_api.hostapi.accounts.convert import user_out
+from weir_api.hostapi.accounts.cookie import SessionCookie
 from weir_api.hostapi.accounts.documented import DISABLED, SECRET, TAG, TOO_MANY, USER
 from weir_api.hostapi.accounts.wire import (
     AuthStatus,
@@ -33,6 +34,7 @@ class SessionRoutes:
         """Serve these accounts."""
         self._service = service
         self._settings = service.settings
+        self._cookie = SessionCookie(service)
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what is served."""
@@ -142,7 +144,7 @@ class SessionRoutes:
         if secret is not None and self._settings.enabled:
             await self._service.logins.log_out(secret)
         answer = json_reply({"message": "logged out"})
-        self._set_cookie(answer, "", 0)
+        self._cookie.take_away(answer)
         return answer
 
     async def register(self, call: Call) -> web.Response:
@@ -159,22 +161,9 @@ class SessionRoutes:
         return await self._logged_in(account, "registered")
 
     async def _logged_in(self, account: Account, message: str) -> web.Response:
-        hours = self._settings.session_hours
-        secret = await self._service.tokens.start_session(account, hours)
         answer = json_reply({"message": message, "user": user_out(account)})
-        self._set_cookie(answer, secret, int(hours * 3600))
+        await self._cookie.start_session(account, answer)
         return answer
-
-    def _set_cookie(self, answer: web.Response, secret: str, max_age: int) -> None:
-        answer.set_cookie(
-            SESSION_COOKIE,
-            secret,
-            max_age=max_age,
-            path="/",
-            httponly=True,
-            samesite="lax",
-            secure=self._settings.secure_cookie,
-        )
 
     def _need_accounts(self) -> None:
         if not self._settings.enabled:

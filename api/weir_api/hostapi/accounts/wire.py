@@ -105,6 +105,9 @@ class UserChangesIn(BaseModel):
     display_name: Annotated[str | None, Field(max_length=100)] = None
     role: Annotated[str | None, Field(description="anony, viewer, user, operator or admin.")] = None
     is_active: bool | None = None
+    password: Annotated[
+        NewPassword | None, Field(description="A new one, for who forgot theirs.")
+    ] = None
 
 
 class _Out(BaseModel):
