@@ -287,11 +287,13 @@ async def test_a_slow_reader_is_not_taken_for_a_silent_daemon(
     monkeypatch.setattr("weir_api.state.daemons._SILENT_SECONDS", 0.2)
     much = 4 * 1024 * 1024
 
-    async with bare_server(tmp_path, lambda _: web.Response(body=b"x" * much)) as (host, _):
-        async with daemons.stream(host, LOG, {}) as response:
-            size = len(await response.content.readany())
-            await asyncio.sleep(0.6)  # longer than a daemon may be silent
-            assert size + len(await response.content.read()) == much
+    async with (
+        bare_server(tmp_path, lambda _: web.Response(body=b"x" * much)) as (host, _),
+        daemons.stream(host, LOG, {}) as response,
+    ):
+        size = len(await response.content.readany())
+        await asyncio.sleep(0.6)  # longer than a daemon may be silent
+        assert size + len(await response.content.read()) == much
 
 
 async def test_our_own_clients_leaving_is_not_laid_at_the_daemons_door(
