@@ -211,6 +211,14 @@ async def test_what_no_task_can_be(rest: Facade, body: Any) -> None:
     assert await rest.tasks() == []
 
 
+async def test_a_namespace_that_is_not_there(api_kubeconfig: Path, admin: Api) -> None:
+    async with facade(api_kubeconfig, admin, "nowhere-at-all") as rest:
+        answer = await rest.ask("POST", "/submit", {"targets": [await rest.host()]})
+    assert answer.status == 503
+    assert "nowhere-at-all" in answer.body["detail"]
+    assert "Retry-After" in answer.headers
+
+
 @pytest.mark.parametrize("text", ["žluťoučký 🐎 \u202e", "'; drop table tasks; --", "%00 \\x00"])
 async def test_any_text_goes_in_and_comes_out(rest: Facade, text: str) -> None:
     host = await rest.host()

@@ -17,6 +17,7 @@ from weir_api.web.replies import json_reply
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import TASK
+from weir_kube.errors import InvalidObjectError
 from weir_kube.store import Object
 
 _SEEN_SECONDS = 2.0
@@ -105,7 +106,10 @@ class TaskControl:
                 raise BadRequestError("a task can be told to pause or to resume")
         if entry.word is not fitting or _is_killed(entry.obj):
             raise BadRequestError(f"that cannot be done to a task that is {_state(entry)}")
-        await self._desire(entry, desired)
+        try:
+            await self._desire(entry, desired)
+        except InvalidObjectError as exc:  # it has been killed since we looked
+            raise BadRequestError("that cannot be done to the task any more") from exc
         wanted = desired == "Paused"
 
         def is_done(obj: Object) -> bool:

@@ -7,7 +7,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from weir_api.errors import AccessDeniedError, InvalidRequestError, StateConflictError
+from weir_api.errors import (
+    AccessDeniedError,
+    InvalidRequestError,
+    StateConflictError,
+    UnavailableError,
+)
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.admission import Wanted, admit
 from weir_api.hostapi.tasks.body import Draft, keyed_name
@@ -22,6 +27,7 @@ from weir_kube.errors import (
     ApiUnavailableError,
     ForbiddenError,
     InvalidObjectError,
+    NotFoundError,
 )
 from weir_kube.store import Key, Object
 
@@ -123,6 +129,8 @@ class TaskMaker:
                 return _same(batch, made)
             except InvalidObjectError as exc:
                 raise _invalid(exc) from exc
+            except NotFoundError as exc:
+                raise UnavailableError(f"there is no namespace {batch.namespace}") from exc
             except ApiUnavailableError:
                 if time.monotonic() - began > _TRY_AGAIN_SECONDS:
                     raise

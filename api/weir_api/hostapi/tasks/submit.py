@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from weir_api.auth.capabilities import Capability
-from weir_api.errors import InvalidRequestError, NowhereError
+from weir_api.errors import InvalidRequestError, NowhereError, UnavailableError
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks import examples
 from weir_api.hostapi.tasks.admission import Wanted, wanted_of
@@ -163,7 +163,7 @@ def _refusal(wanted: Sequence[Wanted], outcomes: Sequence[Outcome]) -> WeirError
     """Return what to say when no target got its Task."""
     errors = [outcome for outcome in outcomes if isinstance(outcome, WeirError)]
     for error in errors:
-        if isinstance(error, ApiError):
+        if isinstance(error, ApiError | UnavailableError):
             return error
     if len(errors) == 1 and wanted[0].target is None and wanted[0].refused is None:
         return errors[0]
