@@ -95,11 +95,12 @@ class TaskReads:
 
     def _list(self, call: Call, owner: str | None) -> web.Response:
         query: TaskQuery = call.query
-        if query.task_type not in (None, _COMMAND):
+        if query.task_type and query.task_type != _COMMAND:
             return raw_json(_NOTHING)
         return raw_json(
             self._index.rows(
-                Selection(query.status, query.node, owner),
+                # Clients send an empty filter for none.
+                Selection(query.status or None, query.node or None, owner),
                 query.limit,
                 query.offset,
                 secrets=sees_secrets(call.identity, owner),
