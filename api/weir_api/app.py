@@ -1,6 +1,7 @@
 """The application of one API family: its endpoints, checked and framed, and what stands beside."""
 
 import logging
+import socket
 from collections.abc import Callable
 
 from aiohttp import web
@@ -25,6 +26,8 @@ _IDLE_SECONDS = 75.0
 _HEADER_BYTES = 16 * 1024
 # Of the path with its query; what is longer is refused before it gets to us, not as JSON.
 _LINE_BYTES = 64 * 1024
+# A client that takes nothing for so long is cut off: else what it asked for stays in memory.
+_STALLED_SECONDS = 300.0
 # How long the clean-up waits before it cancels, and after.
 _CANCEL_SECONDS = 1.0
 
@@ -81,6 +84,24 @@ def make_runner(app: web.Application) -> web.AppRunner:
         max_line_size=_LINE_BYTES,
         shutdown_timeout=_CANCEL_SECONDS,
     )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens, and whose connections end when their clients do not read.
+
+    Args:
+        host: an address, or a name that has an IPv4 address.
+        port: 0 takes a free one.
+
+    Raises:
+        OSError: it cannot be listened on.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.create_server((host, port), family=family)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # of Linux; connections have it from the listener
+        milliseconds = int(_STALLED_SECONDS * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
 
 
 async def drain(runner: web.AppRunner, under_way: UnderWay, seconds: float) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from aiohttp import web
 
 from weir_api import settings
-from weir_api.app import drain, make_app, make_runner
+from weir_api.app import drain, listen, make_app, make_runner
 from weir_api.auth.passwords import hash_password_command
 from weir_api.composition import Parts, Work, compose
 from weir_api.settings import InvalidSettingsError, Settings
@@ -127,7 +127,7 @@ async def _serve_until(
     try:
         host, port = parse_listen(chosen.listen)
         try:
-            await web.TCPSite(runner, host, port, reuse_address=True).start()
+            await web.SockSite(runner, listen(host, port)).start()
         except OSError as exc:
             raise ConfigError(f"cannot listen on {chosen.listen}: {exc}") from exc
         bound = runner.addresses[0][1]
