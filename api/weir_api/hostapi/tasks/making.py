@@ -36,6 +36,9 @@ _AT_ONCE = 8
 _TRY_AGAIN_SECONDS = 4.0
 _DENIED = "denied request: "
 
+# What is wrong with a submission as a whole.
+_OF_ALL = (InvalidRequestError, AccessDeniedError)
+
 Outcome = Object | WeirError
 
 
@@ -79,6 +82,8 @@ class TaskMaker:
         batch_id: int | None = None
         for place, one in enumerate(wanted):  # the first that is made gives the batch its id
             outcome = await self._attempt(batch, place, one, None)
+            if isinstance(outcome, _OF_ALL):
+                raise outcome
             outcomes.append(outcome)
             if not isinstance(outcome, WeirError):
                 batch_id = task_id(outcome["metadata"]["uid"])
@@ -89,8 +94,12 @@ class TaskMaker:
             async with gate:
                 return await self._attempt(batch, place, wanted[place], batch_id)
 
-        rest = range(len(outcomes), len(wanted))
-        return outcomes + await asyncio.gather(*map(attempt, rest)) if rest else outcomes
+        # None raises, so none is left behind by another's failure.
+        outcomes += await asyncio.gather(*map(attempt, range(len(outcomes), len(wanted))))
+        for outcome in outcomes:
+            if isinstance(outcome, _OF_ALL):
+                raise outcome
+        return outcomes
 
     async def _attempt(
         self, batch: Batch, place: int, wanted: Wanted, batch_id: int | None
@@ -102,9 +111,7 @@ class TaskMaker:
             if _DENIED not in exc.message:
                 return exc
             words = exc.message.partition(_DENIED)[2]
-            raise AccessDeniedError(f"the cluster's policy refuses it: {words}") from exc
-        except (InvalidRequestError, AccessDeniedError):
-            raise
+            return AccessDeniedError(f"the cluster's policy refuses it: {words}")
         except WeirError as exc:
             return exc
 
