@@ -1,6 +1,7 @@
 """What the facade reads: one watch cache per kind, shared by all requests."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -10,6 +11,8 @@ from weir_kube.api import Api
 from weir_kube.kinds import LEASE
 from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object, Store
+
+logger = logging.getLogger(__name__)
 
 _NAMESPACE: Mapping[Kind, str] = {LEASE: SYSTEM_NAMESPACE}
 _KINDS = (TASK, HOST, USER, ACCESSTOKEN, LEASE)
@@ -79,7 +82,11 @@ class Caches:
 
     def _changed(self, kind: Kind, key: Key) -> None:
         for on_change in self._listeners[kind]:
-            on_change(key)
+            try:
+                on_change(key)
+            except Exception:
+                # The others have to know, and who wrote it has done so.
+                logger.exception("kind=%s key=%s: not taken in", kind.kind, key)
 
 
 def _without_managed_fields(obj: Object) -> Object:
