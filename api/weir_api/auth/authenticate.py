@@ -119,8 +119,13 @@ class Authenticator:
         return identity_of(account, token)
 
 
-async def everyone_is_the_system(_request: web.Request) -> Identity:
-    """Authentication is off."""
+async def everyone_is_the_system(request: web.Request) -> Identity:
+    """Authentication is off: who reaches us may do everything, but no web page that they look at.
+
+    Raises:
+        AccessDeniedError: another site makes a browser send it.
+    """
+    _refuse_other_sites(request)
     return SYSTEM
 
 
@@ -131,10 +136,10 @@ def session_secret(request: web.Request) -> str | None:
 
 
 def _refuse_other_sites(request: web.Request) -> None:
-    """Refuse what a page of another site makes a browser do with the user's cookie.
+    """Refuse what a page of another site makes a browser do in the name of its user.
 
-    Browsers say so in Sec-Fetch-Site; SameSite=lax on the cookie keeps it back already where they
-    are of that age.
+    Browsers say so in Sec-Fetch-Site. SameSite=lax on a session's cookie keeps that back already;
+    without authentication there is none, only the browser's place on this machine.
     """
     if (
         request.method not in _SAFE_METHODS

@@ -10,7 +10,12 @@ from weir_api.auth.lookups import Lookups
 from weir_api.auth.passwords import Passwords
 from weir_api.auth.throttle import Throttle, peer_key
 from weir_api.auth.tokens import Tokens
-from weir_api.errors import AccessDeniedError, StateConflictError, UnauthenticatedError
+from weir_api.errors import (
+    AccessDeniedError,
+    StateConflictError,
+    UnauthenticatedError,
+    UnavailableError,
+)
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
@@ -119,6 +124,20 @@ class Logins:
         address = peer_key(peer)
         self._by_peer.begin(address)
         self._by_user.begin(name)
+        try:
+            account = await self._with_password(name, password)
+        except UnavailableError:  # nothing was compared
+            self._by_peer.take_back(address)
+            self._by_user.take_back(name)
+            raise
+        if account is None:
+            raise UnauthenticatedError("unknown username or wrong password")
+        self._by_peer.take_back(address)
+        self._by_user.forgive(name)
+        return account
+
+    async def _with_password(self, name: str, password: str) -> Account | None:
+        """Return the User of that name if that is its password; all else takes as long."""
         account = self._directory.account(name)
         if account is None:
             # At the same time, so that asking for it does not tell that it was not known.
@@ -131,13 +150,11 @@ class Logins:
             )
         else:
             right = await self._passwords.verify(account.password_hash, password)
-        if account is None or not right:
-            if account is not None:
-                logger.info("login refused user=%s: wrong password", name)
-            raise UnauthenticatedError("unknown username or wrong password")
-        self._by_peer.take_back(address)
-        self._by_user.forgive(name)
-        return account
+        if right:
+            return account
+        if account is not None:
+            logger.info("login refused user=%s: wrong password", name)
+        return None
 
 
 def canonical(username: str) -> str:

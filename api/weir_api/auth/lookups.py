@@ -43,7 +43,8 @@ class Lookups:
         try:
             found = await self._writer.fresh(kind, Key("", name))
         except ApiError as exc:
-            raise UnavailableError(f"accounts cannot be looked up now: {exc}") from exc
+            # Anybody may ask: where our API server is, is not theirs to know.
+            raise UnavailableError("accounts cannot be looked up now") from exc
         if found is not None:
             return True
         self._unknown[kind, name] = self._clock() + _UNKNOWN_SECONDS

@@ -364,6 +364,16 @@ async def test_another_site_does_nothing_with_the_users_cookie(facade: Replica) 
     await call(facade.http, "POST", "/tokens/create", {"name": "x"}, headers)
 
 
+async def test_without_authentication_another_site_does_nothing_either(
+    replica_of: ReplicaOf,
+) -> None:
+    facade = await replica_of(AuthSettings(enabled=False))
+    for site, status in (("cross-site", 403), ("same-origin", 200), ("none", 200)):
+        headers = {"Sec-Fetch-Site": site}
+        await call(facade.http, "POST", "/invitations", {}, headers, status=status)
+        await call(facade.http, "GET", "/users", headers=headers)
+
+
 async def test_while_the_api_server_is_away_who_is_known_stays_known(
     facade: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
