@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 import functools
 import gc
-import importlib.metadata
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
@@ -27,6 +26,7 @@ from weir_kube.connect import connect
 from weir_kube.errors import ConfigError
 from weir_kube.http import HealthServer, parse_listen
 from weir_kube.logging import setup_logging
+from weir_kube.process import causes, version
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         asyncio.run(run(chosen))
     except* (WeirError, OSError) as group:  # an address in use, say
         status = 1
-        for cause in _leaves(group):
+        for cause in causes(group):
             logger.error("stopped: %s", cause)  # noqa: TRY400
     return status
 
@@ -82,9 +82,8 @@ async def run(chosen: Settings) -> None:
 
 async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
     """Fill the caches, then serve, until ``stopping`` is set; then let requests end."""
-    version = _version()
     async with contextlib.AsyncExitStack() as stack:
-        api = await connect(chosen.kubeconfig, user_agent=f"weir-api/{version}")
+        api = await connect(chosen.kubeconfig, user_agent=f"weir-api/{version()}")
         await stack.enter_async_context(api)
         caches = Caches(api)
         parts = compose(chosen, api, caches, stack)
@@ -160,18 +159,3 @@ async def _first_of(*awaitables: Awaitable[object]) -> None:
     finally:
         for task in tasks:
             task.cancel()
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("weir")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup):
-            yield from _leaves(exc)
-        else:
-            yield exc

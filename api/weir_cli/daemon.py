@@ -1,7 +1,6 @@
 """Talks to a host's daemon, whose certificate is pinned by what its Host says."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +9,7 @@ import aiohttp
 
 from weir_cli.errors import CommandError, DaemonError
 from weir_kube.api import Object
+from weir_kube.sockets import within_a_minute
 
 _CONNECT_SECONDS = 5.0
 
@@ -34,7 +34,7 @@ async def open_stream(
     try:
         async with (
             aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=pin, socket_factory=_socket),
+                connector=aiohttp.TCPConnector(ssl=pin, socket_factory=within_a_minute),
                 timeout=timeout,
                 auto_decompress=False,
             ) as session,
@@ -85,14 +85,3 @@ async def _refusal(host: str, response: aiohttp.ClientResponse) -> DaemonError:
         return DaemonError(
             host, "UnknownAnswer", f"status {response.status} without an explanation"
         )
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Make a socket that notices when the other machine has vanished while nothing is printed."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Protocol
 
 import aiohttp
+
+from weir_kube.sockets import within_half_a_minute
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,7 @@ class Access:
         connector = aiohttp.TCPConnector(
             limit=connections,
             ssl=self.ssl_context if self.ssl_context is not None else True,
-            socket_factory=_socket,
+            socket_factory=within_half_a_minute,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -141,19 +142,3 @@ class Access:
             cookie_jar=aiohttp.DummyCookieJar(),
             read_bufsize=2**18,
         )
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Make a socket that notices within half a minute that the other machine has vanished."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock

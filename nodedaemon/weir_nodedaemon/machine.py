@@ -1,6 +1,5 @@
 """Who this machine is: names, addresses, ids."""
 
-import importlib.metadata
 import ipaddress
 import platform
 import socket
@@ -13,14 +12,6 @@ _BOOT_ID = "proc/sys/kernel/random/boot_id"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PROBE = ("192.0.2.1", 9)  # TEST-NET-1, RFC 5737; connecting a UDP socket sends nothing
 _HOST_ID_FILE = "host-id"
-
-
-def daemon_version() -> str:
-    """Return the version that is installed; a checkout that is not has none."""
-    try:
-        return importlib.metadata.version("weir")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
 
 
 def machine_id(root: Path = _ROOT) -> str:

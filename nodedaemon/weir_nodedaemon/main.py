@@ -19,6 +19,7 @@ from weir_kube.connect import connect
 from weir_kube.http import HealthServer
 from weir_kube.lease import Heartbeat
 from weir_kube.logging import setup_logging
+from weir_kube.process import causes, version
 from weir_nodedaemon import machine, settings
 from weir_nodedaemon.agent import Agent
 from weir_nodedaemon.capacity.capacity import capacity
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             asyncio.run(run(chosen))
     except* (WeirError, OSError) as group:  # an address in use, say
         status = 1
-        for exc in _leaves(group):
+        for exc in causes(group):
             logger.error("stopped: %s", exc)  # noqa: TRY400
     return status
 
@@ -85,9 +86,8 @@ async def run(chosen: Settings) -> None:
 
 async def serve(chosen: Settings) -> None:
     """Connect, tell who we are, act; until cancelled."""
-    version = machine.daemon_version()
     async with contextlib.AsyncExitStack() as stack:
-        api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version}")
+        api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version()}")
         await stack.enter_async_context(api)
         engine = make_engine(chosen)
         stack.push_async_callback(engine.close)
@@ -95,7 +95,7 @@ async def serve(chosen: Settings) -> None:
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
         tasks = TaskStore(chosen.host_name)
-        info = machine.info(version)
+        info = machine.info(version())
         gpus = watch_gpus(chosen, info["bootID"])
         server = DaemonServer(
             api,
@@ -160,7 +160,7 @@ async def serve(chosen: Settings) -> None:
         )
         await stack.enter_async_context(health)
         cores, memory = format_cpulist(room.cpus), format_bytes(room.memory_bytes)
-        logger.info("host=%s version=%s cores=%s memory=%s", facts.name, version, cores, memory)
+        logger.info("host=%s version=%s cores=%s memory=%s", facts.name, version(), cores, memory)
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run(), name="heartbeat")
             group.create_task(agent.run(), name="agent")
@@ -200,11 +200,3 @@ def locked(state_dir: Path) -> Iterator[None]:
         raise StateDirError(f"another node daemon uses {state_dir}") from exc
     finally:
         os.close(lock)
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    for exc in group.exceptions:
-        if isinstance(exc, BaseExceptionGroup):
-            yield from _leaves(exc)
-        else:
-            yield exc

@@ -2,13 +2,21 @@
 
 import datetime as dt
 import signal as signals
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from weir_crds import conditions, retry
-from weir_crds.conditions import FALSE, TRUE, UNKNOWN, Condition, ConditionType, Reason
-from weir_crds.phase import phase_of
+from weir_crds.conditions import FALSE, TRUE, UNKNOWN, ConditionType, Reason
+from weir_crds.run_status import (
+    Changes,
+    conditions_of,
+    generation_of,
+    mirrored,
+    one_line,
+    tell,
+    tell_paused,
+)
 from weir_crds.task import TaskSpec
 from weir_crds.times import now_rfc3339
 from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
@@ -17,7 +25,6 @@ from weir_nodedaemon.plan import is_interruption
 from weir_nodedaemon.records import RunRecord, StopReason
 
 Object = Mapping[str, Any]
-Changes = dict[str, Any]
 
 _EXEC_FAILED_CODES = (126, 127)
 _NEVER_STARTED = (Reason.CREATE_FAILED, Reason.IMAGE_PULL_FAILED)
@@ -67,7 +74,7 @@ def verdict(container: ObservedContainer, record: RunRecord, spec: TaskSpec) -> 
         message = f"ran longer than {spec.timeout_seconds} s"
         return Verdict(Reason.TIMED_OUT, message, code, signal)
     if container.error and code in _EXEC_FAILED_CODES:
-        return Verdict(Reason.CREATE_FAILED, _clean(container.error), code)
+        return Verdict(Reason.CREATE_FAILED, one_line(container.error), code)
     if signal is not None:
         return Verdict(Reason.SIGNALLED, f"ended by signal {signal}", code, signal)
     if code == 0:
@@ -108,36 +115,36 @@ def interruption(reason: StopReason | None) -> Verdict:
 
 def container_lost(message: str) -> Verdict:
     """Return the verdict on a run that the engine lost after it had begun."""
-    return Verdict(Reason.HOST_LOST, _clean(message))
+    return Verdict(Reason.HOST_LOST, one_line(message))
 
 
 def create_failed(message: str) -> Verdict:
     """Return the verdict on a run that the engine refused."""
-    return Verdict(Reason.CREATE_FAILED, _clean(message))
+    return Verdict(Reason.CREATE_FAILED, one_line(message))
 
 
 def image_pull_failed(message: str) -> Verdict:
     """Return the verdict on a run whose image cannot be had."""
-    return Verdict(Reason.IMAGE_PULL_FAILED, _clean(message))
+    return Verdict(Reason.IMAGE_PULL_FAILED, one_line(message))
 
 
 def not_started_changes(task: Object, reason: Reason, message: str, now: dt.datetime) -> Changes:
     """Return what status is told while a run cannot start."""
-    told = _set(task, ConditionType.STARTED, FALSE, reason, _clean(message), now=now)
-    return _mirrored(task, {"conditions": told})
+    told = tell(task, ConditionType.STARTED, FALSE, reason, one_line(message), now=now)
+    return mirrored(task, {"conditions": told})
 
 
 def held_changes(task: Object, now: dt.datetime) -> Changes:
     """Return what status is told about a Task that is paused before its start."""
-    told = _set(task, ConditionType.PAUSED, TRUE, Reason.PAUSED, "held before its start", now=now)
-    return _mirrored(task, {"conditions": told})
+    told = tell(task, ConditionType.PAUSED, TRUE, Reason.PAUSED, "held before its start", now=now)
+    return mirrored(task, {"conditions": told})
 
 
 def running_changes(task: Object, container: ObservedContainer, now: dt.datetime) -> Changes:
     """Return what status is told about a running or paused container."""
     changes = _started(task, container, now)
     paused = container.state is ContainerState.PAUSED
-    return _mirrored(task, {**changes, "conditions": _paused(task, changes, paused, now)})
+    return mirrored(task, {**changes, "conditions": tell_paused(task, changes, paused, now)})
 
 
 def run_changes(
@@ -168,7 +175,7 @@ def stopped_changes(
 ) -> Changes:
     """Return what status is told when a run is over and the Task is not: it may be unbound."""
     status = task.get("status") or {}
-    told = conditions.without(_conditions(task), ConditionType.PAUSED, ConditionType.SUCCEEDED)
+    told = conditions.without(conditions_of(task), ConditionType.PAUSED, ConditionType.SUCCEEDED)
     told = conditions.set_condition(
         told,
         ConditionType.STARTED,
@@ -176,7 +183,7 @@ def stopped_changes(
         Reason.STOPPED,
         result.message,
         now=now,
-        observed_generation=_generation(task),
+        observed_generation=generation_of(task),
     )
     if not result.interrupted:
         told = conditions.set_condition(
@@ -186,7 +193,7 @@ def stopped_changes(
             Reason.RETRYING,
             f"{result.reason}: {result.message}",
             now=now,
-            observed_generation=_generation(task),
+            observed_generation=generation_of(task),
         )
     changes: Changes = {"conditions": told}
     if _ran(container) or conditions.is_true(task, ConditionType.STARTED):
@@ -199,7 +206,7 @@ def stopped_changes(
         }
         if result.exit_code is not None:
             changes["lastResult"]["exitCode"] = result.exit_code
-    return _mirrored(task, changes)
+    return mirrored(task, changes)
 
 
 def end_changes(
@@ -213,13 +220,13 @@ def end_changes(
     ran = _ran(container)
     if result.reason in _NEVER_STARTED and not conditions.is_true(task, ConditionType.STARTED):
         changes: Changes = {
-            "conditions": _set(
+            "conditions": tell(
                 task, ConditionType.STARTED, FALSE, result.reason, result.message, now=now
             )
         }
     else:
         changes = _started(task, container, now) if ran and container else {}
-    changes["conditions"] = _paused(task, changes, False, now)
+    changes["conditions"] = tell_paused(task, changes, False, now)
     finished_at = (container.finished_at if ran and container else None) or now
     changes["finishedAt"] = now_rfc3339(finished_at)
     if result.exit_code is not None:
@@ -239,9 +246,9 @@ def end_changes(
         result.reason,
         result.message,
         now=now,
-        observed_generation=_generation(task),
+        observed_generation=generation_of(task),
     )
-    return _mirrored(task, changes)
+    return mirrored(task, changes)
 
 
 def _ran(container: ObservedContainer | None) -> bool:
@@ -251,10 +258,10 @@ def _ran(container: ObservedContainer | None) -> bool:
 def _started(task: Object, container: ObservedContainer, now: dt.datetime) -> Changes:
     """Return Started=True and ``startedAt``; what is told already stays as it is."""
     if conditions.is_true(task, ConditionType.STARTED):
-        return {"conditions": _conditions(task)}
+        return {"conditions": conditions_of(task)}
     return {
         "startedAt": now_rfc3339(container.started_at or now),
-        "conditions": _set(
+        "conditions": tell(
             task,
             ConditionType.STARTED,
             TRUE,
@@ -263,60 +270,3 @@ def _started(task: Object, container: ObservedContainer, now: dt.datetime) -> Ch
             now=now,
         ),
     }
-
-
-def _paused(task: Object, changes: Changes, paused: bool, now: dt.datetime) -> list[Condition]:
-    """Return the conditions with Paused as it is; one that never was True is not added."""
-    told: list[Condition] = changes.get("conditions") or _conditions(task)
-    seen = conditions.get(told, ConditionType.PAUSED)
-    if not paused and (seen is None or seen["status"] != TRUE):
-        return told
-    return conditions.set_condition(
-        told,
-        ConditionType.PAUSED,
-        TRUE if paused else FALSE,
-        Reason.PAUSED if paused else Reason.RESUMED,
-        "all its processes are frozen" if paused else "",
-        now=now,
-        observed_generation=_generation(task),
-    )
-
-
-def _set(
-    task: Object, type: str, status: str, reason: str, message: str, *, now: dt.datetime
-) -> list[Condition]:
-    return conditions.set_condition(
-        _conditions(task),
-        type,
-        status,
-        reason,
-        message,
-        now=now,
-        observed_generation=_generation(task),
-    )
-
-
-def _mirrored(task: Object, changes: Changes) -> Changes:
-    """Return the changes with ``phase`` and ``observedGeneration``, which ride on every write."""
-    status = {**(task.get("status") or {}), **changes}
-    return {
-        **changes,
-        "observedGeneration": _generation(task),
-        "phase": phase_of(task["spec"], status),
-    }
-
-
-def _conditions(task: Object) -> list[Condition]:
-    found: Sequence[Condition] = (task.get("status") or {}).get("conditions") or ()
-    return [dict(condition) for condition in found]
-
-
-def _generation(task: Object) -> int | None:
-    generation: int | None = task["metadata"].get("generation")
-    return generation
-
-
-def _clean(message: str) -> str:
-    """Return a message fit for a condition: one line, not endless."""
-    line = " ".join(message.split())
-    return line if len(line) <= conditions.MAX_MESSAGE else line[: conditions.MAX_MESSAGE - 1] + "…"

@@ -1,10 +1,10 @@
 """The host API, put together: the API that clients written for a KohakuRiver host speak."""
 
-import importlib.metadata
 from collections.abc import Iterable
 from typing import Protocol
 
 from weir_api.web.endpoint import Endpoint, Family
+from weir_kube.process import version
 
 PREFIX = "/api"
 
@@ -28,15 +28,8 @@ def host_api(routes: Iterable[HasEndpoints]) -> Family:
     return Family(
         name="host",
         title="Weir host API",
-        version=_version(),
+        version=version(),
         prefix=PREFIX,
         endpoints=tuple(endpoint for group in routes for endpoint in group.endpoints()),
         description=_DESCRIPTION,
     )
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("weir")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"

@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import json
-import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import aiohttp
 
 from weir_api.errors import DaemonRefusedError, UnavailableError
 from weir_api.state.daemon_tokens import DaemonTokens, TokenSource
+from weir_kube.sockets import within_a_minute
 from weir_kube.store import Object
 
 _CONNECT_SECONDS = 5.0
@@ -149,7 +149,7 @@ class Daemons:
                 connector=aiohttp.TCPConnector(
                     limit=0,  # long streams must not keep others waiting
                     keepalive_timeout=_IDLE_SECONDS,
-                    socket_factory=_socket,
+                    socket_factory=within_a_minute,
                 ),
                 timeout=aiohttp.ClientTimeout(
                     total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
@@ -188,14 +188,3 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(body) > limit:
             raise ValueError(f"more than {limit} bytes")
     return bytes(body)
-
-
-def _socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    """Make a socket that notices when the other machine has vanished while nothing is sent."""
-    family, kind, protocol, _, _ = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-    return sock

@@ -5,17 +5,21 @@ followed by another is stopped, not finished.
 """
 
 import datetime as dt
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weir_crds import conditions, retry
 from weir_crds.conditions import FALSE, TRUE, UNKNOWN, Condition, ConditionType, Reason
-from weir_crds.phase import phase_of
+from weir_crds.run_status import (
+    Changes,
+    Task,
+    generation_of,
+    mirrored,
+    one_line,
+    tell,
+    tell_paused,
+)
 from weir_crds.times import now_rfc3339
-
-Task = Mapping[str, Any]
-Changes = dict[str, Any]
 
 _EARLIEST = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
 
@@ -59,7 +63,7 @@ def changes_of(task: Task, report: Report, now: dt.datetime) -> Changes | Refusa
         case "pending" | "assigning":
             if started:
                 return Refusal("the task has started already")
-            told = _set(
+            told = _tell(
                 task,
                 ConditionType.STARTED,
                 FALSE,
@@ -67,13 +71,13 @@ def changes_of(task: Task, report: Report, now: dt.datetime) -> Changes | Refusa
                 report.message or "",
                 now=now,
             )
-            return _mirrored(task, {"conditions": told})
+            return mirrored(task, {"conditions": told})
         case "running":
-            return _mirrored(task, _with_paused(task, _started(task, report, now), False, now))
+            return mirrored(task, _with_paused(task, _started(task, report, now), False, now))
         case "paused":
             if not started:
                 return Refusal("the task has not started yet")
-            return _mirrored(task, _with_paused(task, {}, True, now))
+            return mirrored(task, _with_paused(task, {}, True, now))
         case "completed" | "failed" | "killed" | "killed_oom":
             return _ended(task, report, now)
         case "lost" | "rejected" | "pending_approval":
@@ -89,13 +93,13 @@ def _ended(task: Task, report: Report, now: dt.datetime) -> Changes:
     reason, code = _reason_of(task, report), report.exit_code
     if code == -1:  # made up by runners where there was none
         code = None
-    message = _clean(report.message or "") or _words(reason, code)
+    message = one_line(report.message or "") or _words(reason, code)
     ended_at = _sane(report.completed_at, now)
     if isinstance(retry.next_step(task["spec"], status, reason), retry.RetryAfter):
         return _stopped(task, reason, code, message, ended_at, now=now)
     changes: Changes = {}
     if reason is Reason.CREATE_FAILED:
-        changes["conditions"] = _set(task, ConditionType.STARTED, FALSE, reason, message, now=now)
+        changes["conditions"] = _tell(task, ConditionType.STARTED, FALSE, reason, message, now=now)
     else:
         changes = _started(task, report, now)
     changes = _with_paused(task, changes, False, now)
@@ -109,9 +113,9 @@ def _ended(task: Task, report: Report, now: dt.datetime) -> Changes:
         reason,
         message,
         now=now,
-        observed_generation=_generation(task),
+        observed_generation=generation_of(task),
     )
-    return _mirrored(task, changes)
+    return mirrored(task, changes)
 
 
 def _stopped(
@@ -124,7 +128,7 @@ def _stopped(
     now: dt.datetime,
 ) -> Changes:
     """Return what is told of a run that another one follows: it may be unbound."""
-    status, generation = task.get("status") or {}, _generation(task)
+    status, generation = task.get("status") or {}, generation_of(task)
     told = conditions.without(
         status.get("conditions"), ConditionType.PAUSED, ConditionType.SUCCEEDED
     )
@@ -154,7 +158,7 @@ def _stopped(
     }
     if code is not None:
         result["exitCode"] = code
-    return _mirrored(task, {"conditions": told, "lastResult": result})
+    return mirrored(task, {"conditions": told, "lastResult": result})
 
 
 def _reason_of(task: Task, report: Report) -> Reason:
@@ -186,7 +190,7 @@ def _started(task: Task, report: Report, now: dt.datetime) -> Changes:
     """Return Started=True and ``startedAt``; what is told already stays as it is."""
     if conditions.is_true(task, ConditionType.STARTED):
         return {}
-    told = _set(
+    told = _tell(
         task,
         ConditionType.STARTED,
         TRUE,
@@ -198,44 +202,14 @@ def _started(task: Task, report: Report, now: dt.datetime) -> Changes:
 
 
 def _with_paused(task: Task, changes: Changes, paused: bool, now: dt.datetime) -> Changes:
-    """Return the changes with Paused as it is; one that never was True is not added."""
-    told: list[Condition] = changes.get("conditions") or _conditions(task)
-    seen = conditions.get(told, ConditionType.PAUSED)
-    if paused or (seen is not None and seen["status"] == TRUE):
-        told = conditions.set_condition(
-            told,
-            ConditionType.PAUSED,
-            TRUE if paused else FALSE,
-            Reason.PAUSED if paused else Reason.RESUMED,
-            "all its processes are frozen" if paused else "",
-            now=now,
-            observed_generation=_generation(task),
-        )
-    return {**changes, "conditions": told}
+    return {**changes, "conditions": tell_paused(task, changes, paused, now)}
 
 
-def _set(
+def _tell(
     task: Task, type: str, status: str, reason: str, message: str, *, now: dt.datetime
 ) -> list[Condition]:
-    return conditions.set_condition(
-        _conditions(task),
-        type,
-        status,
-        reason,
-        _clean(message),
-        now=now,
-        observed_generation=_generation(task),
-    )
-
-
-def _mirrored(task: Task, changes: Changes) -> Changes:
-    """Return the changes with ``phase`` and ``observedGeneration``, which ride on every write."""
-    status = {**(task.get("status") or {}), **changes}
-    return {
-        **changes,
-        "observedGeneration": _generation(task),
-        "phase": phase_of(task["spec"], status),
-    }
+    """Return the conditions with one of them as it is; the message is a runner's."""
+    return tell(task, type, status, reason, one_line(message), now=now)
 
 
 def _sane(told: dt.datetime | None, now: dt.datetime) -> dt.datetime:
@@ -243,18 +217,3 @@ def _sane(told: dt.datetime | None, now: dt.datetime) -> dt.datetime:
     if told is None or told.tzinfo is None or not _EARLIEST <= told <= now:
         return now
     return told
-
-
-def _conditions(task: Task) -> list[Condition]:
-    return [dict(condition) for condition in (task.get("status") or {}).get("conditions") or ()]
-
-
-def _generation(task: Task) -> int | None:
-    generation: int | None = task["metadata"].get("generation")
-    return generation
-
-
-def _clean(message: str) -> str:
-    """Return a message fit for a condition: one line, not endless."""
-    line = " ".join(message.split())
-    return line if len(line) <= conditions.MAX_MESSAGE else line[: conditions.MAX_MESSAGE - 1] + "…"
