@@ -7,12 +7,12 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from devcluster.state import State
 from support.facade import ClientOf, authenticate
+from support.serve import served
 from support.small_world import SmallWorld
-from weir_api.app import make_app, make_runner
+from weir_api.app import make_app
 from weir_api.web.dialect import DetailDialect
 from weir_api.web.endpoint import Endpoint, Family
 from weir_api.web.limits import Limits
@@ -47,13 +47,6 @@ async def client_of() -> AsyncIterator[ClientOf]:
                 ready=ready,
                 limits=limits,
             )
-            runner = make_runner(app)
-            await runner.setup()
-            stack.push_async_callback(runner.cleanup)
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            return await stack.enter_async_context(
-                aiohttp.ClientSession(url, cookie_jar=aiohttp.CookieJar(unsafe=True))
-            )
+            return await stack.enter_async_context(served(app, aiohttp.CookieJar(unsafe=True)))
 
         yield make

@@ -1,7 +1,6 @@
 """A control plane that is put back to an earlier state, as docs/operations.md says how."""
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +8,7 @@ import pytest
 
 from devcluster.controlplane import start_control_plane
 from devcluster.hosts import Share
-from devcluster.processes import ProcessRunner
-from devcluster.state import State, locked
-from support.cluster import Cluster
+from support.cluster import own_cluster
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
 
@@ -25,17 +22,13 @@ NAMESPACE = "default"
 @pytest.fixture
 def weir(docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
     """Weir on a control plane of its own, as nobody else wants to lose the last minute."""
-    state = State(Path(tempfile.mkdtemp(prefix="weir-restore-", dir="/tmp")))
-    with locked(state):
-        runner = ProcessRunner(state)
-        cluster = Cluster(state, runner)
-        cluster.start()
+    with own_cluster("restore") as cluster:
         system = WeirSystem(cluster, docker_host, [Share(None, None)])
-        system.start_all()
-        yield system
-        system.close()
-        runner.stop_all()
-        shutil.rmtree(state.root)
+        try:
+            system.start_all()
+            yield system
+        finally:
+            system.close()
 
 
 def stop_all(weir: WeirSystem) -> Path:

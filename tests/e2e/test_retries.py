@@ -1,8 +1,6 @@
 """Runs that are not the last: retried, suspended, and lost with their host."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,9 +8,7 @@ from typing import Any
 import pytest
 
 from devcluster.hosts import Share
-from devcluster.processes import ProcessRunner
-from devcluster.state import State, locked
-from support.cluster import Cluster
+from support.cluster import own_cluster
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
@@ -113,17 +109,13 @@ def test_a_suspended_task_gives_its_cores_back_and_runs_again(
 @pytest.fixture
 def pair(docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
     """Weir with two hosts, on a control plane of its own."""
-    state = State(Path(tempfile.mkdtemp(prefix="weir-pair-", dir="/tmp")))
-    with locked(state):
-        runner = ProcessRunner(state)
-        cluster = Cluster(state, runner)
-        cluster.start()
+    with own_cluster("pair") as cluster:
         system = WeirSystem(cluster, docker_host, [Share(None, None)] * 2)
-        system.start_all()
-        yield system
-        system.close()
-        runner.stop_all()
-        shutil.rmtree(state.root)
+        try:
+            system.start_all()
+            yield system
+        finally:
+            system.close()
 
 
 def test_a_host_that_is_lost_and_comes_back(pair: WeirSystem) -> None:

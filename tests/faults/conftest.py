@@ -11,36 +11,28 @@ What these tests do can be turned up by the environment:
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from devcluster import dockerd, image
 from devcluster.hosts import Share
-from devcluster.state import State, locked
-from support.cluster import Cluster
+from devcluster.state import State
+from support.cluster import Cluster, own_cluster
 from support.faulty_system import FaultySystem
-from support.process import ProcessRunner
 
 
 @pytest.fixture(scope="package")
 def world() -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
-    state = State(Path(tempfile.mkdtemp(prefix="weir-f-", dir="/tmp")))
-    with locked(state):
-        runner = ProcessRunner(state)
-        started = Cluster(state, runner)
-        try:
-            started.start()
-            yield started
-        finally:
-            runner.stop_all()
-            if kept := os.environ.get("WEIR_TEST_LOGS"):
-                shutil.copytree(state.log, kept, dirs_exist_ok=True)
-            dockerd.clean_up(state)
-            shutil.rmtree(state.root)
+    with own_cluster("f", _tidy_up) as started:
+        yield started
+
+
+def _tidy_up(state: State) -> None:
+    if kept := os.environ.get("WEIR_TEST_LOGS"):
+        shutil.copytree(state.log, kept, dirs_exist_ok=True)
+    dockerd.clean_up(state)
 
 
 @pytest.fixture(scope="package")

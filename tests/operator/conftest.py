@@ -1,17 +1,12 @@
 """A control plane of this package's own: an operator acts on all of a cluster."""
 
-import shutil
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
-from devcluster.state import State, locked
-from support.cluster import Cluster
+from support.cluster import Cluster, own_cluster
 from support.operator_process import OperatorProcess
-from support.process import ProcessRunner
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
 from weir_kube.connect import connect
@@ -20,16 +15,8 @@ from weir_kube.connect import connect
 @pytest.fixture(scope="package")
 def world() -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
-    state = State(Path(tempfile.mkdtemp(prefix="weir-op-", dir="/tmp")))
-    with locked(state):
-        runner = ProcessRunner(state)
-        started = Cluster(state, runner)
-        try:
-            started.start()
-            yield started
-        finally:
-            runner.stop_all()
-            shutil.rmtree(state.root)
+    with own_cluster("op") as started:
+        yield started
 
 
 @pytest.fixture

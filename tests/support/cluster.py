@@ -1,9 +1,16 @@
 """The tests' control plane: one that can be killed, with fresh namespaces."""
 
+import shutil
+import tempfile
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from devcluster import cluster
+from devcluster.state import State, locked
 from support.polling import eventually
+from support.process import ProcessRunner
 
 
 class Cluster(cluster.Cluster):
@@ -34,3 +41,24 @@ class Cluster(cluster.Cluster):
         """Ask for its deletion, and do not wait for it; one that is gone is fine."""
         if self.admin.find(f"/api/v1/namespaces/{name}") is not None:
             self.admin.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@contextmanager
+def own_cluster(word: str, tidy_up: Callable[[State], None] = lambda _: None) -> Iterator[Cluster]:
+    """Start a control plane of one's own, and leave nothing of it.
+
+    Args:
+        word: tells its folder from others.
+        tidy_up: called when its processes have ended, before the folder goes.
+    """
+    state = State(Path(tempfile.mkdtemp(prefix=f"weir-{word}-", dir="/tmp")))
+    with locked(state):
+        runner = ProcessRunner(state)
+        started = Cluster(state, runner)
+        try:
+            started.start()
+            yield started
+        finally:
+            runner.stop_all()
+            tidy_up(state)
+            shutil.rmtree(state.root)

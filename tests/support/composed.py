@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from support.replica import bearer
+from support.serve import going_on, served
 from weir_api import settings
-from weir_api.app import make_app, make_runner
+from weir_api.app import make_app
 from weir_api.composition import compose
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
@@ -74,8 +74,8 @@ async def composed(kubeconfig: Path, namespace: str, *flags: str) -> AsyncIterat
         api = await stack.enter_async_context(await connect(str(kubeconfig)))
         caches = Caches(api)
         parts = compose(chosen, api, caches, stack)
-        works = [asyncio.create_task(work()) for work in (caches.run, *parts.background)]
-        stack.push_async_callback(_end, works)
+        works = (work() for work in (caches.run, *parts.background))
+        await stack.enter_async_context(going_on(*works))
         async with asyncio.timeout(20):
             await caches.synced()
         app = make_app(
@@ -85,18 +85,5 @@ async def composed(kubeconfig: Path, namespace: str, *flags: str) -> AsyncIterat
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
-        runner = make_runner(app)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        http = aiohttp.ClientSession(
-            f"http://127.0.0.1:{runner.addresses[0][1]}", cookie_jar=aiohttp.DummyCookieJar()
-        )
-        await stack.enter_async_context(http)
+        http = await stack.enter_async_context(served(app))
         yield Composed(parts.family, caches, Writer(api, caches), http)
-
-
-async def _end(works: list[asyncio.Task[Any]]) -> None:
-    for work in works:
-        work.cancel()
-    await asyncio.gather(*works, return_exceptions=True)

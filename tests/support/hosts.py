@@ -2,20 +2,49 @@
 
 from typing import Any
 
+from support.rest_tasks import condition, uid_of
 from weir_crds.names import SYSTEM_NAMESPACE
 
 GIB = 2**30
-ENDPOINT = {"url": "https://10.0.0.5:8443", "fingerprint": "sha256:" + 64 * "0"}
 
 
-def condition(type: str, status: str = "True", reason: str = "Made") -> dict[str, Any]:
-    """Return a condition."""
+def made_host(
+    name: str = "n1",
+    *,
+    ready: str = "True",
+    cores: int = 4,
+    memory: str = "8Gi",
+    gpus: int = 0,
+    version: int = 1,
+    spec: dict[str, Any] | None = None,
+    status: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return a Host with one NUMA node of so many cores; ``status`` says what differs."""
     return {
-        "type": type,
-        "status": status,
-        "reason": reason,
-        "message": "",
-        "lastTransitionTime": "2026-11-22T10:00:00.000000Z",
+        "apiVersion": "weir.dev/v1alpha1",
+        "kind": "Host",
+        "metadata": {
+            "name": name,
+            "uid": uid_of(name),
+            "resourceVersion": str(version),
+            "generation": 1,
+            "creationTimestamp": "2026-11-22T09:00:00Z",
+        },
+        "spec": {"approval": "Approved", **(spec or {})},
+        "status": {
+            "capacity": {
+                "cpus": cores,
+                "memory": memory,
+                "numa": [{"id": 0, "cpus": [*range(cores)], "memory": memory}],
+                "gpus": [{"index": index, "uuid": f"GPU-{index}"} for index in range(gpus)],
+            },
+            "endpoint": {"url": f"https://{name}:8443", "fingerprint": "sha256:" + "0" * 64},
+            "conditions": [
+                condition("Ready", ready, "DaemonReady"),
+                condition("DockerReady", "True", "EngineReady"),
+            ],
+            **(status or {}),
+        },
     }
 
 
@@ -40,24 +69,10 @@ def host(name: str = "n1", *, ready: str = "True", version: int = 1, **status: A
                 }
             ],
         },
-        "endpoint": ENDPOINT,
         "engines": [{"name": "docker", "version": "29", "ready": True}],
         "info": {"daemonVersion": "0.1.0"},
-        "conditions": [condition("Ready", ready)],
     }
-    return {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "Host",
-        "metadata": {
-            "name": name,
-            "uid": f"uid-{name}",
-            "resourceVersion": str(version),
-            "generation": 1,
-            "creationTimestamp": "2026-11-22T09:00:00Z",
-        },
-        "spec": {"approval": "Approved"},
-        "status": {**told, **status},
-    }
+    return made_host(name, ready=ready, version=version, status={**told, **status})
 
 
 def lease(

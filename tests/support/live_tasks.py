@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from support.facade import as_, authenticate
-from support.rest_tasks import condition, made_host, running
-from weir_api.app import make_app, make_runner
+from support.hosts import made_host
+from support.rest_tasks import condition, running
+from support.serve import going_on, served
+from weir_api.app import make_app
 from weir_api.hostapi.app import host_api
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.known_hosts import KnownHosts
@@ -177,25 +178,14 @@ async def facade(
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
-        following = asyncio.create_task(caches.run())
-        stack.push_async_callback(_end, following)
+        await stack.enter_async_context(going_on(caches.run()))
         async with asyncio.timeout(20):
             await caches.synced()
-        runner = make_runner(app)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        http = aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}")
-        await stack.enter_async_context(http)
+        http = await stack.enter_async_context(served(app))
         made = Facade(admin, namespace, caches, index, http)
         yield made
         for name in made.hosts:
             await admin.delete(HOST, name)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _name(obj: Object) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
-from weir_api.app import make_app, make_runner
+from support.serve import going_on, served
+from weir_api.app import make_app
 from weir_api.auth.accounts import Account
 from weir_api.auth.identity import Role
 from weir_api.auth.service import AuthService, AuthSettings
@@ -101,9 +101,7 @@ async def replica(
         writer = Writer(api, caches)
         service = AuthService(settings or AuthSettings(), caches, writer)
         stack.callback(service.close)
-        group = await stack.enter_async_context(_background())
-        group.append(asyncio.create_task(caches.run()))
-        group.append(asyncio.create_task(service.run()))
+        await stack.enter_async_context(going_on(caches.run(), service.run()))
         async with asyncio.timeout(20):
             await caches.synced()
         app = make_app(
@@ -113,21 +111,5 @@ async def replica(
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
-        runner = make_runner(app)
-        await runner.setup()
-        stack.push_async_callback(runner.cleanup)
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        http = aiohttp.ClientSession(
-            f"http://127.0.0.1:{runner.addresses[0][1]}", cookie_jar=aiohttp.DummyCookieJar()
-        )
-        await stack.enter_async_context(http)
+        http = await stack.enter_async_context(served(app))
         yield Replica(api, caches, writer, service, http)
-
-
-@asynccontextmanager
-async def _background() -> AsyncIterator[list[asyncio.Task[Any]]]:
-    tasks: list[asyncio.Task[Any]] = []
-    yield tasks
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Builders for Tasks and Hosts as the facade reads them."""
+"""Builders for Tasks and Users as the facade reads them."""
 
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -93,43 +93,6 @@ def ended(reason: str = "Completed", message: str = "", **fields: Any) -> dict[s
     base = running()
     conditions = [*base["conditions"], condition("Succeeded", status, reason, message)]
     return {**base, "finishedAt": TIME, "conditions": conditions, **fields}
-
-
-def made_host(
-    name: str = "n1",
-    *,
-    ready: str = "True",
-    cores: int = 4,
-    memory: str = "8Gi",
-    gpus: int = 0,
-    version: int = 1,
-    spec: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return a Host with one NUMA node of so many cores."""
-    return {
-        "apiVersion": "weir.dev/v1alpha1",
-        "kind": "Host",
-        "metadata": {
-            "name": name,
-            "uid": uid_of(name),
-            "resourceVersion": str(version),
-            "creationTimestamp": "2026-11-22T09:00:00Z",
-        },
-        "spec": {"approval": "Approved", **(spec or {})},
-        "status": {
-            "capacity": {
-                "cpus": cores,
-                "memory": memory,
-                "numa": [{"id": 0, "cpus": [*range(cores)], "memory": memory}],
-                "gpus": [{"index": index, "uuid": f"GPU-{index}"} for index in range(gpus)],
-            },
-            "endpoint": {"url": f"https://{name}:8443", "fingerprint": "sha256:" + "0" * 64},
-            "conditions": [
-                condition("Ready", ready, "DaemonReady"),
-                condition("DockerReady", "True", "EngineReady"),
-            ],
-        },
-    }
 
 
 def made_user(

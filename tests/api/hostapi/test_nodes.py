@@ -61,7 +61,7 @@ async def test_a_node_has_these_keys_and_types(world: World, client_of: ClientOf
     assert nodes == [
         {
             "hostname": "n1",
-            "url": "https://10.0.0.5:8443",
+            "url": "https://n1:8443",
             "total_cores": 4,
             "cores_in_use": 2,
             "available_cores": 2,

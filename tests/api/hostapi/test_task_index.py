@@ -10,17 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.hosts import made_host
 from support.rest_index import World
-from support.rest_tasks import (
-    condition,
-    ended,
-    id_of,
-    made_host,
-    made_task,
-    made_user,
-    running,
-    uid_of,
-)
+from support.rest_tasks import condition, ended, id_of, made_task, made_user, running, uid_of
 from weir_api.hostapi.tasks.convert import task_out
 from weir_api.hostapi.tasks.index import Selection
 from weir_crds import names

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
+from support.hosts import made_host
 from support.rest_index import World
-from support.rest_tasks import made_host, made_task
+from support.rest_tasks import made_task
 from weir_api.auth.identity import SYSTEM
 from weir_api.errors import AccessDeniedError
 from weir_api.hostapi.tasks.admission import wanted_of

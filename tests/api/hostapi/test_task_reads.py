@@ -6,8 +6,9 @@ import aiohttp
 import pytest
 
 from support.facade import ClientOf, as_
+from support.hosts import made_host
 from support.rest_index import World
-from support.rest_tasks import ended, id_of, made_host, made_task, running
+from support.rest_tasks import ended, id_of, made_task, running
 from weir_api.hostapi.tasks.reads import TaskReads
 from weir_api.hostapi.tasks.wire import TaskOut
 

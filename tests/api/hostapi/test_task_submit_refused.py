@@ -6,8 +6,8 @@ import aiohttp
 import pytest
 
 from support.facade import ClientOf, as_
+from support.hosts import made_host
 from support.rest_index import World
-from support.rest_tasks import made_host
 from weir_api.hostapi.tasks.body import TaskDefaults
 from weir_api.hostapi.tasks.submit import TaskSubmit
 from weir_api.state.writer import Writer

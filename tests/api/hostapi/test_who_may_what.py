@@ -15,7 +15,7 @@ import pytest
 from support.api_client import Client
 from support.cluster import Cluster
 from support.composed import Composed, composed
-from support.rest_tasks import made_host
+from support.hosts import made_host
 from weir_api.auth.capabilities import RULES, Capability, check
 from weir_api.auth.identity import ANONYMOUS, Identity, Role
 from weir_api.errors import status_of

@@ -1,16 +1,12 @@
 """A control plane of this package's own: Tasks stay where no operator is."""
 
-import shutil
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from devcluster.state import State, locked
-from support.cluster import Cluster
+from support.cluster import Cluster, own_cluster
 from support.live_tasks import Facade, facade
-from support.process import ProcessRunner
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.connect import connect
@@ -19,16 +15,8 @@ from weir_kube.connect import connect
 @pytest.fixture(scope="package")
 def world() -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
-    state = State(Path(tempfile.mkdtemp(prefix="weir-rest-", dir="/tmp")))
-    with locked(state):
-        runner = ProcessRunner(state)
-        started = Cluster(state, runner)
-        try:
-            started.start()
-            yield started
-        finally:
-            runner.stop_all()
-            shutil.rmtree(state.root)
+    with own_cluster("rest") as started:
+        yield started
 
 
 @pytest.fixture(scope="package")
