@@ -17,6 +17,7 @@ CALLERS: dict[str, Identity] = {
     "system": SYSTEM,
     "anonymous": ANONYMOUS,
     "newcomer": Identity(10, "newcomer", Role.ANONY, user_name="newcomer"),
+    "posing": Identity(16, "root id=0", Role.VIEWER, user_name="u-" + "0f" * 16),
     "viewer": Identity(11, "viewer", Role.VIEWER, user_name="viewer"),
     "user": Identity(12, "user", Role.USER, user_name="user"),
     "other": Identity(13, "other", Role.USER, user_name="other"),

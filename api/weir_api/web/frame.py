@@ -142,7 +142,8 @@ class Frame:
         if route in PROBES and code < 400:
             return  # somebody asks every few seconds
         caller = request.get(CALLER)
-        who = "-" if caller is None else caller.username
+        # Not the username: it may hold blanks, and look like the rest of a line.
+        who = "-" if caller is None else caller.user_name or caller.username
         self._access.note((method, route, code, took * 1000, who, request[REQUEST_ID]))
 
     async def _add_headers(self, request: web.BaseRequest, response: web.StreamResponse) -> None:

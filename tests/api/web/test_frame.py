@@ -185,6 +185,19 @@ async def test_the_access_log_names_no_secrets(
     assert "hidden" not in caplog.text
 
 
+async def test_the_access_log_names_users_as_nobody_can_pose(
+    client_of: ClientOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = await client_of([endpoint(fine)])
+    caplog.set_level(logging.INFO)
+
+    await client.get("/api/it", headers=as_("posing"))
+    (written,) = await until(
+        lambda: [one for one in caplog.records if one.name == "weir_api.access"]
+    )
+    assert f"user=u-{'0f' * 16} id=" in written.getMessage()
+
+
 async def test_the_access_log_is_whole_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     app = make_app(

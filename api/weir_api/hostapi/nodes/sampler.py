@@ -55,7 +55,6 @@ class Sampler:
         daemons: JsonSource,
         hosts: Callable[[], Objects],
         *,
-        on_news: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         period_seconds: float = _PERIOD_SECONDS,
     ) -> None:
@@ -64,13 +63,11 @@ class Sampler:
         Args:
             daemons: who is asked.
             hosts: all Hosts there are.
-            on_news: called when some figures are new.
             clock: monotonic seconds.
             period_seconds: between two looks at one host, where there are few.
         """
         self._daemons = daemons
         self._hosts = hosts
-        self._on_news = on_news
         self._clock = clock
         self._period_seconds = period_seconds
         self._round_seconds = period_seconds
@@ -122,7 +119,6 @@ class Sampler:
                 logger.info("figures of host=%s again", name)
             seen.failures, seen.not_before = 0, float("-inf")
             seen.figures, seen.at = figures_of_daemon(answer), self._clock()
-            self._on_news()
         finally:
             seen.is_asking = False
 
