@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from weir_api.state.compact import compact
 from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER, Kind
 from weir_crds.names import SYSTEM_NAMESPACE
 from weir_kube.api import Api
@@ -39,8 +40,7 @@ class Caches:
 
     def note(self, kind: Kind, obj: Object, *, deleted: bool = False) -> None:
         """Take the reply to our own write, so that the next read shows it."""
-        obj = _without_managed_fields(obj)
-        key = self[kind].apply("DELETED" if deleted else "MODIFIED", obj)
+        key = self[kind].apply("DELETED" if deleted else "MODIFIED", compact(obj))
         if key is not None:
             self._changed(kind, key)
 
@@ -76,7 +76,7 @@ class Caches:
             api,
             kind,
             namespace=_NAMESPACE.get(kind),
-            transform=_without_managed_fields,
+            transform=compact,
             on_change=lambda key: self._changed(kind, key),
         )
 
@@ -87,8 +87,3 @@ class Caches:
             except Exception:
                 # The others have to know, and who wrote it has done so.
                 logger.exception("kind=%s key=%s: not taken in", kind.kind, key)
-
-
-def _without_managed_fields(obj: Object) -> Object:
-    obj["metadata"].pop("managedFields", None)
-    return obj
