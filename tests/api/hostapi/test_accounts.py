@@ -476,6 +476,40 @@ async def test_changing_the_password_ends_the_other_sessions(facade: Replica) ->
     await call(facade.http, "GET", "/me", headers=renewed, status=401)
 
 
+async def test_guessing_the_current_password_is_slowed_down(facade: Replica) -> None:
+    """Who finds a browser open shall not find out the password there."""
+    await facade.person("ada")
+    mine = await facade.log_in("ada")
+    guess = {"current_password": "wrong wrong", "new_password": "all mine now"}
+    for _ in range(6):
+        await call(facade.http, "POST", "/password", guess, mine, status=403)
+    await call(facade.http, "POST", "/password", guess, mine, status=429)
+
+
+async def test_an_account_that_changes_meanwhile_keeps_its_password(
+    facade: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await facade.person("ada")
+    mine = await facade.log_in("ada")
+    hash_ = facade.service.passwords.hash
+
+    async def late(password: str) -> str:
+        await facade.api.patch(USER, "ada", {"spec": {"displayName": "Countess"}})
+        return await hash_(password)
+
+    monkeypatch.setattr(facade.service.passwords, "hash", late)
+    change = {"current_password": PASSWORD, "new_password": "analytical engine"}
+    await call(facade.http, "POST", "/password", change, mine, status=409)
+    await facade.log_in("ada")
+    await call(facade.http, "GET", "/me", headers=mine)
+
+
+async def test_guessing_invitations_is_slowed_down(facade: Replica) -> None:
+    for number in range(51):
+        await register(facade, f"{number:064x}", status=400)
+    await register(facade, "0" * 64, status=429)
+
+
 async def test_a_login_under_way_while_the_password_changes_is_no_way_in(
     facade: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
