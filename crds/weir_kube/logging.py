@@ -3,7 +3,11 @@
 import datetime as dt
 import json as jsonlib
 import logging
+import re
 import sys
+
+# What ends a line, or does something else to the terminal that shows it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -15,6 +19,10 @@ class _Text(logging.Formatter):
         datefmt: str | None = None,  # noqa: ARG002
     ) -> str:
         return _time(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Return the message as one line: what others sent us may stand in it."""
+        return _CONTROL.sub(_escaped, super().formatMessage(record))
 
 
 class _Json(logging.Formatter):
@@ -42,6 +50,10 @@ def setup_logging(level: str = "info", json: bool = False) -> None:
     # One line per request of theirs would drown ours.
     for name in ("aiohttp.access", "asyncio", "docker", "urllib3"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 def _time(record: logging.LogRecord) -> str:
