@@ -105,6 +105,7 @@ class Sampler:
         name = host["metadata"]["name"]
         try:
             answer = await self._daemons.get_json(host, PATH, QUERY, _DEADLINE_SECONDS)
+            figures = figures_of_daemon(answer)
         except FacadeError as error:
             seen.failures += 1
             if seen.failures == 1:
@@ -118,7 +119,7 @@ class Sampler:
             if seen.failures:
                 logger.info("figures of host=%s again", name)
             seen.failures, seen.not_before = 0, float("-inf")
-            seen.figures, seen.at = figures_of_daemon(answer), self._clock()
+            seen.figures, seen.at = figures, self._clock()
         finally:
             seen.is_asking = False
 
