@@ -26,5 +26,13 @@ def test_every_shape_has_an_example_that_fits(small_world: SmallWorld) -> None:
                 assert not faults, (method, path, faults)
 
 
+def test_shapes_have_names_of_their_own(small_world: SmallWorld) -> None:
+    """Two of one name would be told by the modules they are in, which is nobody's business."""
+    document = json.loads(small_world.facade.request("GET", "/openapi.json").body)
+
+    assert [name for name in document["components"]["schemas"] if "__" in name] == []
+    assert [tag["name"] for tag in document["tags"]] == ["Accounts", "Nodes", "Runners", "Tasks"]
+
+
 def _validator(document: dict[str, Any], schema: dict[str, Any]) -> Any:
     return jsonschema_rs.validator_for({**schema, "components": document["components"]})

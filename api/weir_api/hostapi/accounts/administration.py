@@ -18,10 +18,10 @@ from weir_api.hostapi.accounts.documented import (
 from weir_api.hostapi.accounts.wire import (
     InvitationIn,
     InvitationOut,
-    MessageOut,
     UserChangesIn,
     UserOut,
 )
+from weir_api.hostapi.message import MessageOut
 from weir_api.web.endpoint import Answer, Call, Endpoint
 from weir_api.web.replies import json_reply
 

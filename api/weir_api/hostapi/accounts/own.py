@@ -18,13 +18,13 @@ from weir_api.hostapi.accounts.documented import (
     USER,
 )
 from weir_api.hostapi.accounts.wire import (
-    MessageOut,
     NewTokenOut,
     PasswordIn,
     TokenIn,
     TokenOut,
     UserOut,
 )
+from weir_api.hostapi.message import MessageOut
 from weir_api.web.endpoint import Answer, Call, Endpoint
 from weir_api.web.replies import json_reply
 

@@ -14,10 +14,10 @@ from weir_api.hostapi.accounts.wire import (
     AuthStatus,
     LoggedInOut,
     LoginIn,
-    MessageOut,
     RegisterIn,
     RegisterQuery,
 )
+from weir_api.hostapi.message import MessageOut
 from weir_api.web.endpoint import Answer, Call, Endpoint
 from weir_api.web.replies import json_reply
 

@@ -114,12 +114,6 @@ class _Out(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class MessageOut(_Out):
-    """It is done."""
-
-    message: str
-
-
 class UserOut(_Out):
     """A user."""
 

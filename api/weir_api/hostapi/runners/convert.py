@@ -6,7 +6,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from weir_api.hostapi.runners.wire import HeartbeatIn, RegisterIn
+from weir_api.hostapi.runners.wire import HeartbeatIn, RegistrationIn
 from weir_crds import conditions
 from weir_crds.conditions import TRUE, ConditionType, Reason
 from weir_crds.host import LEASE_SECONDS
@@ -30,7 +30,7 @@ def new_host(name: str) -> dict[str, Any]:
 
 
 def registered_changes(
-    host: Mapping[str, Any], told: RegisterIn, now: dt.datetime
+    host: Mapping[str, Any], told: RegistrationIn, now: dt.datetime
 ) -> dict[str, Any]:
     """Return what the Host's status has to say; what was not told stays as it is known."""
     known = (host.get("status") or {}).get("capacity") or {}

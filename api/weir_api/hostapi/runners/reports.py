@@ -19,7 +19,7 @@ from weir_api.hostapi.runners.convert import (
     registered_changes,
 )
 from weir_api.hostapi.runners.translate import Refusal, Report, changes_of
-from weir_api.hostapi.runners.wire import HeartbeatIn, RegisterIn
+from weir_api.hostapi.runners.wire import HeartbeatIn, RegistrationIn
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.kinds import HOST, TASK
@@ -64,7 +64,7 @@ class RunnerReports:
         self._tasks = tasks
         self._now = now
 
-    async def register(self, told: RegisterIn) -> bool:
+    async def register(self, told: RegistrationIn) -> bool:
         """Make the Host of a runner, or bring it up to date; True: it was made.
 
         Raises:

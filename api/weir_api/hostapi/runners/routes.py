@@ -5,13 +5,13 @@ from aiohttp import web
 from weir_api.auth.capabilities import Capability
 from weir_api.auth.identity import Identity
 from weir_api.errors import AccessDeniedError
+from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.translate import KILLED_BY_RUNNER, Report
 from weir_api.hostapi.runners.wire import (
     HeartbeatIn,
-    MessageOut,
-    RegisterIn,
-    RegisterOut,
+    RegistrationIn,
+    RegistrationOut,
     UpdateIn,
     UpdateOut,
 )
@@ -42,7 +42,7 @@ class RunnerRoutes:
                 Capability.REPORT_HOST,
                 summary="Register an external host",
                 tag=_TAG,
-                body=RegisterIn,
+                body=RegistrationIn,
                 body_example={
                     "hostname": "runner-1",
                     "url": "http://10.0.0.9:8001",
@@ -54,7 +54,7 @@ class RunnerRoutes:
                 answers={
                     200: Answer(
                         "The Host is there and ready.",
-                        RegisterOut,
+                        RegistrationOut,
                         example={
                             "message": "runner-1 registered",
                             "created": True,
@@ -110,7 +110,7 @@ class RunnerRoutes:
 
     async def register(self, call: Call) -> web.Response:
         """Register an external host."""
-        told: RegisterIn = call.body
+        told: RegistrationIn = call.body
         _check_host(call.identity, told.hostname)
         created = await self._reports.register(told)
         message = f"{told.hostname} {'registered' if created else 'updated'}"

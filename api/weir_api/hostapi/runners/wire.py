@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
+from weir_api.hostapi.message import MessageOut
 from weir_crds.names import LEASE_OPERATOR
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -75,7 +76,7 @@ Device = Annotated[dict[str, Any], AfterValidator(_shallow)]
 Gpus = Annotated[list[Device], Field(max_length=64)]
 
 
-class RegisterIn(BaseModel):
+class RegistrationIn(BaseModel):
     """A runner tells of its machine."""
 
     hostname: Hostname
@@ -88,7 +89,7 @@ class RegisterIn(BaseModel):
     gpu_info: Gpus | None = None
 
 
-class RegisterOut(BaseModel):
+class RegistrationOut(BaseModel):
     """What became of a registration."""
 
     message: str
@@ -133,12 +134,6 @@ class UpdateIn(BaseModel):
     completed_at: dt.datetime | None = None
     ssh_port: int | None = None
     """Ignored: tasks have none."""
-
-
-class MessageOut(BaseModel):
-    """A word."""
-
-    message: str
 
 
 class UpdateOut(MessageOut):

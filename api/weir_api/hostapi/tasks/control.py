@@ -6,10 +6,11 @@ from aiohttp import web
 
 from weir_api.auth.capabilities import Capability
 from weir_api.errors import BadRequestError, StateConflictError
+from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
-from weir_api.hostapi.tasks.wire import Message, TaskId
+from weir_api.hostapi.tasks.wire import TaskId
 from weir_api.hostapi.tasks.words import Status
 from weir_api.state.writer import Writer
 from weir_api.web.endpoint import Answer, Call, Endpoint
@@ -26,7 +27,7 @@ _SEEN_SECONDS = 2.0
 _KILLABLE = frozenset(
     {Status.ASSIGNING, Status.PENDING, Status.RUNNING, Status.PAUSED, Status.LOST}
 )
-_DONE = Answer("It is done, or is about to be.", Message, example={"message": "task paused"})
+_DONE = Answer("It is done, or is about to be.", MessageOut, example={"message": "task paused"})
 
 
 class TaskControl:
@@ -64,7 +65,7 @@ class TaskControl:
                 Capability.CONTROL_TASK,
                 "Delete a task that has ended, and its output",
                 TAG,
-                {200: Answer("It is gone.", Message, example={"message": "task deleted"})},
+                {200: Answer("It is gone.", MessageOut, example={"message": "task deleted"})},
                 errors={**NOT_FOUND, 409: "It has not ended: kill it first."},
                 params={"task_id": TaskId},
             ),
@@ -78,7 +79,7 @@ class TaskControl:
             Capability.CONTROL_TASK,
             "Kill a task",
             TAG,
-            {202: Answer("It ends.", Message, example={"message": "task is being killed"})},
+            {202: Answer("It ends.", MessageOut, example={"message": "task is being killed"})},
             errors={**NOT_FOUND, 409: "It has ended, or waits for a decision."},
             params={"task_id": TaskId},
             description="It may end of itself first. Of a lost host's task the wish is kept until"

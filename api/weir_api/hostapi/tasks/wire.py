@@ -126,12 +126,6 @@ class PartlySubmitted(BaseModel):
     failed_targets: list[FailedTarget]
 
 
-class Message(BaseModel):
-    """It is done, or on its way."""
-
-    message: str
-
-
 class Approved(BaseModel):
     """The task goes on."""
 
