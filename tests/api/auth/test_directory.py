@@ -40,7 +40,7 @@ users = st.builds(
     user,
     st.sampled_from(NAMES),
     st.sampled_from(["u1", "u2", "u3"]),
-    role=st.sampled_from([*Role, "root"]),
+    role=st.sampled_from([*(role.value for role in Role), "root"]),
     active=st.booleans(),
 )
 tokens = st.builds(
