@@ -13,7 +13,6 @@ from weir_api.auth.accounts import (
     SESSION,
     Token,
     identity_of,
-    is_holder,
     node_identity,
 )
 from weir_api.auth.bootstrap import Bootstrap
@@ -109,10 +108,11 @@ class Authenticator:
             return node_identity(token)
         if token.user is None:
             return None
-        account = self._directory.account(token.user)
+        account = self._directory.holder(token)
+        # Another replica may have made the user, or changed the password, just now.
         if account is None and await self._lookups.find(USER, token.user):
-            account = self._directory.account(token.user)
-        if account is None or not is_holder(account, token) or not account.active:
+            account = self._directory.holder(token)
+        if account is None or not account.active:
             return None
         if token.type == API:
             self._last_used.note(token, now)

@@ -64,6 +64,23 @@ async def test_a_new_user_is_known_to_the_other_replica_at_once(
         await one.log_in(f"bob{number}")
 
 
+async def test_a_new_password_is_known_to_the_other_replica_at_once(
+    pair: tuple[Replica, Replica],
+) -> None:
+    one, other = pair
+    await one.person("ada")
+    cookie, old = await one.log_in("ada"), PASSWORD
+    for number in range(5):
+        new = f"analytical engine {number}"
+        change = {"current_password": old, "new_password": new}
+        async with one.http.post("/api/auth/password", json=change, headers=cookie) as answer:
+            assert answer.status == 200
+            before, cookie, old = cookie, cookie_of(answer), new
+        await call(other.http, "GET", "/me", headers=cookie)
+        await call(other.http, "GET", "/me", headers=before, status=401)
+        one, other = other, one
+
+
 async def test_a_deleted_users_session_and_token_are_void_on_the_other_replica(
     pair: tuple[Replica, Replica],
 ) -> None:
