@@ -22,8 +22,9 @@ from weir_kube.store import Object
 
 logger = logging.getLogger(__name__)
 
-# A pager may hold a stream for long, but not for ever.
+# A pager may hold a stream for long, but not for ever; nor may who reads it drop by drop.
 _STALLED_SECONDS = 300.0
+_LONGEST_SECONDS = 3600.0
 
 # How a daemon says that there is nothing to read: not yet, or not any more.
 _EMPTY = frozenset({"NotStarted", "NoOutput", "RunNotFound", "NotFound"})
@@ -129,10 +130,11 @@ async def _send(
     response = web.StreamResponse(headers={"Content-Type": TEXT, "Cache-Control": "no-store"})
     await response.prepare(request)
     try:
-        await _write(response, first)
-        async for chunk in rest:
-            await _write(response, chunk)
-        await response.write_eof()
+        async with asyncio.timeout(_LONGEST_SECONDS):
+            await _write(response, first)
+            async for chunk in rest:
+                await _write(response, chunk)
+            await response.write_eof()
     except aiohttp.ClientConnectionResetError:
         raise  # it is our client that has left
     except (UnavailableError, aiohttp.ClientError, TimeoutError) as error:
