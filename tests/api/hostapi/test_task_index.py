@@ -113,6 +113,19 @@ def test_a_change_of_a_task_moves_it(world: World) -> None:
     assert rows(world, Selection(status="failed", node="n1"))[0]["exit_code"] == 3
 
 
+def test_what_cannot_be_read_changes_nothing(world: World) -> None:
+    world.put(made_task("t1", status=running("n1")))
+    used = world.index.cores_in_use("n1")
+    broken = made_task("t1", status=running("n1"), version=2)
+    broken["spec"]["resources"] = {"cpu": "one and a half"}
+    world.put(broken)
+    assert listed(world, Selection(status="running")) == [id_text("t1")]
+    assert world.index.cores_in_use("n1") == used > 0
+    world.put(made_task("t1", status=ended(), version=3))
+    assert listed(world, Selection(status="completed")) == [id_text("t1")]
+    assert world.index.cores_in_use("n1") == 0
+
+
 def test_another_task_of_that_name(world: World) -> None:
     world.put(made_task("t1", owner=1))
     other = made_task("t1", owner=2, version=2)
@@ -172,6 +185,8 @@ def test_rows_are_made_once_until_something_changes(world: World) -> None:
     assert world.index.row(entry, secrets=True) is shown
     assert world.index.row(entry, secrets=False) is hidden
     world.put(made_task("t1", version=2))
+    entry = world.index.get(id_of("t1"))
+    assert entry is not None
     row = world.index.row(entry, secrets=True)
     assert row is world.index.row(entry, secrets=False)  # there is nothing to hide
     assert json.loads(row)["env_vars"] == {}

@@ -25,10 +25,7 @@ from weir_kube.store import Key, Object
 
 
 class Entry:
-    """A Task, what lists and sums need of it, and its rows as they were last sent.
-
-    It is of one object for good, which changes in it; ``uid`` never does.
-    """
+    """A Task as it was at one moment, what lists and sums need of it, and its rows as last sent."""
 
     __slots__ = (
         "_hidden",
@@ -49,18 +46,17 @@ class Entry:
     )
 
     def __init__(self, key: Key, obj: Object, is_ready: Callable[[str | None], bool]) -> None:
-        """Read a Task; ``is_ready`` tells whether a Host is."""
-        metadata = obj["metadata"]
+        """Read a Task; ``is_ready`` tells whether a Host is.
+
+        Raises:
+            InvalidQuantityError: a quantity that the CRD should have refused.
+        """
+        metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
         self.key = key
+        self.obj = obj
         self.uid: str = metadata["uid"]
         self.id = task_id(self.uid)
         self.order = (submitted_at(metadata), self.id)
-        self.read(obj, is_ready)
-
-    def read(self, obj: Object, is_ready: Callable[[str | None], bool]) -> None:
-        """Take the Task as it is now."""
-        metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
-        self.obj = obj
         self.owner = owner_of(metadata)
         self.decider = account_of(
             (metadata.get("annotations") or {}).get(names.ANNOTATION_DECIDED_BY)

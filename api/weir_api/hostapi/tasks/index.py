@@ -157,15 +157,13 @@ class TaskIndex:
 
     def _changed(self, key: Key) -> None:
         obj = self._store.get(key)
+        # Read before anything is moved: what cannot be read leaves the old entry as it is.
+        fresh = None if obj is None else Entry(key, obj, self._hosts.is_ready)
         entry = self._by_key.get(key)
-        if entry is not None and (obj is None or obj["metadata"]["uid"] != entry.uid):
+        if entry is not None:
             self._remove(entry)
-            entry = None
-        if obj is not None:
-            if entry is None:
-                self._add(Entry(key, obj, self._hosts.is_ready))
-            else:
-                self._update(entry, obj)
+        if fresh is not None:
+            self._add(fresh)
         for waiter in self._waiters.get(key, ()):
             waiter.set()
 
@@ -182,13 +180,6 @@ class TaskIndex:
         self._all.remove(entry)
         self._facets.move(entry, self._facets.values(entry), None)
         self._count(entry, -1)
-
-    def _update(self, entry: Entry, obj: Object) -> None:
-        before = self._facets.values(entry)
-        self._count(entry, -1)
-        entry.read(obj, self._hosts.is_ready)
-        self._count(entry, 1)
-        self._facets.move(entry, before, self._facets.values(entry))
 
     def _count(self, entry: Entry, sign: int) -> None:
         self._queued += sign * entry.queued
