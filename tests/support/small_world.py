@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from devcluster.components import node_daemon
+from devcluster.components import node_daemon, operator
 from devcluster.hosts import Share
 from devcluster.login import ensure_login
 from devcluster.state import State
 from support.cluster import Cluster
 from support.facade_process import FacadeProcess, Reply
-from support.operator_process import OperatorProcess
 from support.polling import eventually
-from support.process import Process, ProcessRunner
+from support.process import Keeper, Process, ProcessRunner
 from support.tasks import BUSYBOX, condition
 from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER
 
@@ -36,7 +35,6 @@ class SmallWorld:
         self._runner = ProcessRunner(state)
         self.cluster = Cluster(state, self._runner)
         self.cluster.start()
-        self._operator = OperatorProcess(self.cluster)
         daemon = node_daemon(
             HOST_NAME,
             Share((0, 1), 1024),
@@ -46,10 +44,13 @@ class SmallWorld:
             ports=self.cluster.ports,
             arguments=("--engine=fake",),
         )
-        self._daemon = Process(daemon.program, state.log_of(daemon.program.name))
+        programs = [operator(self.cluster.identities, self.cluster.ports).program, daemon.program]
+        self._processes = [Process(one, state.log_of(one.name)) for one in programs]
+        # The operator ends when it has lost its Lease, as it does when the API server is away.
+        self._keeper = Keeper()
         self.facade = FacadeProcess(self.cluster, "--namespace=default")
-        self._operator.start()
-        self._daemon.start()
+        for process in self._processes:
+            self._keeper.start(process)
         self.facade.start()
         self.token = ensure_login(state, self.cluster.admin, self.facade.url).token
         eventually(self._host_takes_work, "the host takes work", 60)
@@ -57,7 +58,9 @@ class SmallWorld:
     def close(self) -> None:
         """Stop all of it, and remove what it made."""
         self.facade.process.kill()
-        self._daemon.kill()
+        self._keeper.close()
+        for process in self._processes:
+            process.kill()
         self._runner.stop_all()
         shutil.rmtree(self.cluster.state.root)
 
