@@ -20,6 +20,7 @@ from support.process import ProcessRunner
 from support.weir_system import WeirSystem
 
 _STATE_PREFIX = Path("/tmp/weir-test-")
+_WEIR = pytest.StashKey[WeirSystem]()
 
 
 @pytest.fixture(scope="session")
@@ -81,10 +82,13 @@ def namespace(cluster: Cluster) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def weir_processes(cluster: Cluster, docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
+def weir_processes(
+    request: pytest.FixtureRequest, cluster: Cluster, docker_host: str, busybox_image: str
+) -> Iterator[WeirSystem]:
     """Weir with one host of two cores."""
     two_cores = Share(tuple(sorted(os.sched_getaffinity(0))[:2]), memory_mib=None)
     system = WeirSystem(cluster, docker_host, [two_cores])
+    request.session.stash[_WEIR] = system
     yield system
     system.close()
 
@@ -95,6 +99,14 @@ def weir(weir_processes: WeirSystem) -> WeirSystem:
     weir_processes.start_all()
     weir_processes.wait_no_containers()
     return weir_processes
+
+
+@pytest.fixture
+def no_operator(request: pytest.FixtureRequest) -> None:
+    """No operator decides about the objects of this test, whichever tests came before it."""
+    system = request.session.stash.get(_WEIR, None)
+    if system is not None and system.process("operator").running():
+        system.stop("operator")
 
 
 @pytest.fixture(scope="session")

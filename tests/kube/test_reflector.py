@@ -317,10 +317,10 @@ async def test_the_reply_to_our_own_write_goes_in_and_is_not_told_twice(
     async with watching(api, namespace) as seen:
         seen.changed.clear()
         reply = await api.patch(CONFIGMAP, "a", {"data": {"x": "1"}}, namespace)
-        seen.store.apply("MODIFIED", reply)
+        news = seen.store.apply("MODIFIED", reply) is not None  # else the watch was faster
         await put(api, namespace, "b")
         await until(lambda: "b" in seen.changed)
-        assert seen.changed == ["b"]
+        assert seen.changed == (["b"] if news else ["a", "b"])
 
 
 async def test_a_callback_that_raises_stops_nothing(
