@@ -11,6 +11,7 @@ from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request, holding_of
+from weir_crds.facts import is_external
 from weir_kube.store import Key, Object, Objects, key_of
 
 
@@ -122,7 +123,7 @@ def _empty(host: Object) -> Room:
 
 def _obstacles(host: Object) -> list[str]:
     spec = host.get("spec") or {}
-    if spec.get("external"):
+    if is_external(host):
         return ["is external: a runner of another make, which is given no Tasks"]
     found = []
     approval = spec.get("approval", "Pending")

@@ -28,6 +28,7 @@ from weir_cli.figures import (
 )
 from weir_cli.options import TopOptions
 from weir_cli.reads import deadline_seconds, list_hosts, list_tasks, namespace_of
+from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.api import Api, Object, Objects
 from weir_kube.errors import NotFoundError
@@ -55,7 +56,7 @@ async def print_top(api: Api, options: TopOptions) -> None:
     hosts = await list_hosts(api, options)
     if not (options.what == "hosts" and options.names):
         # A runner of another make has no port of a daemon; who names its host is told so.
-        hosts = [host for host in hosts if not (host.get("spec") or {}).get("external")]
+        hosts = [host for host in hosts if not is_external(host)]
     if options.what == "tasks":
         needed = {task["status"]["nodeName"] for task in tasks}
         hosts = [host for host in hosts if host["metadata"]["name"] in needed]

@@ -38,6 +38,11 @@ class HostFacts:
         return None
 
 
+def is_external(host: Mapping[str, Any]) -> bool:
+    """Tell whether a runner of another make speaks for a Host."""
+    return bool((host.get("spec") or {}).get("external"))
+
+
 def facts_of(host: Mapping[str, Any]) -> HostFacts:
     """Return what a Host says of its machine.
 
@@ -54,14 +59,14 @@ def facts_of(host: Mapping[str, Any]) -> HostFacts:
         },
         gpus=capacity.gpus,
         labels=host["metadata"].get("labels") or {},
-        external=bool((host.get("spec") or {}).get("external")),
+        external=is_external(host),
         unavailable=_unavailable(host),
     )
 
 
 def _unavailable(host: Mapping[str, Any]) -> str | None:
     spec = host.get("spec") or {}
-    if spec.get("external"):
+    if is_external(host):
         return "external"
     if spec.get("approval", "Pending") != "Approved":
         return "not approved"

@@ -9,6 +9,7 @@ from typing import Any
 from weir_crds import conditions
 from weir_crds.conditions import FALSE, TRUE, Condition, ConditionType, Reason
 from weir_crds.errors import WeirError
+from weir_crds.facts import is_external
 from weir_crds.kinds import HOST
 from weir_crds.quantities import memory_bytes
 from weir_kube.api import Api
@@ -209,7 +210,7 @@ class HostKeeper:
 
     def check_owner(self, host: Mapping[str, Any]) -> None:
         """Raise ForeignHostError if the Host was made by another machine, or is external."""
-        if host["spec"].get("external"):
+        if is_external(host):
             raise ForeignHostError(
                 f"Host {self._facts.name} is external, a runner of another make reports for it:"
                 " choose another --host-name, or delete that Host first"

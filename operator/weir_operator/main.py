@@ -26,7 +26,6 @@ from weir_operator.settings import Settings, parse
 
 logger = logging.getLogger(__name__)
 
-LEASE_NAME = LEASE_OPERATOR
 _CLEANUP_SECONDS = 5.0
 
 
@@ -94,7 +93,7 @@ class Process:
         last: whoever waits for the Lease need not wait for kopf.
         """
         elector = self._elector = LeaseElector(
-            api, self._settings.system_namespace, LEASE_NAME, self._settings.identity
+            api, self._settings.system_namespace, LEASE_OPERATOR, self._settings.identity
         )
         self._stage = "standby"
         if not await _first(stop, elector.acquire()):

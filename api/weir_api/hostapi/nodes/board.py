@@ -8,7 +8,9 @@ import orjson
 
 from weir_api.hostapi.nodes.convert import Machine, health_of, machine_of, node_of
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures, figures_of_runner
-from weir_crds.names import ANNOTATION_RUNNER_METRICS, SYSTEM_NAMESPACE
+from weir_api.hostapi.runners.convert import metrics_in
+from weir_crds.facts import is_external
+from weir_crds.names import SYSTEM_NAMESPACE
 from weir_crds.quantities import InvalidQuantityError
 from weir_kube.store import Key, Object, Store
 
@@ -93,16 +95,17 @@ class NodeBoard:
             machine = before.machine
         else:
             machine = _machine_of(host)
+        external = is_external(host)
         runner_figures = NO_FIGURES
-        if (host.get("spec") or {}).get("external"):
+        if external:
             runner_figures = (
                 before.runner_figures
                 if before is not None and before.lease is lease
-                else runner_figures_of(lease)
+                else figures_of_runner(metrics_in(lease))
             )
         shown = NO_FIGURES
         if machine.is_online:
-            shown = figures if runner_figures is NO_FIGURES else runner_figures
+            shown = runner_figures if external else figures
         node = node_of(machine, lease, shown, cores_in_use)
         return Row(
             host,
@@ -115,15 +118,6 @@ class NodeBoard:
             orjson.dumps(node),
             orjson.dumps(health_of(node)),
         )
-
-
-def runner_figures_of(lease: Object | None) -> Figures:
-    """Return what the runner of an external Host told with its last heartbeat."""
-    annotations = ((lease or {}).get("metadata") or {}).get("annotations") or {}
-    try:
-        return figures_of_runner(orjson.loads(annotations[ANNOTATION_RUNNER_METRICS]))
-    except (KeyError, orjson.JSONDecodeError):
-        return NO_FIGURES
 
 
 def _machine_of(host: Object) -> Machine:

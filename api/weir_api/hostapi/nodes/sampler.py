@@ -12,6 +12,7 @@ from weir_api.errors import FacadeError
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures, figures_of_daemon
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
+from weir_crds.facts import is_external
 from weir_kube.store import Object, Objects
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Sampler:
 
 def is_asked(host: Object) -> bool:
     """Tell whether a Host has a daemon of ours that should answer."""
-    if (host.get("spec") or {}).get("external"):
+    if is_external(host):
         return False
     told = (host.get("status") or {}).get("endpoint")
     return bool(told) and conditions.is_true(host, ConditionType.READY)

@@ -10,6 +10,7 @@ from weir_api.hostapi.runners.wire import HeartbeatIn, RegistrationIn
 from weir_crds import conditions
 from weir_crds.conditions import TRUE, ConditionType, Reason
 from weir_crds.host import LEASE_SECONDS
+from weir_crds.names import ANNOTATION_RUNNER_METRICS
 from weir_crds.quantities import format_bytes
 from weir_crds.times import now_rfc3339, parse_time
 
@@ -86,6 +87,16 @@ def encoded_metrics(metrics: Mapping[str, Any]) -> str:
         lean = {**metrics, "gpu_info": None, "vfio_gpus": None}
         text = orjson.dumps(lean).decode()
     return text
+
+
+def metrics_in(lease: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the figures that stand in a Lease; none: there is no Lease, or none can be read."""
+    annotations = ((lease or {}).get("metadata") or {}).get("annotations") or {}
+    try:
+        found = orjson.loads(annotations[ANNOTATION_RUNNER_METRICS])
+    except (KeyError, orjson.JSONDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def lease_spec(name: str, now: dt.datetime) -> dict[str, Any]:

@@ -5,8 +5,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import orjson
-
 from weir_api.errors import StateConflictError, UnavailableError, UnknownObjectError
 from weir_api.hostapi.runners.convert import (
     alive_changes,
@@ -14,6 +12,7 @@ from weir_api.hostapi.runners.convert import (
     is_fresh,
     is_told_alive,
     lease_spec,
+    metrics_in,
     metrics_of,
     new_host,
     registered_changes,
@@ -22,6 +21,7 @@ from weir_api.hostapi.runners.translate import Refusal, Report, changes_of
 from weir_api.hostapi.runners.wire import HeartbeatIn, RegistrationIn
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
+from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import ANNOTATION_RUNNER_METRICS, SYSTEM_NAMESPACE
 from weir_kube.errors import AlreadyExistsError, ConflictError, NotFoundError
@@ -187,12 +187,10 @@ class RunnerReports:
         self, name: str, metrics: Callable[[Mapping[str, Any]], Mapping[str, Any]]
     ) -> None:
         """Renew the Lease of a host, with its figures; make it if it is not there."""
-        key, lease = (
-            Key(SYSTEM_NAMESPACE, name),
-            self._caches[LEASE].get(Key(SYSTEM_NAMESPACE, name)),
-        )
+        key = Key(SYSTEM_NAMESPACE, name)
+        lease = self._caches[LEASE].get(key)
         for _ in range(_TRIES):
-            annotations = {ANNOTATION_RUNNER_METRICS: encoded_metrics(metrics(_metrics_in(lease)))}
+            annotations = {ANNOTATION_RUNNER_METRICS: encoded_metrics(metrics(metrics_in(lease)))}
             spec = lease_spec(name, self._now())
             try:
                 if lease is None:
@@ -214,17 +212,3 @@ class RunnerReports:
         key = Key(metadata.get("namespace") or "", metadata["name"])
         live = await self._writer.fresh(kind, key)
         return live if live and live["metadata"]["uid"] == metadata["uid"] else None
-
-
-def is_external(host: Mapping[str, Any]) -> bool:
-    """Tell whether a runner of another make reports for a Host."""
-    return bool((host.get("spec") or {}).get("external"))
-
-
-def _metrics_in(lease: Mapping[str, Any] | None) -> dict[str, Any]:
-    annotations = ((lease or {}).get("metadata") or {}).get("annotations") or {}
-    try:
-        found = orjson.loads(annotations[ANNOTATION_RUNNER_METRICS])
-    except (KeyError, orjson.JSONDecodeError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from weir_api.errors import BadRequestError, NowhereError
-from weir_api.hostapi.known_hosts import KnownHost, KnownHosts
+from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.body import Draft
 from weir_api.hostapi.tasks.targets import BadTargetError, Target, parse_target
 from weir_api.hostapi.tasks.wire import SubmitRequest
@@ -72,7 +72,7 @@ def admit(draft: Draft, wanted: Wanted, hosts: KnownHosts) -> Draft:
         raise NowhereError(f"there is no host {wanted.target.host[:63]}")
     placed = draft.at(wanted.target)
     request = request_of({"spec": placed.spec})
-    reason = _never(request, host)
+    reason = never_fits(request, host.facts)
     if reason is not None:
         raise NowhereError(f"host {host.facts.name}: {reason}")
     return placed
@@ -81,7 +81,7 @@ def admit(draft: Draft, wanted: Wanted, hosts: KnownHosts) -> Draft:
 def _check_any(request: Request, hosts: KnownHosts) -> None:
     reasons: dict[str, list[str]] = {}
     for host in hosts:
-        reason = _never(request, host)
+        reason = never_fits(request, host.facts)
         if reason is None:
             return
         reasons.setdefault(reason, []).append(host.facts.name)
@@ -89,10 +89,6 @@ def _check_any(request: Request, hosts: KnownHosts) -> None:
         raise NowhereError("there is no host yet")
     parts = [f"{len(names)} {reason} ({_few(names)})" for reason, names in sorted(reasons.items())]
     raise NowhereError(f"no host can ever run it: {', '.join(parts)}")
-
-
-def _never(request: Request, host: KnownHost) -> str | None:
-    return never_fits(request, host.facts)
 
 
 def _few(names: list[str]) -> str:

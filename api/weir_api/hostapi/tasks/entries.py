@@ -72,7 +72,7 @@ class Entry:
                 1000 * len(holding.cpus) if holding.shared_millis is None else holding.shared_millis
             )
             self.gpus = holding.gpus
-        self.word: Status = status_word(spec, status, host_ready=is_ready(bound))
+        self.word = self.judge(is_ready)
         self.queued = (
             self.word is Status.ASSIGNING
             and not spec.get("suspend")
