@@ -134,15 +134,7 @@ def _query_reader(endpoint: Endpoint) -> Callable[[web.Request, list[Fault]], An
         if absent is not None and not request.rel_url.raw_query_string:
             return absent
         values = dict(request.query.items())  # of a name that comes twice the last counts
-        found = nul_fault(values, ("query",))
-        if found is not None:
-            faults.append(found)
-            return None
-        try:
-            return model.model_validate(values)
-        except ValidationError as exc:
-            faults.extend(faults_of(exc, "query"))
-            return None
+        return _checked("query", values, model.model_validate, faults)
 
     return read
 
@@ -159,17 +151,29 @@ def _body_reader(endpoint: Endpoint) -> Callable[[Any, bool, list[Fault]], Any] 
             if not optional:
                 faults.append(fault("missing", ("body",), parsed.message))
             return None
-        found = nul_fault(parsed, ("body",)) if suspicious else None
-        if found is not None:
-            faults.append(found)
-            return None
-        try:
-            return adapter.validate_python(parsed)
-        except ValidationError as exc:
-            faults.extend(faults_of(exc, "body"))
-            return None
+        return _checked("body", parsed, adapter.validate_python, faults, may_hold_nul=suspicious)
 
     return read
+
+
+def _checked(
+    part: str,
+    value: Any,
+    validate: Callable[[Any], Any],
+    faults: list[Fault],
+    *,
+    may_hold_nul: bool = True,
+) -> Any:
+    """Return what ``validate`` makes of a part of a request; None: ``faults`` tell why not."""
+    found = nul_fault(value, (part,)) if may_hold_nul else None
+    if found is not None:
+        faults.append(found)
+        return None
+    try:
+        return validate(value)
+    except ValidationError as exc:
+        faults.extend(faults_of(exc, part))
+        return None
 
 
 def _takes_none(adapter: TypeAdapter[Any]) -> bool:
