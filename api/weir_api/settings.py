@@ -5,13 +5,14 @@ import ipaddress
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from weir_crds.errors import WeirError
 from weir_kube.errors import ConfigError
+from weir_kube.flags import add_flag, variable_of
 from weir_kube.http import parse_listen
 
-_PREFIX = "WEIR_"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
 
@@ -121,14 +122,10 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         ),
     )
 
-    def flag(name: str, help: str, **options: object) -> None:
-        variable = _variable(name)
-        if variable in environ:
-            options["default"] = environ[variable]
-        parser.add_argument(name, help=help, **options)  # type: ignore[arg-type]
+    flag = partial(add_flag, parser, environ)
 
     def switch(name: str, help: str, *, default: bool = False) -> None:
-        variable = _variable(name)
+        variable = variable_of(name)
         # Empty is as absent: who left it blank has switched nothing off.
         word = (environ.get(variable) or str(default)).lower()
         if word not in (*_TRUE, *_FALSE):
@@ -219,10 +216,6 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     switch("--log-json", "log JSON objects")
     return parser
-
-
-def _variable(flag: str) -> str:
-    return _PREFIX + flag.strip("-").replace("-", "_").upper()
 
 
 def _positive(text: str) -> int:

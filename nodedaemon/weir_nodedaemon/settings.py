@@ -5,13 +5,13 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from weir_crds.errors import WeirError
 from weir_crds.quantities import InvalidQuantityError, memory_bytes
+from weir_kube.flags import add_flag, variable_of
 from weir_nodedaemon.capacity.cpulist import InvalidCpuListError, parse_cpulist
-
-_PREFIX = "WEIR_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +66,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         epilog="Every flag can be given as WEIR_<FLAG> in the environment (WEIR_STATE_DIR=...).",
     )
 
-    def flag(name: str, help: str, **options: object) -> None:
-        variable = _PREFIX + name.strip("-").replace("-", "_").upper()
-        if variable in environ:
-            options["default"] = environ[variable]
-            options.pop("required", None)
-        parser.add_argument(name, help=help, **options)  # type: ignore[arg-type]
-
+    flag = partial(add_flag, parser, environ)
     flag(
         "--state-dir",
         "where logs, hints about runs and the certificate are kept",
@@ -149,7 +143,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         choices=["debug", "info", "warning", "error"],
         default="info",
     )
-    json_by_default = environ.get(f"{_PREFIX}LOG_JSON", "").lower() in ("1", "true", "yes")
+    json_by_default = environ.get(variable_of("--log-json"), "").lower() in ("1", "true", "yes")
     parser.add_argument(
         "--log-json", action="store_true", default=json_by_default, help="log JSON objects"
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from weir_crds.names import SYSTEM_NAMESPACE
+from weir_kube.flags import variable_of
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
@@ -37,7 +38,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
     )
 
     def default(flag: str, otherwise: str | None) -> str | None:
-        return environ.get(f"WEIR_{flag.replace('-', '_').upper()}", otherwise)
+        return environ.get(variable_of(flag), otherwise)
 
     def add(flag: str, otherwise: str | None, help: str, **more: object) -> None:
         parser.add_argument(f"--{flag}", default=default(flag, otherwise), help=help, **more)  # type: ignore[arg-type]
