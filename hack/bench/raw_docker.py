@@ -11,9 +11,9 @@ from typing import Any
 import docker
 
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.capacity.capacity import capacity
-from weir_nodedaemon.container import container_spec
-from weir_nodedaemon.engines.docker_objects import create_body
+from weir_nodedaemon.engines.docker.objects import create_body
+from weir_nodedaemon.kinds.task.container import container_spec
+from weir_nodedaemon.machine.capacity import capacity
 
 _LOG_LIMIT_BYTES = 32 * 1024 * 1024  # the daemon's default
 

@@ -20,24 +20,25 @@ from weir_kube.http import HealthServer
 from weir_kube.lease import Heartbeat
 from weir_kube.logging import setup_logging
 from weir_kube.process import causes, version
-from weir_nodedaemon import machine, settings
-from weir_nodedaemon.agent import Agent
-from weir_nodedaemon.capacity.capacity import capacity
-from weir_nodedaemon.capacity.cpulist import format_cpulist
-from weir_nodedaemon.capacity.gpu import NoGpus
-from weir_nodedaemon.capacity.nvml_probe import NvmlProbe
-from weir_nodedaemon.capacity.temperatures import CpuSensors
-from weir_nodedaemon.disk import DiskWatch
-from weir_nodedaemon.engines.docker_engine import DockerEngine
-from weir_nodedaemon.engines.fake_engine import FakeEngine
+from weir_nodedaemon import settings
+from weir_nodedaemon.daemon import Agent
+from weir_nodedaemon.engines.docker.engine import DockerEngine
+from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
-from weir_nodedaemon.gpus import GpuMemory, GpuWatch
-from weir_nodedaemon.host import HostFacts
+from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.machine import identity as machine
+from weir_nodedaemon.machine.capacity import capacity
+from weir_nodedaemon.machine.cpulist import format_cpulist
+from weir_nodedaemon.machine.disk import DiskWatch
+from weir_nodedaemon.machine.gpus.nvml_probe import NvmlProbe
+from weir_nodedaemon.machine.gpus.port import NoGpus
+from weir_nodedaemon.machine.gpus.watch import GpuMemory, GpuWatch
+from weir_nodedaemon.machine.temperatures import CpuSensors
 from weir_nodedaemon.server import DaemonServer, load_or_create
-from weir_nodedaemon.server.stats import Stats, sample_host
+from weir_nodedaemon.server.routes.stats import Stats, sample_host
 from weir_nodedaemon.settings import Settings
-from weir_nodedaemon.tasks import TaskStore
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from weir_crds.errors import WeirError
 from weir_crds.quantities import InvalidQuantityError, memory_bytes
 from weir_kube.flags import add_flag, variable_of
-from weir_nodedaemon.capacity.cpulist import InvalidCpuListError, parse_cpulist
+from weir_nodedaemon.machine.cpulist import InvalidCpuListError, parse_cpulist
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ import pytest
 
 from support.engine_rig import Images, Rig
 from support.registries import real_registry
-from weir_nodedaemon.engines.docker_engine import DockerEngine
-from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
+from weir_nodedaemon.engines.docker.engine import DockerEngine
+from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 
 DOCKER = pytest.param("docker", marks=pytest.mark.docker)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
     ContainerState,

@@ -11,7 +11,7 @@ from support.cluster import Cluster
 from support.docker_leftovers import shims
 from support.polling import eventually
 from weir_crds.errors import WeirError
-from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerLostError,
     ContainerSpec,

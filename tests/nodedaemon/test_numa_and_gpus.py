@@ -7,11 +7,11 @@ from support.daemon_rig import GIB, HOST_NAME, Rig
 from weir_crds.kinds import TASK
 from weir_crds.names import container_name
 from weir_kube.store import Key
-from weir_nodedaemon.capacity.capacity import Capacity
-from weir_nodedaemon.capacity.gpu import Gpu, GpuLoad, GpuReading, GpusUnknownError
-from weir_nodedaemon.capacity.numa import NumaNode
-from weir_nodedaemon.engines.docker_objects import create_body
+from weir_nodedaemon.engines.docker.objects import create_body
 from weir_nodedaemon.engines.port import ContainerSpec, ContainerState
+from weir_nodedaemon.machine.capacity import Capacity
+from weir_nodedaemon.machine.gpus.port import Gpu, GpuLoad, GpuReading, GpusUnknownError
+from weir_nodedaemon.machine.numa import NumaNode
 
 
 def gpu(index: int, letter: str) -> Gpu:

@@ -16,21 +16,21 @@ from weir_crds.names import container_name
 from weir_crds.phase import phase_of
 from weir_kube.api import Api
 from weir_kube.store import Key, Object
-from weir_nodedaemon.agent import Agent, Periods
-from weir_nodedaemon.capacity.capacity import Capacity
-from weir_nodedaemon.capacity.gpu import GpuReading
-from weir_nodedaemon.capacity.numa import NumaNode
-from weir_nodedaemon.disk import DiskWatch
-from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
+from weir_nodedaemon.daemon import Agent, Periods
+from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     ContainerState,
     EngineUnavailableError,
 )
-from weir_nodedaemon.gpus import GpuMemory, GpuWatch
-from weir_nodedaemon.host import HostFacts
+from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
-from weir_nodedaemon.tasks import TaskStore
+from weir_nodedaemon.machine.capacity import Capacity
+from weir_nodedaemon.machine.disk import DiskWatch
+from weir_nodedaemon.machine.gpus.port import GpuReading
+from weir_nodedaemon.machine.gpus.watch import GpuMemory, GpuWatch
+from weir_nodedaemon.machine.numa import NumaNode
 
 HOST_NAME = "n1"
 NAMESPACE = "default"

@@ -8,13 +8,19 @@ from weir_crds import names
 from weir_crds.capacity import Gpu
 from weir_crds.facts import HostFacts
 from weir_crds.task import TaskSpec
-from weir_nodedaemon import report
-from weir_nodedaemon.container import claim_of
-from weir_nodedaemon.cores import EXCLUSIVE, LABEL_CPU_POOL, SHARED, Holdings, HostShare
 from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
-from weir_nodedaemon.fence import limits
-from weir_nodedaemon.plan import Act, plan
-from weir_nodedaemon.records import RunID, RunRecord, StopReason
+from weir_nodedaemon.instances.fence import limits
+from weir_nodedaemon.instances.holdings import (
+    EXCLUSIVE,
+    LABEL_CPU_POOL,
+    SHARED,
+    Holdings,
+    HostShare,
+)
+from weir_nodedaemon.instances.journal import RunID, RunRecord, StopReason
+from weir_nodedaemon.kinds.task import verdict as report
+from weir_nodedaemon.kinds.task.container import claim_of
+from weir_nodedaemon.kinds.task.plan import Act, plan
 
 if TYPE_CHECKING:
     from support.protocol import World

@@ -21,8 +21,8 @@ from weir_kube.connect import connect
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
-from weir_nodedaemon.server.log_route import PATH as LOG_PATH
-from weir_nodedaemon.server.stats import Stats
+from weir_nodedaemon.server.routes.logs import PATH as LOG_PATH
+from weir_nodedaemon.server.routes.stats import Stats
 
 STARTED = {
     "type": "Started",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from weir_crds.errors import WeirError
-from weir_nodedaemon.engines.frames import FrameDecoder, frame_header
+from weir_nodedaemon.engines.docker.frames import FrameDecoder, frame_header
 from weir_nodedaemon.engines.port import LogChunk, Stream
 from weir_nodedaemon.logs.filters import closing, skip_bytes
 

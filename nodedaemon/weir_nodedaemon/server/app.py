@@ -9,7 +9,6 @@ from aiohttp import web
 
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
-from weir_nodedaemon.server import log_route
 from weir_nodedaemon.server.auth import (
     FIGURES_ALLOWED_SECONDS,
     Access,
@@ -19,10 +18,11 @@ from weir_nodedaemon.server.auth import (
 )
 from weir_nodedaemon.server.certificate import Certificate
 from weir_nodedaemon.server.errors import error_middleware
-from weir_nodedaemon.server.metrics import REQUESTS
 from weir_nodedaemon.server.output import LogSource
 from weir_nodedaemon.server.parameters import parse_stats_query
-from weir_nodedaemon.server.stats import Stats, UsageSource
+from weir_nodedaemon.server.routes import logs as log_route
+from weir_nodedaemon.server.routes.metrics import REQUESTS
+from weir_nodedaemon.server.routes.stats import Stats, UsageSource
 
 logger = logging.getLogger(__name__)
 

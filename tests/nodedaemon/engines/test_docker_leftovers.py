@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from weir_nodedaemon.engines.docker_leftovers import Leftover, find
-from weir_nodedaemon.engines.docker_refusals import is_leftover, may_pass
+from weir_nodedaemon.engines.docker.leftovers import Leftover, find
+from weir_nodedaemon.engines.docker.refusals import is_leftover, may_pass
 
 ID = "f36e2587c74c3147b575d062b3f4f12b406b9a53c6c5bfcaca168fb345f854db"
 INSIDE = f"12:cpuset:/weir/{ID}\n0::/weir/{ID}\n"

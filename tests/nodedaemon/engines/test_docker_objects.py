@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weir_nodedaemon.engines.docker_objects import (
+from weir_nodedaemon.engines.docker.objects import (
     create_body,
     event,
     init_failure,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir_nodedaemon.engines.docker_refusals import may_pass, pull_is_hopeless
+from weir_nodedaemon.engines.docker.refusals import may_pass, pull_is_hopeless
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.engine_rig import Rig
-from weir_nodedaemon.engines.fake_engine import FakeEngine, FakeWorld
-from weir_nodedaemon.engines.fake_program import (
+from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
+from weir_nodedaemon.engines.fake.program import (
     Die,
     EatMemory,
     Exit,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_nodedaemon.engines.frames import FrameDecoder, frame_header, skip
+from weir_nodedaemon.engines.docker.frames import FrameDecoder, frame_header, skip
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
 NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}

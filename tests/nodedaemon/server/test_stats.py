@@ -4,9 +4,9 @@ import time
 import pytest
 
 from support.daemon_server import CONTAINER, UID, ScriptedEngine, World
-from weir_nodedaemon.capacity.temperatures import Temperatures
 from weir_nodedaemon.engines.port import ContainerUsage, EngineUnavailableError
-from weir_nodedaemon.server.stats import HostNumbers, Stats
+from weir_nodedaemon.machine.temperatures import Temperatures
+from weir_nodedaemon.server.routes.stats import HostNumbers, Stats
 
 IDLE = HostNumbers(2, 0.0, (0.0, 0.0, 0.0), 2**30, 2**29)
 WARM = HostNumbers(2, 0.0, (0.0, 0.0, 0.0), 2**30, 2**29, Temperatures(41.06, 50.0))

@@ -13,7 +13,7 @@ from weir_crds.names import (
     LABEL_RUN,
     LABEL_UID,
 )
-from weir_nodedaemon.engines.docker_engine import DockerEngine
+from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import ContainerSpec, ContainerState
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server.output import Run, read_run

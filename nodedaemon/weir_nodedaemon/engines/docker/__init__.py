@@ -1,0 +1,1 @@
+"""The Docker engine; ``sdk`` is the only door to its client library."""

@@ -1,0 +1,194 @@
+"""Docker's JSON from and to our words. Pure; formats are those of the Docker Engine API 1.41."""
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from weir_crds.names import LABEL_HOST
+from weir_nodedaemon.engines.docker.refusals import may_pass
+from weir_nodedaemon.engines.port import (
+    ContainerSpec,
+    ContainerState,
+    ContainerUsage,
+    EngineEvent,
+    ObservedContainer,
+)
+from weir_nodedaemon.machine.cpulist import format_cpulist, parse_cpulist
+
+# Docker's words for a container's state, in lists and in detail.
+STATES = {
+    "created": ContainerState.CREATED,
+    "running": ContainerState.RUNNING,
+    "restarting": ContainerState.RUNNING,
+    "paused": ContainerState.PAUSED,
+    "exited": ContainerState.EXITED,
+    "removing": ContainerState.REMOVING,
+    "dead": ContainerState.REMOVING,
+}
+_NETWORKS = {"Bridge": "bridge", "Host": "host", "None": "none"}
+_EVENTS = frozenset({"create", "start", "die", "pause", "unpause", "oom", "destroy"})
+_LEAST_CPU_MILLIS = 10  # Docker takes no smaller quota
+_NANO_PER_MILLI = 1_000_000
+# One file is written, a full one stays: twice the limit is always there. Not more and smaller
+# files, because a follower in Docker 20.10 loses what it has not read when they rotate.
+_LOG_FILES = 2
+_LOG_FILE_SHARE = 2  # of the limit is one file: Docker's own words take room beside the output
+_INIT_FAILED = re.compile(rb"\A\[FATAL tini \(\d+\)\] (exec .* failed: [^\n]*)\n?\Z", re.DOTALL)
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
+
+
+def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
+    """Return the body of ``POST /containers/create``.
+
+    Commands are meant as in Kubernetes: ``command`` replaces the image's entrypoint and drops
+    its arguments, ``args`` replace the arguments.
+    """
+    host: dict[str, Any] = {
+        "Init": True,
+        "NetworkMode": _NETWORKS[spec.network_mode],
+        "Privileged": spec.privileged,
+        "RestartPolicy": {"Name": "no"},
+        "LogConfig": {
+            "Type": "local",
+            "Config": {
+                "max-size": str(spec.log_limit_bytes * _LOG_FILE_SHARE),
+                "max-file": str(_LOG_FILES),
+                "compress": "false",
+            },
+        },
+        # A bind of the type "mount" is refused when the host has no such path; the older "Binds"
+        # would make an empty folder instead.
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": mount.host_path,
+                "Target": mount.mount_path,
+                "ReadOnly": mount.read_only,
+            }
+            for mount in spec.mounts
+        ],
+    }
+    if spec.cpus:
+        host["CpusetCpus"] = format_cpulist(spec.cpus)
+    if spec.memory_nodes:
+        host["CpusetMems"] = format_cpulist(spec.memory_nodes)
+    if spec.cpu_millis is not None:
+        host["NanoCpus"] = max(spec.cpu_millis, _LEAST_CPU_MILLIS) * _NANO_PER_MILLI
+    if spec.memory_bytes is not None:
+        # Without swap, or the limit would only make the program slow.
+        host["Memory"] = host["MemorySwap"] = spec.memory_bytes
+    if spec.shm_bytes is not None:
+        host["ShmSize"] = spec.shm_bytes
+    if spec.gpu_uuids:
+        host["DeviceRequests"] = [
+            {"DeviceIDs": list(spec.gpu_uuids), "Capabilities": [["gpu"]]},
+        ]
+    body: dict[str, Any] = {
+        "Image": spec.image,
+        "Labels": {**spec.labels, LABEL_HOST: host_name},
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "StopTimeout": spec.stop_grace_seconds,
+        "HostConfig": host,
+    }
+    if spec.command:
+        body["Entrypoint"] = list(spec.command)
+    if spec.args:
+        body["Cmd"] = list(spec.args)
+    if spec.working_dir:
+        body["WorkingDir"] = spec.working_dir
+    return body
+
+
+def observed(container: Mapping[str, Any]) -> ObservedContainer:
+    """Return our view of the answer of ``GET /containers/<name>/json``."""
+    state, config, host = container["State"], container["Config"], container["HostConfig"]
+    seen = STATES[state["Status"]]
+    ended = seen is ContainerState.EXITED
+    started_at = parse_time(state.get("StartedAt"))
+    finished_at = parse_time(state.get("FinishedAt")) if ended else None
+    if started_at is not None and finished_at is not None:
+        # Docker notes the start after the process runs: a quick one has ended before.
+        finished_at = max(started_at, finished_at)
+    return ObservedContainer(
+        name=container["Name"].removeprefix("/"),
+        labels=config.get("Labels") or {},
+        state=seen,
+        exit_code=state["ExitCode"] if ended else None,
+        oom_killed=bool(state.get("OOMKilled")),
+        error=_start_error(state.get("Error") or ""),
+        started_at=started_at,
+        finished_at=finished_at,
+        cpus=parse_cpulist(host.get("CpusetCpus") or ""),
+        memory_bytes=host.get("Memory") or None,
+        gpu_uuids=tuple(
+            uuid
+            for request in host.get("DeviceRequests") or ()
+            for uuid in request.get("DeviceIDs") or ()
+        ),
+        stop_grace_seconds=10 if config.get("StopTimeout") is None else config["StopTimeout"],
+    )
+
+
+def half_removed(listed: Mapping[str, Any]) -> ObservedContainer | None:
+    """Return our view of an entry of Docker's list that is going away; None: it has no name.
+
+    Docker may fail to show such a container in detail.
+    """
+    names = listed.get("Names") or ()
+    if not names:
+        return None
+    return ObservedContainer(
+        name=names[0].removeprefix("/"),
+        labels=listed.get("Labels") or {},
+        state=ContainerState.REMOVING,
+    )
+
+
+def _start_error(words: str) -> str:
+    """Return why a start failed for good; what may pass leaves a container to start again."""
+    return "" if may_pass(words) else words
+
+
+def parse_time(text: str | None) -> dt.datetime | None:
+    """Return Docker's time with its nanoseconds cut to microseconds; the zero time is None."""
+    match = _TIME.fullmatch(text or "")
+    if match is None or match[1].startswith("0001-"):
+        return None
+    micros = (match[2] or "")[:6].ljust(6, "0")
+    return dt.datetime.fromisoformat(f"{match[1]}.{micros}{match[3]}").astimezone(dt.UTC)
+
+
+def init_failure(output: bytes) -> str:
+    """Return why the container's init could not run the program, or "" when it did.
+
+    With ``Init`` a missing program is no start error: Docker's init (tini) is what starts, says
+    so on stderr and exits 127, or 126 for a file that is no program. Nothing else has written
+    before it.
+    """
+    match = _INIT_FAILED.match(output)
+    return match[1].decode(errors="replace") if match else ""
+
+
+def usage(stats: Mapping[str, Any]) -> ContainerUsage | None:
+    """Return the counters in the answer of ``GET /containers/<name>/stats``; None: not running."""
+    memory = stats.get("memory_stats") or {}
+    if "usage" not in memory:
+        return None
+    details = memory.get("stats") or {}
+    # The page cache that the kernel can drop at once is not counted: cgroup v1, then v2.
+    cache = details.get("total_inactive_file", details.get("inactive_file", 0))
+    return ContainerUsage(
+        cpu_seconds=stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
+        memory_bytes=max(0, memory["usage"] - cache),
+        pids=(stats.get("pids_stats") or {}).get("current", 0),
+    )
+
+
+def event(message: Mapping[str, Any]) -> EngineEvent | None:
+    """Return our view of an event, or None when it changes nothing that ``observe`` shows."""
+    action = message.get("Action")
+    name = message.get("Actor", {}).get("Attributes", {}).get("name")
+    if action not in _EVENTS or not name:
+        return None
+    return EngineEvent(name=name, action=action)

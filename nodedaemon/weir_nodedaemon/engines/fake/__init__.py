@@ -1,0 +1,1 @@
+"""An engine in memory, held to the same contract as the real ones."""

@@ -1,0 +1,1 @@
+"""What all kinds on all engines share: holdings, observations, journal, pulls, fence, sweep."""

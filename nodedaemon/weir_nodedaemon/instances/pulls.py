@@ -1,0 +1,140 @@
+"""Pulls of images in the background: one per image, shared by all who wait for it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from weir_crds.errors import WeirError
+from weir_kube.store import Key
+from weir_nodedaemon import metrics
+from weir_nodedaemon.engines.port import ContainerEngine, ImagePullError
+from weir_nodedaemon.instances.journal import RunID
+
+logger = logging.getLogger(__name__)
+
+# Pauses between the attempts, in seconds; after the last attempt the failure is final.
+RETRY_PAUSES = (1.0, 2.0, 4.0, 8.0)
+_ENGINE_AWAY_PAUSE = 5.0
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PullState:
+    """How far the pull that somebody waits for is."""
+
+    ready: bool = False
+    failure: str | None = None  # final
+    trouble: str | None = None  # of the last attempt; another one follows
+    waited_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Pull:
+    """One pull under way."""
+
+    waiters: dict[RunID, Key] = field(default_factory=dict)
+    began: float = 0.0
+    trouble: str | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Pulls:
+    """Starts, shares, retries and cancels pulls; wakes those who wait when something changed."""
+
+    def __init__(
+        self,
+        engine: ContainerEngine,
+        wake: Callable[[Key], None],
+        *,
+        pauses: tuple[float, ...] = RETRY_PAUSES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Pull with ``engine``; ``pauses`` are those between the attempts, in seconds."""
+        self._engine = engine
+        self._wake = wake
+        self._pauses = pauses
+        self._clock = clock
+        self._pulls: dict[str, _Pull] = {}
+        self._results: dict[RunID, PullState] = {}
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+
+    def want(self, image: str, run: RunID, key: Key) -> PullState:
+        """Return how the pull for this run stands, starting it if need be. Never blocks."""
+        result = self._results.get(run)
+        if result is not None:
+            return result
+        pull = self._pulls.get(image)
+        if pull is None:
+            pull = _Pull(began=self._clock())
+            self._pulls[image] = pull
+            pull.task = asyncio.create_task(self._run(image, pull), name=f"pull {image}")
+        pull.waiters[run] = key
+        return PullState(trouble=pull.trouble, waited_seconds=self._clock() - pull.began)
+
+    def leave(self, run: RunID) -> None:
+        """Take note that a run waits no more; a pull for which nobody waits is cancelled."""
+        self._results.pop(run, None)
+        for image, pull in list(self._pulls.items()):
+            if pull.waiters.pop(run, None) is not None and not pull.waiters:
+                del self._pulls[image]
+                if pull.task is not None:
+                    pull.task.cancel()
+
+    def leave_key(self, key: Key, *, but: RunID | None = None) -> None:
+        """Take note that no run of an object (but one) waits any more."""
+        waiting = {
+            run for pull in self._pulls.values() for run, k in pull.waiters.items() if k == key
+        }
+        for run in waiting - {but}:
+            self.leave(run)
+
+    async def close(self) -> None:
+        """Cancel all pulls and wait until they have ended."""
+        tasks = [pull.task for pull in self._pulls.values() if pull.task is not None]
+        self._pulls.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, image: str, pull: _Pull) -> None:
+        result = await self._attempts(image, pull)
+        if self._pulls.get(image) is pull:
+            del self._pulls[image]
+        for run, key in pull.waiters.items():
+            self._results[run] = result
+            self._wake(key)
+
+    async def _attempts(self, image: str, pull: _Pull) -> PullState:
+        pauses = list(self._pauses)
+        while True:
+            try:
+                async with self._slots:
+                    began = self._clock()
+                    await self._engine.pull(image)
+                metrics.PULL_SECONDS.observe(self._clock() - began)
+                metrics.PULLS.labels("pulled").inc()
+                logger.info("pulled image=%s", image)
+                return PullState(ready=True)
+            except ImagePullError as exc:
+                metrics.PULLS.labels("failed").inc()
+                message = str(exc)
+                if exc.permanent or not pauses:
+                    logger.warning("pull failed for good image=%s: %s", image, message)
+                    return PullState(failure=message)
+                pause = pauses.pop(0)
+            except WeirError as exc:
+                message, pause = str(exc), _ENGINE_AWAY_PAUSE
+            except Exception as exc:
+                logger.exception("pull failed unexpectedly image=%s", image)
+                message = f"{type(exc).__name__}: {exc}"
+                if not pauses:
+                    return PullState(failure=message)
+                pause = pauses.pop(0)
+            logger.warning("pull failed, another try follows image=%s: %s", image, message)
+            if pull.trouble != message:
+                pull.trouble = message
+                for key in pull.waiters.values():
+                    self._wake(key)
+            await asyncio.sleep(pause)

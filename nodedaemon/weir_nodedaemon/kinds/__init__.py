@@ -1,0 +1,1 @@
+"""One package for each kind that this daemon carries out."""

@@ -1,0 +1,1 @@
+"""Tasks: one command in one container, to its end."""

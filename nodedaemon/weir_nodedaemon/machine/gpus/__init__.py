@@ -1,0 +1,1 @@
+"""The GPUs of this machine: what is there, how it does."""
