@@ -15,3 +15,6 @@ class WeirError(Exception):
     retry_after_seconds: float | None = None
     """When another try makes sense; ``None``: waiting alone does not help. An instance may know
     better than its class (the API server's Retry-After)."""
+
+    fatal: ClassVar[bool] = False
+    """True: the process that meets it may not go on; a work queue hands it to whoever runs it."""

@@ -101,6 +101,9 @@ class WorkQueue(Generic[K]):
         ``worker`` returns when to look at the key again (seconds, timedelta or None). When it
         raises, the key comes again: after a WeirError's ``retry_after_seconds``, else after an
         exponential back-off.
+
+        Raises:
+            WeirError: a worker raised one that is ``fatal`` (in a group).
         """
         self._workers += workers
         try:
@@ -145,6 +148,8 @@ class WorkQueue(Generic[K]):
         try:
             again = await worker(key)
         except WeirError as exc:
+            if exc.fatal:
+                raise
             self._failures[key] = self.failures(key) + 1
             delay = exc.retry_after_seconds
             if delay is None:

@@ -282,3 +282,31 @@ def test_backoff_doubles_up_to_its_limit(failures: int, least: float, most: floa
     waits = [exponential(failures, 0.2, 30) for _ in range(50)]
     assert least <= min(waits) <= max(waits) <= most
     assert len(set(waits)) > 1
+
+
+class TakenOverError(WeirError):
+    """Somebody else acts under our name."""
+
+    reason = "TakenOver"
+    fatal = True
+
+
+async def test_an_error_that_is_fatal_ends_the_queue_and_every_worker() -> None:
+    queue: WorkQueue[str] = WorkQueue("t")
+    cut = asyncio.Event()
+
+    async def work(key: str) -> None:
+        if key == "taken":
+            raise TakenOverError("taken over")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cut.set()
+
+    queue.add("busy")
+    queue.add("taken")
+    async with asyncio.timeout(5):
+        with pytest.raises(ExceptionGroup) as caught:
+            await queue.run(work, 2)
+    assert caught.group_contains(TakenOverError, match="taken over")
+    assert cut.is_set()

@@ -3,8 +3,9 @@
 import asyncio
 
 from support.aio import until
-from support.daemon_rig import Rig
-from weir_crds.kinds import TASK
+from support.daemon_rig import HOST_NAME, Rig
+from weir_crds.kinds import HOST, TASK
+from weir_kube.store import Key
 from weir_nodedaemon.engines.port import ContainerState
 from weir_nodedaemon.logs.store import LogStore
 
@@ -193,3 +194,22 @@ async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -
 
     assert status["exitCode"] == 2
     assert status["logs"]["truncated"] is True
+
+
+async def test_a_machine_that_takes_the_host_over_ends_the_daemon_that_had_it(rig: Rig) -> None:
+    """A Host deleted and made anew by another machine: two may not act as one."""
+    running = rig.bind("t", command=["sleep", "60"])
+    rig.start()
+    await until(lambda: rig.told(running, "Started")[0] == "True")
+    host = Key("", HOST_NAME)
+    rig.api.remove(HOST, host)
+    theirs = {"approval": "Approved", "hostID": "99999999-2222-3333-4444-555555555555"}
+    rig.api.put(HOST, {"metadata": {"name": HOST_NAME}, "spec": theirs})
+
+    assert "belongs to the machine with hostID 99999999" in await rig.last_words()
+
+    found = rig.host()
+    assert found is not None
+    assert found["spec"] == theirs
+    assert "status" not in found  # nothing was written to what is theirs
+    assert rig.container(running) is ContainerState.RUNNING

@@ -15,6 +15,7 @@ from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
 from weir_crds.phase import phase_of
 from weir_kube.api import Api
+from weir_kube.process import causes
 from weir_kube.store import Key, Object
 from weir_nodedaemon.daemon import Agent, Periods
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
@@ -139,13 +140,18 @@ class Rig:
     async def failure(self) -> str:
         """Start an agent that shall end by itself, and return what it said."""
         self.start()
+        return await self.last_words()
+
+    async def last_words(self) -> str:
+        """Wait for the agent to end by itself, and return what it said."""
         assert self._running is not None
         running, self._running = self._running, None
+        said: list[str] = []
         try:
             async with asyncio.timeout(5):
                 await running
         except* WeirError as group:
-            said = [str(exc) for exc in group.exceptions]
+            said = [str(exc) for exc in causes(group)]
         return said[0]
 
     def bind(self, name: str, *, cpus: tuple[int, ...] = (), run: int = 1, **spec: Any) -> Key:

@@ -30,6 +30,7 @@ class ForeignHostError(WeirError):
     """The Host of our name belongs to another machine: two may not act as one."""
 
     reason = "ForeignHost"
+    fatal = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from aiohttp import web
 
+from weir_kube.http import parse_listen
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server.auth import (
@@ -146,14 +147,6 @@ def make_runner(app: web.Application) -> web.AppRunner:
         shutdown_timeout=_SHUTDOWN_SECONDS,
         max_field_size=_HEADER_LIMIT,
     )
-
-
-def parse_listen(listen: str) -> tuple[str, int]:
-    """Split ``address:port``, with an IPv6 address in brackets; raises ValueError."""
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"not of the form address:port: {listen!r}")
-    return host.removeprefix("[").removesuffix("]") or "0.0.0.0", int(port)  # noqa: S104
 
 
 @web.middleware

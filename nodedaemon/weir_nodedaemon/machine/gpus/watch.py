@@ -15,6 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from weir_nodedaemon.files import write_json
 from weir_nodedaemon.machine.gpus import metrics as gpu_metrics
 from weir_nodedaemon.machine.gpus.port import Gpu, GpuLoad, GpuProbe, GpuReading, GpusUnknownError
 
@@ -82,10 +83,8 @@ class GpuMemory:
             return
         self.known = known
         noted = {"bootID": self._boot_id, "gpus": [dataclasses.asdict(gpu) for gpu in known]}
-        draft = self._path.with_suffix(".draft")
         try:
-            draft.write_text(json.dumps(noted))
-            draft.replace(self._path)
+            write_json(self._path, noted)
         except OSError as exc:
             logger.warning("GPUs not noted: %s", exc)
 

@@ -1,0 +1,43 @@
+"""Files that are there as a whole, or as they were before: never half written, never empty."""
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file so that a crash of the process or of the machine leaves the old one or the new.
+
+    It blocks until the disk has it; call it in a thread where the event loop must go on.
+
+    Raises:
+        OSError: the disk refused it; the old file is as it was.
+    """
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with suppress(OSError):
+            draft.unlink()
+        raise
+    _sync_folder(path.parent)  # else the new name may be lost, with the old one already gone
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, as ``write_atomically`` does."""
+    write_atomically(path, json.dumps(value).encode())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
