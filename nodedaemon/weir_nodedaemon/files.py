@@ -18,7 +18,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     draft = path.with_name(f".{path.name}.draft")
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with open(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
