@@ -76,8 +76,8 @@ def is_stopped(status: Mapping[str, Any]) -> bool:
 def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | None:
     """Return when a Task without a host may be placed again, or None: it need not wait.
 
-    The pause counts from the end of the run, or from its unbinding where that is earlier: the
-    clock of a host may be wrong.
+    The pause counts from when the operator unbound it, by the operator's own clock: that of a host
+    may be wrong either way.
 
     Raises:
         InvalidTimeError: a time that the CRD should have refused.
@@ -88,10 +88,11 @@ def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | 
     retry = _retry_of(spec)
     if result["reason"] not in retry.reasons or result["runID"] + 1 != status.get("runID"):
         return None
-    since = parse_time(result["finishedAt"])
     scheduled = conditions.get(status.get("conditions"), ConditionType.SCHEDULED)
     if scheduled is not None and scheduled["status"] == FALSE:
-        since = min(since, parse_time(scheduled["lastTransitionTime"]))
+        since = parse_time(scheduled["lastTransitionTime"])
+    else:  # somebody else cleared the host: no better time is known
+        since = parse_time(result["finishedAt"])
     return since + dt.timedelta(seconds=_pause(retry, failures - 1))
 
 

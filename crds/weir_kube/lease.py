@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 import random
 import time
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from weir_crds.errors import WeirError
@@ -48,6 +49,7 @@ class LeaseElector:
         *,
         duration_seconds: int = 15,
         renew_seconds: float = 4.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare.
 
@@ -58,7 +60,9 @@ class LeaseElector:
             identity: unique to this process: one that comes back under it leads at once.
             duration_seconds: how long a rival waits after a kill.
             renew_seconds: how often to renew.
+            clock: monotonic seconds.
         """
+        self._clock = clock
         self._api = api
         self._namespace = namespace
         self._name = name
@@ -74,9 +78,7 @@ class LeaseElector:
     @property
     def is_held(self) -> bool:
         """Tell whether we may act: nobody else can have the Lease by now."""
-        return (
-            self._renewed is not None and time.monotonic() - self._renewed < self._deadline_seconds
-        )
+        return self._renewed is not None and self._clock() - self._renewed < self._deadline_seconds
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
@@ -128,7 +130,7 @@ class LeaseElector:
 
     async def _try_acquire(self) -> str | None:
         """Take the Lease if it is free; returns its holder if it is not."""
-        started = time.monotonic()
+        started = self._clock()
         ours: dict[str, Any] = {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": self._duration_seconds,
@@ -158,7 +160,7 @@ class LeaseElector:
     async def _renew(self) -> None:
         """Renew once, with as many tries as the time left allows."""
         while True:
-            started = time.monotonic()
+            started = self._clock()
             if self._lease is None or self._renewed is None:
                 raise LeaseLostError(f"lease {self._name} is not held")
             left = self._renewed + self._deadline_seconds - started
@@ -229,6 +231,7 @@ class Heartbeat:
         *,
         duration_seconds: int = 40,
         period_seconds: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare.
 
@@ -239,25 +242,27 @@ class Heartbeat:
             holder: who we are.
             duration_seconds: after how long without a renewal others shall worry.
             period_seconds: how often to renew.
+            clock: monotonic seconds.
         """
+        self._clock = clock
         self._api = api
         self._namespace = namespace
         self._name = name
         self._spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_seconds}
         self._period_seconds = period_seconds
         self._renewed: float | None = None
-        self._started = time.monotonic()
+        self._started = self._clock()
 
     @property
     def age_seconds(self) -> float:
         """Seconds since the last renewal that the API server confirmed (or since the start)."""
-        return time.monotonic() - (self._started if self._renewed is None else self._renewed)
+        return self._clock() - (self._started if self._renewed is None else self._renewed)
 
     async def run(self) -> NoReturn:
         """Renew until cancelled; a failure is tried again within two seconds."""
         failing = False
         while True:
-            started = time.monotonic()
+            started = self._clock()
             try:
                 await self._renew()
             except ApiError as exc:
@@ -272,7 +277,7 @@ class Heartbeat:
                     logger.info("lease=%s: renewed again", self._name)
                 failing = False
                 self._renewed = started
-                wait = self._period_seconds - (time.monotonic() - started)
+                wait = self._period_seconds - (self._clock() - started)
             await asyncio.sleep(max(wait, 0.0) * random.uniform(0.9, 1.0))  # noqa: S311
 
     async def _renew(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -12,17 +13,23 @@ from weir_kube.api import Api
 from weir_kube.backoff import exponential
 from weir_kube.errors import ApiError, GoneError
 from weir_kube.metrics import REFLECTOR_FAILURES, REFLECTOR_LISTS, REFLECTOR_OBJECTS
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object, Store, version_number
 
 logger = logging.getLogger(__name__)
 
-# Short, so that the cache is right again within two seconds of the API server's return.
 _BASE_BACKOFF = 0.1
-_MAX_BACKOFF = 1.0
+# To open a watch costs the API server little: so the cache is right again soon after its return.
+_MAX_WATCH_BACKOFF = 2.0
+# A list costs it much, and all daemons of a fleet want theirs when it is back: each waits for a
+# random part of the tenth of the time that it was away, and longer where lists fail.
+_MAX_LIST_BACKOFF = 30.0
+_SPREAD_OF_ABSENCE = 0.1
 _SHORT_WATCH_SECONDS = 1.0
+# Bookmarks come about once a minute. A watch from a version that is yet to come (etcd was restored
+# from a backup) is accepted and shows nothing, without an error.
+_SILENT_WATCH_SECONDS = 120.0
 _LOG_EVERY_SECONDS = 30.0
-# Less than a watch lasts, so that each end of one is followed by a list.
-_RELIST_SECONDS = 240.0
+_RELIST_SECONDS = 900.0
 
 
 class Reflector:
@@ -41,6 +48,7 @@ class Reflector:
         on_sync: Callable[[], None] | None = None,
         relist_seconds: float = _RELIST_SECONDS,
         transform: Callable[[Object], Object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare; ``run`` does it.
 
@@ -54,10 +62,11 @@ class Reflector:
             on_change: called with the key of what was added, changed or is gone, after the store
                 has it. It only enqueues.
             on_sync: called after each full list, after its ``on_change`` calls.
-            relist_seconds: how old the last full list may be when a watch comes to its end: a new
-                one shows whatever got lost on the way.
+            relist_seconds: how old the last full list may be, give or take a fifth, when a watch
+                comes to its end: a new one shows whatever got lost on the way.
             transform: what to keep of each object; it must keep the metadata. The replies to our
                 own writes do not come this way.
+            clock: monotonic seconds.
         """
         self.kind = kind
         self.store = store if store is not None else Store(accepts=selection(field_selector))
@@ -73,14 +82,17 @@ class Reflector:
         self._opened_at: float | None = None
         self._opened_for_seconds = 0.0
         self._relist_seconds = relist_seconds
-        self._contact = self._logged = self._listed = time.monotonic()
-        self._failures = 0
-        self._objects = REFLECTOR_OBJECTS.labels(kind.kind)
+        self._clock = clock
+        self._contact = self._logged = clock()
+        self._relist_at = self._contact
+        self._failures = 0  # of watches and lists alike, in a row
+        self._list_failures = 0
+        REFLECTOR_OBJECTS.labels(kind.kind).set_function(self.store.__len__)
 
     @property
     def contact_age_seconds(self) -> float:
         """Seconds since the API server last told us anything; up to 160 where nothing happens."""
-        return time.monotonic() - self._contact
+        return self._clock() - self._contact
 
     @property
     def is_watching(self) -> bool:
@@ -103,10 +115,12 @@ class Reflector:
                 if self._opened_for_seconds < _SHORT_WATCH_SECONDS:
                     self._failures += 1  # the server hangs up on us: do not spin
                     wait = self._backoff()
-                elif time.monotonic() - self._listed >= self._relist_seconds:
+                elif self._clock() >= self._relist_at:
                     self._resume, cause = None, "turn"
-            except GoneError:
-                logger.info("kind=%s: the watch is too far behind, listing again", self.kind.kind)
+                elif self.contact_age_seconds >= _SILENT_WATCH_SECONDS:
+                    self._resume, cause = None, "silent"
+            except GoneError as exc:
+                logger.info("kind=%s: %s; listing again", self.kind.kind, exc)
                 self._resume, cause = None, "expired"
                 wait = self._failed(GoneError.reason, None)
             except ApiError as exc:
@@ -117,6 +131,8 @@ class Reflector:
             await asyncio.sleep(wait)
 
     async def _list(self, cause: str) -> str:
+        newest = self.store.newest
+        self._list_failures += 1  # until it has succeeded
         listed = await self._api.list(
             self.kind,
             self._namespace,
@@ -124,11 +140,12 @@ class Reflector:
             self._label_selector,
             transform=self._transform,
         )
-        self._listed = time.monotonic()
+        self._list_failures = 0
+        spread = random.uniform(0.8, 1.2)  # noqa: S311
+        self._relist_at = self._clock() + self._relist_seconds * spread
         REFLECTOR_LISTS.labels(self.kind.kind, cause).inc()
-        changed = self.store.replace(listed.items, listed.resource_version)
+        changed = self.store.replace(listed.items, listed.resource_version, newest=newest)
         self._heard()
-        self._objects.set(len(self.store))
         for key in changed:
             self._changed(key)
         self._synced.set()
@@ -149,9 +166,11 @@ class Reflector:
         try:
             async with aclosing(events):
                 async for event_type, obj in events:
+                    version = obj["metadata"]["resourceVersion"]
+                    if _went_back(self._resume, version):
+                        raise GoneError(f"the watch went back from {self._resume} to {version}")
                     self._heard()
                     self._failures = 0
-                    version = obj["metadata"]["resourceVersion"]
                     key = None
                     if event_type != "BOOKMARK":
                         kept = obj if self._transform is None else self._transform(obj)
@@ -159,11 +178,10 @@ class Reflector:
                     self.store.advance(version)
                     self._resume = version
                     if key is not None:
-                        self._objects.set(len(self.store))
                         self._changed(key)
         finally:
             if self._opened_at is not None:
-                self._opened_for_seconds = time.monotonic() - self._opened_at
+                self._opened_for_seconds = self._clock() - self._opened_at
                 self._opened_at = None
             if self._opened_for_seconds >= _SHORT_WATCH_SECONDS:
                 self._failures = 0
@@ -175,7 +193,7 @@ class Reflector:
         self._opened_at = self._contact
 
     def _heard(self) -> None:
-        self._contact = time.monotonic()
+        self._contact = self._clock()
 
     def _changed(self, key: Key) -> None:
         if self._on_change is None:
@@ -188,14 +206,26 @@ class Reflector:
     def _failed(self, reason: str, exc: ApiError | None) -> float:
         self._failures += 1
         REFLECTOR_FAILURES.labels(self.kind.kind, reason).inc()
-        now = time.monotonic()
+        now = self._clock()
         if exc is not None and (self._failures == 1 or now - self._logged > _LOG_EVERY_SECONDS):
             self._logged = now
             logger.warning("kind=%s: %s: %s; trying again", self.kind.kind, reason, exc)
         return self._backoff()
 
     def _backoff(self) -> float:
-        return exponential(self._failures, _BASE_BACKOFF, _MAX_BACKOFF)
+        """Return the wait before the next try, which is a list if there is no watch to resume."""
+        if self._resume is not None:
+            return exponential(self._failures, _BASE_BACKOFF, _MAX_WATCH_BACKOFF)
+        away = min(self.contact_age_seconds * _SPREAD_OF_ABSENCE, _MAX_LIST_BACKOFF)
+        spread = random.uniform(0.0, away)  # noqa: S311
+        failures = max(self._list_failures, 1)
+        return max(spread, exponential(failures, _BASE_BACKOFF, _MAX_LIST_BACKOFF))
+
+
+def _went_back(reached: str | None, version: str) -> bool:
+    """Tell whether a watch shows what is older than it: etcd was restored from a backup."""
+    new, old = version_number(version), version_number(reached)
+    return new is not None and old is not None and new < old
 
 
 def selection(field_selector: str | None) -> Callable[[Object], bool] | None:

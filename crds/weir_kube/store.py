@@ -1,9 +1,12 @@
 """A cache of objects that never goes back in time. Pure: no I/O, no tasks."""
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
+
+logger = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 Objects = list[Object]
@@ -50,6 +53,10 @@ class Store:
     Events, lists and the replies to our own writes may come in any order: an older version never
     replaces a newer one, and what was deleted is not brought back by what was on its way. Objects
     handed in or out are shared and must not be changed.
+
+    One thing takes the store back: a consistent read, begun when the store knew some version, that
+    shows an older one. A consistent read is never behind what was known before it, so the API
+    server's history itself went back: etcd was restored from a backup.
     """
 
     def __init__(
@@ -75,7 +82,13 @@ class Store:
         self._indexed: dict[str, dict[Key, tuple[Hashable, ...]]] = {}
         self._resource_version = ""
         self._listed_at: int | None = None
+        self._newest: int | None = None
         self._synced = False
+
+    @property
+    def newest(self) -> int | None:
+        """The newest version seen in any way; a list begun now shows nothing older."""
+        return self._newest
 
     @property
     def has_synced(self) -> bool:
@@ -92,6 +105,7 @@ class Store:
         new, old = version_number(resource_version), version_number(self._resource_version)
         if new is None or old is None or new > old:
             self._resource_version = resource_version
+        self._note(new)
 
     def __len__(self) -> int:
         """Return how many objects there are."""
@@ -138,19 +152,49 @@ class Store:
         """
         key = key_of(obj)
         version = version_number(obj["metadata"].get("resourceVersion"))
+        self._note(version)
         if event_type == "DELETED" or (self._accepts is not None and not self._accepts(obj)):
             return self._apply_deleted(key, version)
         return key if self._put(key, version, obj) else None
 
-    def replace(self, items: Iterable[Object], resource_version: str) -> set[Key]:
+    def confirm(self, live: Object, *, seen: Object | None) -> Key | None:
+        """Take the answer of a consistent GET that was sent when the store had ``seen``.
+
+        Where the store still has that, the answer is put in even if it is older.
+
+        Returns:
+            The key when something changed.
+        """
+        key = key_of(live)
+        version, known = (
+            version_number(live["metadata"]["resourceVersion"]),
+            self._versions.get(key),
+        )
+        if seen is not None and self._objects.get(key) is seen and _older(version, known):
+            logger.warning("%s went back from version %s to %s: restored?", key, known, version)
+            self._forget_history(key)
+        return self.apply("MODIFIED", live)
+
+    def replace(
+        self, items: Iterable[Object], resource_version: str, *, newest: int | None = None
+    ) -> set[Key]:
         """Take a full list that was made at ``resource_version``: what it lacks is gone.
 
-        Objects newer than the list stay as they are.
+        Objects newer than the list stay as they are, unless the history went back.
+
+        Args:
+            items: all objects that are selected.
+            resource_version: of the list.
+            newest: the store's ``newest`` when a consistent list was begun; None: it was not one,
+                or it is not known.
 
         Returns:
             The keys of what changed or vanished.
         """
         listed_at = version_number(resource_version)
+        if _older(listed_at, newest):
+            logger.warning("a list went back from version %s to %s: restored?", newest, listed_at)
+            return self._restart(items, resource_version)
         if not _older(listed_at, self._listed_at):
             self._listed_at = None  # what this list shows is there, whatever an older one showed
         changed: set[Key] = set()
@@ -173,6 +217,30 @@ class Store:
         self.advance(resource_version)
         self._synced = True
         return changed
+
+    def _restart(self, items: Iterable[Object], resource_version: str) -> set[Key]:
+        """Begin anew with a list of another history; versions of the two cannot be compared."""
+        before = self.keys()
+        for key in before:
+            self._forget_history(key)
+        self._tombstones.clear()
+        self._newest = None
+        self._resource_version = ""
+        self.replace(items, resource_version)
+        return before | self.keys()
+
+    def _forget_history(self, key: Key) -> None:
+        """Drop an object and whatever would keep an older one from taking its place."""
+        del self._objects[key]
+        del self._versions[key]
+        for name in self._index_functions:
+            self._index(name, key, ())
+        self._tombstones.pop(key, None)
+        self._listed_at = None
+
+    def _note(self, version: int | None) -> None:
+        if version is not None and (self._newest is None or version > self._newest):
+            self._newest = version
 
     def _apply_deleted(self, key: Key, version: int | None) -> Key | None:
         if key not in self._objects:

@@ -7,7 +7,7 @@ from weir_crds.kinds import Kind
 from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.status import patch_status
-from weir_kube.store import Object, Store
+from weir_kube.store import Object, Store, key_of
 
 
 async def write_status(
@@ -18,12 +18,14 @@ async def write_status(
     Either way the store has the object as it is now.
 
     Raises:
+        ConflictError: refused, though nothing has changed that we could see: wait before a retry.
         ApiError: there was no answer, or another one; the write may have taken effect.
     """
     try:
         store.apply("MODIFIED", await patch_status(api, kind, obj, changes))
     except ConflictError:
-        await refresh(api, kind, store, obj)
+        if not await refresh(api, kind, store, obj):
+            raise
     except NotFoundError:
         store.apply("DELETED", obj)
     else:
@@ -31,16 +33,22 @@ async def write_status(
     return False
 
 
-async def refresh(api: Api, kind: Kind, store: Store, obj: Object) -> None:
+async def refresh(api: Api, kind: Kind, store: Store, obj: Object) -> bool:
     """Put into the store what the API server has under the object's name.
+
+    Returns:
+        Whether the store has something else now than ``obj``.
 
     Raises:
         ApiError: there was no answer.
     """
     metadata = obj["metadata"]
+    seen = store.get(key_of(obj))
     try:
         live = await api.get(kind, metadata["name"], metadata.get("namespace"))
     except NotFoundError:
-        store.apply("DELETED", obj)
+        store.apply("DELETED", seen or obj)
     else:
-        store.apply("MODIFIED", live)
+        store.confirm(live, seen=seen)
+    now = store.get(key_of(obj))
+    return now is None or now["metadata"]["resourceVersion"] != metadata["resourceVersion"]

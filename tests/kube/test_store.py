@@ -195,6 +195,71 @@ def test_what_a_full_list_did_not_show_is_not_taken_from_an_older_one() -> None:
     assert store.apply("ADDED", obj("a", 6)) == KEY
 
 
+class TestRestoredFromABackup:
+    """Versions go back: nothing may be held against what is older but true."""
+
+    @staticmethod
+    def store_at(version: int) -> Store:
+        store = Store()
+        store.add_index("x", lambda it: [it.get("x", "none")])
+        store.replace([obj("a", version, x="new"), obj("b", version - 1)], str(version))
+        return store
+
+    def test_a_consistent_get_may_go_back(self, caplog: pytest.LogCaptureFixture) -> None:
+        store = self.store_at(1000)
+        seen = store.get(KEY)
+        assert store.confirm(obj("a", 50, x="old"), seen=seen) == KEY
+        assert store.get(KEY) == obj("a", 50, x="old")
+        assert store.by_index("x", "new") == []
+        assert "went back" in caplog.text
+        assert store.apply("MODIFIED", obj("a", 51)) == KEY
+
+    def test_a_get_that_was_overtaken_may_not(self) -> None:
+        store = self.store_at(1000)
+        seen = store.get(KEY)
+        store.apply("MODIFIED", obj("a", 1001))  # while the GET was under way
+        assert store.confirm(obj("a", 1000), seen=seen) is None
+        assert store.get(KEY) == obj("a", 1001)
+
+    def test_a_get_that_shows_what_is_known_tells_nothing(self) -> None:
+        store = self.store_at(1000)
+        assert store.confirm(obj("a", 1000, x="new"), seen=store.get(KEY)) is None
+        assert store.confirm(obj("a", 1001), seen=store.get(KEY)) == KEY
+
+    def test_a_get_does_not_bring_back_what_was_deleted_meanwhile(self) -> None:
+        store = self.store_at(1000)
+        seen = store.get(KEY)
+        store.apply("DELETED", obj("a", 1002))
+        assert store.confirm(obj("a", 1000), seen=seen) is None
+        assert store.get(KEY) is None
+
+    def test_a_consistent_list_may_go_back(self, caplog: pytest.LogCaptureFixture) -> None:
+        store = self.store_at(1000)
+        store.apply("DELETED", obj("c", 1001))
+        changed = store.replace([obj("a", 40, x="old"), obj("c", 30)], "50", newest=store.newest)
+        assert store.list() == [obj("a", 40, x="old"), obj("c", 30)]
+        assert {key.name for key in changed} == {"a", "b", "c"}
+        assert store.resource_version == "50"
+        assert [it["metadata"]["name"] for it in store.by_index("x", "old")] == ["a"]
+        assert "went back" in caplog.text
+        assert store.apply("MODIFIED", obj("a", 51)) == KEY
+        assert store.apply("MODIFIED", obj("d", 50)) is None  # the new list did not show it
+        assert store.replace([], "60", newest=store.newest) == {KEY, Key("ns", "c")}
+
+    def test_a_list_that_was_overtaken_is_only_old(self) -> None:
+        store = self.store_at(1000)
+        newest = store.newest
+        store.apply("MODIFIED", obj("a", 1005))
+        assert store.replace([obj("a", 1000), obj("b", 999)], "1002", newest=newest) == set()
+        assert store.get(KEY) == obj("a", 1005)
+
+    @pytest.mark.parametrize("event_type", ["MODIFIED", "DELETED"])
+    def test_an_event_alone_takes_nothing_back(self, event_type: str) -> None:
+        store = self.store_at(1000)
+        assert store.apply(event_type, obj("a", 50)) is None
+        assert store.get(KEY) is not None
+
+
 def test_ten_thousand_objects_are_applied_in_a_fraction_of_a_second() -> None:
     store = Store()
     store.add_index("node", lambda it: [it["node"]])

@@ -63,6 +63,18 @@ def test_another_of_the_same_name_has_its_own_time() -> None:
     assert [one.task for one in retention.take_overdue(at(100), 9)] == [again]
 
 
+def test_another_of_the_same_name_has_its_own_age() -> None:
+    """The one before it was finished earlier, and must not count for it."""
+    retention = Retention(cap=1)
+    retention.track(finished("t", 0))
+    again = Finished(Key("a", "t"), "another", at(20), at(9999))
+    retention.track(again)
+    retention.track(finished("older", 10))
+    assert names(retention, 50) == [("older", "cap")]
+    retention.track(finished("newer", 30))
+    assert [one.task for one in retention.take_overdue(at(50), 9)] == [again]
+
+
 def test_what_is_gone_is_not_taken_and_not_counted() -> None:
     retention = Retention(cap=1)
     retention.track(finished("a", 1))

@@ -96,9 +96,29 @@ class FakeApi:
         """Return an object, also while the server does not answer."""
         return copy.deepcopy(self._of(kind).get(key))
 
+    def backup(self) -> object:
+        """Return all that there is, for ``restore``."""
+        return copy.deepcopy(self._objects), next(self._version)
+
+    def restore(self, backup: object) -> None:
+        """Go back in history, versions and all, as etcd does; the watches are cut."""
+        assert isinstance(backup, tuple)
+        self._objects, version = copy.deepcopy(backup[0]), backup[1]
+        self._version = itertools.count(version + 1)
+        self._history = [item for item in self._history if item[0] <= version]
+        for queue in self._watches:
+            queue.put_nowait(None)
+
     # -- what the daemon does -------------------------------------------------------------------
 
-    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+    async def get(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        *,
+        deadline_seconds: float = 15.0,
+    ) -> Object:
         """As ``Api.get``."""
         await self._reach()
         if (kind.kind, namespace or "") in self.forbidden:
@@ -153,7 +173,12 @@ class FakeApi:
             del self._watches[queue]
 
     async def create(
-        self, kind: Kind, body: Mapping[str, Any], namespace: str | None = None
+        self,
+        kind: Kind,
+        body: Mapping[str, Any],
+        namespace: str | None = None,
+        *,
+        deadline_seconds: float = 15.0,
     ) -> Object:
         """As ``Api.create``."""
         await self._reach()

@@ -147,7 +147,8 @@ class HostReconciler:
         try:
             approved = await self._api.patch(HOST, metadata["name"], patch)
         except (ConflictError, NotFoundError):
-            await refresh(self._api, HOST, self._store, host)
+            if not await refresh(self._api, HOST, self._store, host):
+                raise
         else:
             self._store.apply("MODIFIED", approved)
             logger.info("approved host=%s", metadata["name"])
