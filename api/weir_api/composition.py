@@ -27,12 +27,14 @@ from weir_api.hostapi.tasks.routes import task_routes
 from weir_api.hostapi.usernames import Usernames
 from weir_api.settings import Settings
 from weir_api.state.caches import Caches
-from weir_api.state.daemons import Daemons
 from weir_api.state.writer import Writer
 from weir_api.web.calls import Authenticate
 from weir_api.web.endpoint import Family
 from weir_crds.kinds import HOST, TASK
+from weir_crds.names import SERVICE_ACCOUNT_API
 from weir_kube.api import Api
+from weir_kube.daemon_tokens import DaemonTokens
+from weir_kube.daemons import Daemons
 from weir_kube.kinds import LEASE
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -63,7 +65,7 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
     writer = Writer(api, caches)
     auth = AuthService(_auth_settings(chosen), caches, writer)
     stack.callback(auth.close)
-    daemons = Daemons(api)
+    daemons = Daemons(DaemonTokens(api, SERVICE_ACCOUNT_API), user_agent="weir-api")
     stack.push_async_callback(daemons.close)
     hosts = KnownHosts(caches)
     tasks = TaskIndex(caches, hosts, Usernames(caches))

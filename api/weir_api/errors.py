@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.errors import WeirError
 from weir_kube.errors import (
     AlreadyExistsError,
     ApiError,
     ConflictError,
+    DaemonRefusedError,
+    DaemonUnavailableError,
     InvalidObjectError,
     NotFoundError,
     TooManyRequestsError,
@@ -97,28 +100,6 @@ class UnavailableError(FacadeError):
     retry_after_seconds = 2.0
 
 
-class DaemonRefusedError(FacadeError):
-    """A host's daemon was reached and did not give what was asked for (503 unless caught).
-
-    Attributes:
-        host: name of the Host.
-        said: the daemon's own word for why, such as ``NotStarted``.
-        message: the daemon's own explanation.
-        status: the HTTP status that the daemon answered with.
-    """
-
-    reason = "DaemonRefused"
-    retry_after_seconds = 2.0
-
-    def __init__(self, host: str, said: str, message: str, status: int) -> None:
-        """Keep what it said."""
-        super().__init__(f"the daemon of host {host}: {message}")
-        self.host = host
-        self.said = said
-        self.message = message
-        self.status = status
-
-
 class DisabledError(FacadeError):
     """That part of the API is switched off (503)."""
 
@@ -142,7 +123,9 @@ STATUS: dict[type[WeirError], int] = {
     TooManyRequestsError: 503,  # it is the API server that is busy, not the caller
     NowhereError: 503,
     UnavailableError: 503,
+    DaemonUnavailableError: 503,
     DaemonRefusedError: 503,
+    NotContactedError: 503,
     DisabledError: 503,
     ApiError: 503,
 }

@@ -4,21 +4,21 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from weir_cli.access import daemon_token
-from weir_cli.daemon import open_stream
-from weir_cli.errors import CommandError, DaemonError
+from weir_cli.access import open_daemons
+from weir_cli.errors import CommandError
 from weir_cli.options import LogsOptions
 from weir_cli.reads import get_host, get_task, namespace_of
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import TASK
 from weir_kube.api import Api, Object
-from weir_kube.errors import ApiUnavailableError, GoneError, NotFoundError
+from weir_kube.daemons import Daemons
+from weir_kube.errors import ApiUnavailableError, DaemonRefusedError, GoneError, NotFoundError
 
 # The daemon may know of a start or a bind a little later than we do, or may just be starting.
 _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
@@ -133,7 +133,6 @@ async def _copy(api: Api, options: LogsOptions, host_name: str, run: int | None)
         host = await get_host(api, options, host_name)
     except NotFoundError as error:
         raise CommandError(f"host {host_name} is gone, and the output with it") from error
-    token = await daemon_token(api, options)
     namespace, name = quote(namespace_of(api, options)), quote(options.name)
     path = f"/v1/namespaces/{namespace}/tasks/{name}/log"
     query = {"follow": "true"} if options.follow else {}
@@ -144,17 +143,24 @@ async def _copy(api: Api, options: LogsOptions, host_name: str, run: int | None)
     ):
         if value is not None:
             query[parameter] = str(value)
+    async with open_daemons(api, options) as daemons:
+        await _print_stream(daemons, host, path, query)
+
+
+async def _print_stream(
+    daemons: Daemons, host: Object, path: str, query: Mapping[str, str]
+) -> None:
     late_until = time.monotonic() + _LATE_SECONDS
     while True:
         try:
-            async with open_stream(host, path, query, token) as response:
+            async with daemons.stream(host, path, query, silent_seconds=0) as response:
                 dropped = int(response.headers.get("Weir-Dropped-Bytes", "0"))
-                if dropped and options.tail is None:
+                if dropped and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)
                 async for data in response.content.iter_any():
                     _write(data)
                 return
-        except DaemonError as error:
+        except DaemonRefusedError as error:
             if error.said not in _LATE or time.monotonic() > late_until:
                 raise
             await asyncio.sleep(_RETRY_SECONDS)

@@ -5,9 +5,8 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 
-from weir_cli.access import daemon_token
-from weir_cli.daemon import get_json
-from weir_cli.errors import CommandError, DaemonError
+from weir_cli.access import open_daemons
+from weir_cli.errors import CommandError
 from weir_cli.figures import (
     Answers,
     GpuFigures,
@@ -28,10 +27,12 @@ from weir_cli.figures import (
 )
 from weir_cli.options import TopOptions
 from weir_cli.reads import deadline_seconds, list_hosts, list_tasks, namespace_of
+from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.api import Api, Object, Objects
-from weir_kube.errors import NotFoundError
+from weir_kube.daemons import Daemons
+from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError, NotFoundError
 
 _PATH = "/v1/stats"
 # A daemon looks anew when its last look is two seconds old.
@@ -72,26 +73,27 @@ async def print_top(api: Api, options: TopOptions) -> None:
 async def _ask_all(api: Api, options: TopOptions, hosts: Objects) -> dict[str, Answers | Silence]:
     if not hosts:
         return {}
-    token = await daemon_token(api, options)
     seconds = deadline_seconds(options)
     at_once = asyncio.Semaphore(_HOSTS_AT_ONCE)
 
-    async def ask(host: Object) -> Answers | Silence:
-        async with at_once:
-            return await _ask(host, token, seconds)
+    async with open_daemons(api, options) as daemons:
 
-    found = await asyncio.gather(*map(ask, hosts))
+        async def ask(host: Object) -> Answers | Silence:
+            async with at_once:
+                return await _ask(daemons, host, seconds)
+
+        found = await asyncio.gather(*map(ask, hosts))
     return {host["metadata"]["name"]: seen for host, seen in zip(hosts, found, strict=True)}
 
 
-async def _ask(host: Object, token: str, seconds: float) -> Answers | Silence:
+async def _ask(daemons: Daemons, host: Object, seconds: float) -> Answers | Silence:
     try:
-        first = await get_json(host, _PATH, token, seconds)
+        first = await daemons.get_json(host, _PATH, {}, seconds)
         await asyncio.sleep(_APART_SECONDS)
-        return Answers(first, await get_json(host, _PATH, token, seconds))
-    except DaemonError as error:
-        return Silence(f"host {error.host} refused ({error.said}): {error}")
-    except CommandError as error:
+        return Answers(first, await daemons.get_json(host, _PATH, {}, seconds))
+    except DaemonRefusedError as error:
+        return Silence(f"host {error.host} refused ({error.said}): {error.message}")
+    except (DaemonUnavailableError, NotContactedError) as error:
         return Silence(str(error))
 
 

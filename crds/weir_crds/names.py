@@ -49,10 +49,16 @@ SERVICE_ACCOUNT_READER = "weir-reader"
 CLUSTER_ROLE_SECRETS = "weir-secrets"
 """Bound in a namespace by its administrator: the daemon may read Secrets and ConfigMaps there."""
 
-DAEMON_AUDIENCE = "weir-daemon"
-"""Audience of the tokens that callers show to a node daemon; the API server refuses them."""
-
 
 def container_name(uid: str, run_id: int) -> str:
     """Return the one name that the container of this run can have: ``weir-<uid>-<runID>``."""
     return f"weir-{uid}-{run_id}"
+
+
+def daemon_audience(host_uid: str) -> str:
+    """Return the audience of tokens for the daemon of one Host: ``weir-daemon/<Host uid>``.
+
+    A daemon can show what it was shown neither to another one nor to the API server, whatever
+    address and certificate its Host states: the uid is the API server's to give.
+    """
+    return f"weir-daemon/{host_uid}"

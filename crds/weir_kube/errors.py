@@ -1,4 +1,4 @@
-"""What the API server can answer, as exceptions."""
+"""What the API server and the hosts' daemons can answer, as exceptions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -93,6 +93,41 @@ class ConfigError(WeirError):
     """No usable kubeconfig or service account."""
 
     reason = "InvalidConfig"
+
+
+class DaemonUnavailableError(WeirError):
+    """A host's daemon is not reached, is not who it should be, or is too slow."""
+
+    reason = "DaemonUnavailable"
+    retry_after_seconds = 2.0
+
+
+class DaemonBrokeOffError(DaemonUnavailableError):
+    """A host's daemon broke off in the middle of its answer: what came is not all of it."""
+
+    reason = "DaemonBrokeOff"
+
+
+class DaemonRefusedError(WeirError):
+    """A host's daemon was reached and did not give what was asked for.
+
+    Attributes:
+        host: name of the Host.
+        said: the daemon's own word for why, such as ``NotStarted``.
+        message: the daemon's own explanation.
+        status: the HTTP status that the daemon answered with.
+    """
+
+    reason = "DaemonRefused"
+    retry_after_seconds = 2.0
+
+    def __init__(self, host: str, said: str, message: str, status: int) -> None:
+        """Keep what it said."""
+        super().__init__(f"the daemon of host {host}: {message}")
+        self.host = host
+        self.said = said
+        self.message = message
+        self.status = status
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {

@@ -14,7 +14,7 @@ from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
 from weir_kube.reflector import Reflector
-from weir_kube.store import Key, key_of
+from weir_kube.store import Key, Store, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
@@ -77,6 +77,7 @@ class Agent:
         state_dir: Path,
         log_limit_bytes: int,
         disk: DiskWatch,
+        hosts: Store,
         tasks: TaskStore,
         lease_age: Callable[[], float] = lambda: 0.0,
         periods: Periods | None = None,
@@ -97,6 +98,7 @@ class Agent:
             state_dir: where hints about runs are kept.
             log_limit_bytes: how much output of a run is kept.
             disk: of the state directory.
+            hosts: an empty store to fill with this machine's Host.
             tasks: an empty store to fill with the Tasks bound to this host.
             lease_age: seconds since this host's Lease was last renewed.
             periods: how often to look.
@@ -126,6 +128,7 @@ class Agent:
         self._hosts = Reflector(
             api,
             HOST,
+            store=hosts,
             field_selector=f"metadata.name={facts.name}",
             on_change=self._host_changed,
         )

@@ -20,6 +20,7 @@ from weir_kube.http import HealthServer
 from weir_kube.lease import Heartbeat
 from weir_kube.logging import setup_logging
 from weir_kube.process import causes, version
+from weir_kube.store import Store
 from weir_nodedaemon import settings
 from weir_nodedaemon.daemon import Agent
 from weir_nodedaemon.engines.docker.engine import DockerEngine
@@ -95,11 +96,12 @@ async def serve(chosen: Settings) -> None:
         logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
-        tasks = TaskStore(chosen.host_name)
+        hosts, tasks = Store(), TaskStore(chosen.host_name)
         info = machine.info(version())
         gpus = watch_gpus(chosen, info["bootID"])
         server = DaemonServer(
             api,
+            hosts,
             tasks,
             engine,
             logs,
@@ -148,6 +150,7 @@ async def serve(chosen: Settings) -> None:
             state_dir=chosen.state_dir,
             log_limit_bytes=chosen.log_limit_bytes,
             disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
+            hosts=hosts,
             tasks=tasks,
             lease_age=lambda: heartbeat.age_seconds,
         )

@@ -5,11 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from weir_cli.errors import CommandError, DaemonError, told
+from weir_cli.errors import CommandError, told
 from weir_cli.main import parse
 from weir_cli.options import HostsOptions, LogsOptions, TopOptions, WhyOptions
+from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.errors import WeirError
-from weir_kube.errors import ApiUnavailableError, ConfigError, NotFoundError, UnauthorizedError
+from weir_kube.errors import (
+    ApiUnavailableError,
+    ConfigError,
+    DaemonBrokeOffError,
+    DaemonRefusedError,
+    DaemonUnavailableError,
+    NotFoundError,
+    UnauthorizedError,
+)
 
 ALL = ["-n", "team", "--kubeconfig", "k", "--context", "c", "--request-timeout", "2m"]
 COMMON = {
@@ -92,7 +101,13 @@ def test_mistakes_end_with_one_and_a_hint(
         (ApiUnavailableError("etcd", status=500), "Error from server (ApiUnavailable): etcd"),
         (ConfigError("none"), "error: none"),
         (CommandError("no"), "error: no"),
-        (DaemonError("n1", "NoOutput", "gone"), "Error from host n1 (NoOutput): gone"),
+        (DaemonRefusedError("n1", "NoOutput", "gone", 404), "Error from host n1 (NoOutput): gone"),
+        (
+            DaemonBrokeOffError("host n1 broke off"),
+            "error: host n1 broke off: what was printed above is not all of it",
+        ),
+        (DaemonUnavailableError("cannot reach n1"), "error: cannot reach n1"),
+        (NotContactedError("host n1 is not approved"), "error: host n1 is not approved"),
         (WeirError("odd"), "error: InternalError: odd"),
     ],
 )

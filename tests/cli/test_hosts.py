@@ -96,7 +96,7 @@ def test_json_has_exact_numbers() -> None:
 async def test_hosts_and_why_against_a_real_api_server(
     host: ServedHost, kubeconfig: Path, cluster: Cluster
 ) -> None:
-    obj = await host.admin.get(HOST, host.name)
+    obj = await host.admin.patch(HOST, host.name, {"spec": {"approval": "Pending"}})
     await report(host.admin, obj, capacity=numa_capacity(1, 4))
     await host.run_task("own", resources={"cpu": 3, "memory": "8Gi"})
     await host.set_task("own", cpus=[0, 1, 2])

@@ -22,7 +22,7 @@ async def burns(name: str) -> ContainerUsage:
 async def dead_host(host: ServedHost) -> AsyncIterator[str]:
     """Name of another Host, at whose address nobody listens."""
     name = f"{host.name}-dead"
-    await host.admin.create(HOST, {"metadata": {"name": name}, "spec": {}})
+    await host.admin.create(HOST, {"metadata": {"name": name}, "spec": {"approval": "Approved"}})
     endpoint = {"url": "https://127.0.0.1:1", "fingerprint": FINGERPRINT}
     await host.admin.patch(HOST, name, {"status": {"endpoint": endpoint}}, subresource="status")
     yield name
@@ -75,7 +75,7 @@ async def test_an_external_host_is_only_asked_about_by_name(
         got = await weir(kubeconfig, "top", "hosts")
         assert external not in got.out.decode() + got.err
         got = await weir(kubeconfig, "top", "hosts", external)
-        assert "has not told where its daemon is reached" in got.err
+        assert f"host {external} is external: it has no daemon" in got.err
     finally:
         await host.admin.delete(HOST, external)
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+import uuid
 from contextlib import aclosing
 from typing import Any
 
@@ -14,6 +15,7 @@ from support.api_proxy import ApiProxy, status_object
 from support.cluster import Cluster
 from support.tcp_proxy import TcpProxy
 from weir_crds.kinds import TASK
+from weir_crds.names import daemon_audience
 from weir_kube.api import Api, Event
 from weir_kube.connect import connect
 from weir_kube.errors import (
@@ -353,10 +355,11 @@ async def test_proxies_of_the_environment_are_not_used(
 
 
 async def test_tokens_are_made_and_reviewed(api: Api) -> None:
-    made = await api.token_request("weir-reader", "weir-system", ["weir-daemon"], 600)
-    review = await api.token_review(made["token"], ["weir-daemon"])
+    audience = daemon_audience(str(uuid.uuid4()))
+    made = await api.token_request("weir-reader", "weir-system", [audience], 600)
+    review = await api.token_review(made["token"], [audience])
     assert review["authenticated"] is True
-    assert review["audiences"] == ["weir-daemon"]
+    assert review["audiences"] == [audience]
     assert review["user"]["username"] == "system:serviceaccount:weir-system:weir-reader"
     refused = await api.token_review(made["token"], ["other"])
     assert not refused.get("authenticated")

@@ -16,7 +16,7 @@ from weir_crds.names import container_name
 from weir_crds.phase import phase_of
 from weir_kube.api import Api
 from weir_kube.process import causes
-from weir_kube.store import Key, Object
+from weir_kube.store import Key, Object, Store
 from weir_nodedaemon.daemon import Agent, Periods
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
@@ -122,6 +122,7 @@ class Rig:
             state_dir=self.state_dir,
             log_limit_bytes=2**20,
             disk=DiskWatch(self.state_dir, 0),
+            hosts=Store(),
             tasks=TaskStore(HOST_NAME),
             lease_age=lambda: self.lease_age,
             periods=_FAST,

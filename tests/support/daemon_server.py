@@ -1,6 +1,6 @@
 """A daemon's HTTPS port in a made-up world.
 
-The containers print when the test says so; the API server knows two tokens.
+The containers print when the test says so; the API server knows two tokens, for this host alone.
 """
 
 import asyncio
@@ -98,6 +98,17 @@ class ScriptedEngine:
         return ContainerUsage(cpu_seconds=1.5, memory_bytes=4096, pids=2)
 
 
+HOST = {"metadata": {"name": "n1", "uid": "6f0c0f5e-8f3c-4d56-9d5d-6a4f4f1c1a01"}, "spec": {}}
+AUDIENCE = "weir-daemon/6f0c0f5e-8f3c-4d56-9d5d-6a4f4f1c1a01"
+
+
+def known_hosts() -> Store:
+    """Return what the daemon of ``n1`` knows of Hosts."""
+    store = Store()
+    store.replace([HOST | {"metadata": HOST["metadata"] | {"resourceVersion": "1"}}], "1")
+    return store
+
+
 class TokenReviews:
     """Knows the tokens ``reader`` (may read everything) and ``stranger`` (may read nothing)."""
 
@@ -105,15 +116,14 @@ class TokenReviews:
         self.token_reviews = 0
         self.access_reviews: list[Mapping[str, str]] = []
         self.failure: Exception | None = None
-        self.audiences: list[str] | None = ["weir-daemon"]
+        self.audiences: list[str] | None = [AUDIENCE]
         self.tasks: dict[str, dict[str, Any]] = {}
 
     async def token_review(self, token: str, audiences: Sequence[str] = ()) -> dict[str, Any]:
-        assert list(audiences) == ["weir-daemon"]
         self.token_reviews += 1
         if self.failure:
             raise self.failure
-        if token not in ("reader", "stranger"):
+        if token not in ("reader", "stranger") or list(audiences) != [AUDIENCE]:
             return {"authenticated": False, "error": "unknown"}
         status: dict[str, Any] = {
             "authenticated": True,
@@ -150,6 +160,7 @@ class World:
 
     logs: LogStore
     api: TokenReviews = field(default_factory=TokenReviews)
+    hosts: Store = field(default_factory=known_hosts)
     tasks: Store = field(default_factory=Store)
     engine: ScriptedEngine = field(default_factory=ScriptedEngine)
     session: aiohttp.ClientSession = None  # type: ignore[assignment]

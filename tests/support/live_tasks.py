@@ -26,12 +26,14 @@ from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.routes import task_routes
 from weir_api.hostapi.usernames import Usernames
 from weir_api.state.caches import Caches
-from weir_api.state.daemons import Daemons
 from weir_api.state.writer import Writer
 from weir_api.web.dialect import DetailDialect
 from weir_crds.kinds import HOST, TASK
+from weir_crds.names import SERVICE_ACCOUNT_API
 from weir_kube.api import Api
 from weir_kube.connect import connect
+from weir_kube.daemon_tokens import DaemonTokens
+from weir_kube.daemons import Daemons
 from weir_kube.store import Object
 
 IMAGE = "busybox:test"
@@ -163,7 +165,7 @@ async def facade(
         caches = Caches(api)
         known = KnownHosts(caches)
         index = TaskIndex(caches, known, Usernames(caches))
-        daemons = Daemons(api)
+        daemons = Daemons(DaemonTokens(api, SERVICE_ACCOUNT_API), user_agent="test")
         stack.push_async_callback(daemons.close)
         chosen = TaskDefaults(
             namespace=namespace,

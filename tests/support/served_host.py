@@ -51,10 +51,12 @@ class ServedHost:
         self.namespace = namespace
         self.engine = ScriptedEngine()
         self.logs = LogStore(folder / "logs", 10**6)
+        self.hosts = Store()
         self.tasks = Store()
         self.tasks.replace([], "1")
         self.gpus: list[dict[str, Any]] = []
         self.url = ""
+        self.uid = ""
 
     def times_not_found(self) -> int:
         """Return how often the port has said that there is no such log."""
@@ -106,6 +108,7 @@ async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIt
             certificate = load_or_create(folder, ["127.0.0.1"])
             server = DaemonServer(
                 api,
+                host.hosts,
                 host.tasks,
                 host.engine,
                 host.logs,
@@ -116,7 +119,10 @@ async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIt
             )
             host.url = f"https://127.0.0.1:{await server.start()}"
             endpoint = {"url": host.url, "fingerprint": certificate.fingerprint}
-            await admin.create(HOST, {"metadata": {"name": host.name}, "spec": {}})
+            spec = {"approval": "Approved"}
+            made = await admin.create(HOST, {"metadata": {"name": host.name}, "spec": spec})
+            host.uid = made["metadata"]["uid"]
+            host.hosts.replace([made], made["metadata"]["resourceVersion"])
             changes = {"status": {"endpoint": endpoint}}
             await admin.patch(HOST, host.name, changes, subresource="status")
             try:

@@ -45,6 +45,7 @@ class DaemonServer:
     def __init__(
         self,
         api: ServerApi,
+        hosts: Store,
         tasks: Store,
         engine: Engine,
         logs: LogStore,
@@ -58,6 +59,7 @@ class DaemonServer:
 
         Args:
             api: answers TokenReviews and SubjectAccessReviews, and knows Tasks that have left.
+            hosts: this machine's Host: callers' tokens must be made for it.
             tasks: the Tasks bound to this host.
             engine: where running containers are read.
             logs: where ended ones are read.
@@ -69,7 +71,7 @@ class DaemonServer:
         self._listen = parse_listen(listen)
         self._certificate = certificate
         self._app = make_app(
-            Authorizer(api),
+            Authorizer(api, hosts, host_name),
             log_route.LogRoute(tasks, engine, logs, reader=api, host_name=host_name),
             stats or Stats(engine, tasks.list),
             host_name,

@@ -9,10 +9,12 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from aiohttp import web
 
-from weir_crds.names import DAEMON_AUDIENCE
+from weir_crds.names import daemon_audience
+from weir_kube.store import Key, Store
 from weir_nodedaemon.server.errors import (
     AccessDeniedError,
     InvalidParameterError,
+    NotReadyError,
     UnauthenticatedError,
 )
 
@@ -103,9 +105,18 @@ class VerdictCache(Generic[_V]):
 class Authorizer:
     """Checks callers with the API server and remembers its verdicts for seconds."""
 
-    def __init__(self, reviews: Reviews, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Ask ``reviews``."""
+    def __init__(
+        self,
+        reviews: Reviews,
+        hosts: Store,
+        host_name: str,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Ask ``reviews`` about tokens for the Host of that name in ``hosts``: this machine's."""
         self._reviews = reviews
+        self._hosts = hosts
+        self._host_key = Key("", host_name)
         self._callers: VerdictCache[Caller | str] = VerdictCache(clock)
         self._verdicts: VerdictCache[bool] = VerdictCache(clock)
 
@@ -119,21 +130,30 @@ class Authorizer:
             allowed_seconds: for how long a token that was valid is taken to be so still.
 
         Raises:
-            UnauthenticatedError: no bearer token, or one that is not valid for this audience.
+            UnauthenticatedError: no bearer token, or one that was not made for this very host.
+            NotReadyError: the daemon does not know its Host yet.
             InvalidParameterError: the header is too long to be a token.
             ApiError: the API server could not be asked.
         """
         token = _bearer_token(authorization)
-        digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        audience = self._audience()
+        digest = hashlib.sha256(f"{audience} {token}".encode("utf-8", "surrogateescape")).digest()
         known = self._callers.get(digest)
         verdict = known[0] if known is not None else None
         longest = allowed_seconds if isinstance(verdict, Caller) else _DENIED_SECONDS
         if known is None or verdict is None or known[1] >= longest:
-            status = await self._reviews.token_review(token, [DAEMON_AUDIENCE])
-            verdict = self._callers.put(digest, _caller(digest, status))
+            status = await self._reviews.token_review(token, [audience])
+            verdict = self._callers.put(digest, _caller(digest, status, audience))
         if isinstance(verdict, Caller):
             return verdict
         raise UnauthenticatedError(verdict)
+
+    def _audience(self) -> str:
+        """Return what tokens must be made for: a Host that is made anew is another one."""
+        host = self._hosts.get(self._host_key)
+        if host is None:
+            raise NotReadyError("the daemon does not know its Host yet")
+        return daemon_audience(host["metadata"]["uid"])
 
     async def authorize(
         self, caller: Caller, access: Access, *, allowed_seconds: float = ALLOWED_SECONDS
@@ -191,7 +211,7 @@ def guarded(
 
 def _bearer_token(authorization: str | None) -> str:
     if authorization is None:
-        raise UnauthenticatedError("a bearer token for the audience weir-daemon is needed")
+        raise UnauthenticatedError("a bearer token for this host's daemon is needed")
     if len(authorization) > _TOKEN_LIMIT:
         raise InvalidParameterError(f"header Authorization is longer than {_TOKEN_LIMIT} bytes")
     scheme, _, token = authorization.strip().partition(" ")
@@ -201,7 +221,7 @@ def _bearer_token(authorization: str | None) -> str:
     return token
 
 
-def _caller(digest: bytes, status: Mapping[str, Any]) -> Caller | str:
+def _caller(digest: bytes, status: Mapping[str, Any], audience: str) -> Caller | str:
     """Return whom a TokenReview's status names, or why the token is refused.
 
     An API server that knows nothing of audiences leaves ``audiences`` out: then the token is not
@@ -209,9 +229,9 @@ def _caller(digest: bytes, status: Mapping[str, Any]) -> Caller | str:
     """
     user = status.get("user") or {}
     if status.get("authenticated") is not True or not user.get("username"):
-        return "the token is not valid for the audience weir-daemon"
-    if DAEMON_AUDIENCE not in (status.get("audiences") or ()):
-        return "the token is not for the audience weir-daemon"
+        return f"the token is not valid for the audience {audience}"
+    if audience not in (status.get("audiences") or ()):
+        return f"the token is not for the audience {audience}"
     return Caller(
         digest, user["username"], tuple(user.get("groups") or ()), dict(user.get("extra") or {})
     )

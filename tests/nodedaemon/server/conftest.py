@@ -17,6 +17,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     certificate = load_or_create(tmp_path, ["localhost", "127.0.0.1"])
     server = DaemonServer(
         world.api,
+        world.hosts,
         world.tasks,
         world.engine,
         world.logs,

@@ -6,6 +6,7 @@ import pytest
 
 from support.cluster import Cluster
 from support.served_host import ServedHost, served_host
+from weir_crds.names import daemon_audience
 from weir_kube.api import Api
 from weir_kube.kinds import SERVICEACCOUNT
 
@@ -35,20 +36,20 @@ async def test_tokens_for_the_daemon_pass_and_all_others_do_not(host: ServedHost
     host.engine.print(container, b"hello\n")
     host.engine.end(container)
     log = f"/v1/namespaces/{host.namespace}/tasks/train/log"
-    admin = host.admin
+    admin, audience = host.admin, daemon_audience(host.uid)
 
-    reader = await token(admin, "weir-reader", "weir-system", ["weir-daemon"])
+    reader = await token(admin, "weir-reader", "weir-system", [audience])
     assert await get(host, log, reader) == (200, b"hello\n")
     assert (await get(host, "/v1/stats", reader))[0] == 200
     assert (await get(host, log, None))[0] == 401
-    for_the_api = await token(admin, "weir-reader", "weir-system", [])
+    for_the_api = await token(admin, "weir-api", "weir-system", [])
     assert (await get(host, log, for_the_api))[0] == 401
-    for_another = await token(admin, "weir-reader", "weir-system", ["elsewhere"])
+    for_another = await token(admin, "weir-api", "weir-system", ["weir-daemon"])
     assert (await get(host, log, for_another))[0] == 401
     assert (await get(host, log, reader[:-4] + "AAAA"))[0] == 401
 
     await admin.create(SERVICEACCOUNT, {"metadata": {"name": "nobody"}}, host.namespace)
-    nobody = await token(admin, "nobody", host.namespace, ["weir-daemon"])
+    nobody = await token(admin, "nobody", host.namespace, [audience])
     status, body = await get(host, log, nobody)
     assert status == 403
     assert f"system:serviceaccount:{host.namespace}:nobody" in body.decode()

@@ -1,9 +1,14 @@
 import pytest
 
-from support.daemon_server import CONTAINER, LOG, TokenReviews, World
+from support.daemon_server import CONTAINER, LOG, TokenReviews, World, known_hosts
 from weir_kube.errors import ApiUnavailableError
+from weir_kube.store import Store
 from weir_nodedaemon.server.auth import Access, Authorizer
-from weir_nodedaemon.server.errors import AccessDeniedError, UnauthenticatedError
+from weir_nodedaemon.server.errors import (
+    AccessDeniedError,
+    NotReadyError,
+    UnauthenticatedError,
+)
 
 GUARDED = [LOG, "/v1/stats"]
 
@@ -84,7 +89,7 @@ async def test_health_needs_no_token_and_unknown_paths_are_json_errors(world: Wo
 
 async def test_verdicts_hold_for_ten_seconds_and_refusals_for_two() -> None:
     reviews, clock = TokenReviews(), Clock()
-    authorizer = Authorizer(reviews, clock=clock)
+    authorizer = Authorizer(reviews, known_hosts(), "n1", clock=clock)
 
     async def ask(token: str) -> None:
         caller = await authorizer.authenticate(f"Bearer {token}")
@@ -112,7 +117,7 @@ async def test_verdicts_hold_for_ten_seconds_and_refusals_for_two() -> None:
 
 async def test_who_reads_figures_every_second_is_seldom_asked_about() -> None:
     reviews, clock = TokenReviews(), Clock()
-    authorizer = Authorizer(reviews, clock=clock)
+    authorizer = Authorizer(reviews, known_hosts(), "n1", clock=clock)
     stats = Access("hosts", "stats", "n1")
 
     async def ask(token: str) -> None:
@@ -140,7 +145,7 @@ async def test_who_reads_figures_every_second_is_seldom_asked_about() -> None:
 
 async def test_a_verdict_on_one_task_is_none_on_another() -> None:
     reviews = TokenReviews()
-    authorizer = Authorizer(reviews)
+    authorizer = Authorizer(reviews, known_hosts(), "n1")
     caller = await authorizer.authenticate("bearer reader")
     for name, namespace in (("a", "x"), ("b", "x"), ("a", "y")):
         await authorizer.authorize(caller, Access("tasks", "log", name, namespace))
@@ -148,8 +153,25 @@ async def test_a_verdict_on_one_task_is_none_on_another() -> None:
 
 
 async def test_thousands_of_tokens_are_not_all_remembered() -> None:
-    authorizer = Authorizer(TokenReviews())
+    authorizer = Authorizer(TokenReviews(), known_hosts(), "n1")
     for number in range(5000):
         with pytest.raises(UnauthenticatedError):
             await authorizer.authenticate(f"Bearer {number}")
     assert len(authorizer._callers._verdicts) == 4096
+
+
+async def test_a_verdict_for_a_host_is_none_for_the_one_that_is_made_anew_under_its_name() -> None:
+    reviews, hosts = TokenReviews(), known_hosts()
+    authorizer = Authorizer(reviews, hosts, "n1")
+    await authorizer.authenticate("Bearer reader")
+    again = {"metadata": {"name": "n1", "uid": "another", "resourceVersion": "9"}, "spec": {}}
+    hosts.replace([again], "9")
+    with pytest.raises(UnauthenticatedError, match="weir-daemon/another"):
+        await authorizer.authenticate("Bearer reader")
+
+
+async def test_nobody_is_let_in_before_the_daemon_knows_its_host() -> None:
+    reviews = TokenReviews()
+    with pytest.raises(NotReadyError):
+        await Authorizer(reviews, Store(), "n1").authenticate("Bearer reader")
+    assert reviews.token_reviews == 0

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
-from weir_api.errors import FacadeError
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures, figures_of_daemon
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
-from weir_crds.facts import is_external
+from weir_crds.daemon_endpoint import NotContactedError, daemon_endpoint
+from weir_crds.errors import WeirError
 from weir_kube.store import Object, Objects
 
 logger = logging.getLogger(__name__)
@@ -30,12 +30,12 @@ _LOOKS_KEPT = 10
 
 
 class JsonSource(Protocol):
-    """Asks a daemon for one answer (``weir_api.state.daemons.Daemons`` does)."""
+    """Asks a daemon for one answer (``weir_kube.daemons.Daemons`` does)."""
 
     async def get_json(
         self, host: Object, path: str, query: Mapping[str, str], seconds: float
     ) -> Any:
-        """Return the answer; raises FacadeError."""
+        """Return the answer; raises WeirError."""
         ...
 
 
@@ -107,7 +107,7 @@ class Sampler:
         try:
             answer = await self._daemons.get_json(host, PATH, QUERY, _DEADLINE_SECONDS)
             figures = figures_of_daemon(answer)
-        except FacadeError as error:
+        except WeirError as error:
             seen.failures += 1
             if seen.failures == 1:
                 logger.warning("no figures of host=%s: %s", name, error)
@@ -127,7 +127,8 @@ class Sampler:
 
 def is_asked(host: Object) -> bool:
     """Tell whether a Host has a daemon of ours that should answer."""
-    if is_external(host):
+    try:
+        daemon_endpoint(host)
+    except NotContactedError:
         return False
-    told = (host.get("status") or {}).get("endpoint")
-    return bool(told) and conditions.is_true(host, ConditionType.READY)
+    return conditions.is_true(host, ConditionType.READY)

@@ -11,13 +11,14 @@ import aiohttp
 from aiohttp import web
 
 from weir_api.auth.capabilities import Capability
-from weir_api.errors import DaemonRefusedError, UnavailableError
+from weir_api.errors import UnavailableError
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
 from weir_api.hostapi.tasks.wire import OutputQuery, TaskId
 from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint
+from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class DaemonStreams(Protocol):
     def stream(
         self, host: Object, path: str, query: Mapping[str, str]
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """Ask; raises UnavailableError or DaemonRefusedError."""
+        """Ask; raises DaemonUnavailableError, DaemonRefusedError, NotContactedError, ApiError."""
         ...
 
 
@@ -137,7 +138,7 @@ async def _send(
             await response.write_eof()
     except aiohttp.ClientConnectionResetError:
         raise  # it is our client that has left
-    except (UnavailableError, aiohttp.ClientError, TimeoutError) as error:
+    except (DaemonUnavailableError, aiohttp.ClientError, TimeoutError) as error:
         logger.warning("broke off path=%s: %s", request.path, error or "the client stalled")
         # The status is sent: only a broken connection says that this is not all.
         if request.transport is not None:

@@ -1,4 +1,4 @@
-"""Talks to the hosts' daemons, each known by the certificate that its Host names."""
+"""The client of the hosts' daemons: HTTPS, each known by the certificate that its Host names."""
 
 import asyncio
 import functools
@@ -9,8 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from weir_api.errors import DaemonRefusedError, UnavailableError
-from weir_api.state.daemon_tokens import DaemonTokens, TokenSource
+from weir_crds.daemon_endpoint import DaemonEndpoint, daemon_endpoint
+from weir_kube.daemon_tokens import DaemonTokens
+from weir_kube.errors import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
 from weir_kube.sockets import within_a_minute
 from weir_kube.store import Object
 
@@ -18,8 +19,8 @@ _CONNECT_SECONDS = 5.0
 # A daemon asks the API server about a new caller before it answers.
 _ANSWER_SECONDS = 20.0
 _IDLE_SECONDS = 60.0
-# Nothing that is asked for comes in drips: a daemon that is silent for so long is stuck.
-_SILENT_SECONDS = 30.0
+SILENT_SECONDS = 30.0
+"""Whole answers do not come in drips: a daemon that is silent for so long in one is stuck."""
 _JSON_LIMIT = 16 * 1024 * 1024
 _REFUSAL_LIMIT = 64 * 1024
 
@@ -34,11 +35,16 @@ own client's leaving is one of those, too."""
 
 
 class Daemons:
-    """Asks daemons, over connections that are kept open and shared by all who ask."""
+    """Asks daemons, over connections that are kept open and shared by all who ask.
 
-    def __init__(self, tokens: TokenSource) -> None:
+    Every method raises NotContactedError for a Host whose daemon is sent nothing, and ApiError
+    where the API server gives no token for it.
+    """
+
+    def __init__(self, tokens: DaemonTokens, *, user_agent: str) -> None:
         """Connect to nobody yet."""
-        self._tokens = DaemonTokens(tokens)
+        self._tokens = tokens
+        self._user_agent = user_agent
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -50,23 +56,39 @@ class Daemons:
 
     @asynccontextmanager
     async def stream(
-        self, host: Object, path: str, query: Mapping[str, str]
+        self,
+        host: Object,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        silent_seconds: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Ask a Host's daemon; the answer is 200, and its body is not read yet.
 
-        The token goes only to who shows the certificate that the Host names.
+        The token is made for this Host alone, and goes only to who shows the certificate that the
+        Host names.
+
+        Args:
+            host: the whole object.
+            path: on the daemon's port.
+            query: parameters.
+            silent_seconds: for how long nothing may come while the body is read; None:
+                ``SILENT_SECONDS``; 0: for ever, as when what a Task prints is followed.
 
         Raises:
-            UnavailableError: it is not reached, is not who it should be, or breaks off while the
-                body is read.
+            DaemonUnavailableError: it is not reached, or is not who it should be.
+            DaemonBrokeOffError: it ended in the middle of the body.
             DaemonRefusedError: it answers, but not that.
         """
-        name = host["metadata"]["name"]
-        response = await self._ask(host, path, query)
+        endpoint = daemon_endpoint(host)
+        silent = SILENT_SECONDS if silent_seconds is None else silent_seconds or None
+        response = await self._ask(endpoint, path, query, silent)
         try:
             yield response
         except _BROKEN_OFF as error:
-            raise UnavailableError(f"host {name} broke off in the middle of its answer") from error
+            raise DaemonBrokeOffError(
+                f"host {endpoint.host} broke off in the middle of its answer"
+            ) from error
         finally:
             # What was read to its end is back in the pool already; the rest is no use to others.
             response.close()
@@ -77,8 +99,8 @@ class Daemons:
         """Ask a Host's daemon for one answer, which has to come in so many seconds.
 
         Raises:
-            UnavailableError: it is not reached, is not who it should be, is too slow, or answers
-                what is not JSON.
+            DaemonUnavailableError: it is not reached, is not who it should be, is too slow, or
+                answers what is not JSON.
             DaemonRefusedError: it answers, but not that.
         """
         name = host["metadata"]["name"]
@@ -86,61 +108,65 @@ class Daemons:
             async with asyncio.timeout(seconds), self.stream(host, path, query) as response:
                 return json.loads(await _read(response, _JSON_LIMIT))
         except TimeoutError as error:
-            raise UnavailableError(
+            raise DaemonUnavailableError(
                 f"the daemon of host {name} did not answer within {seconds:g} s"
             ) from error
         except ValueError as error:
-            raise UnavailableError(
+            raise DaemonUnavailableError(
                 f"the daemon of host {name} answered with what cannot be read: {error}"
             ) from error
 
     async def _ask(
-        self, host: Object, path: str, query: Mapping[str, str]
+        self, endpoint: DaemonEndpoint, path: str, query: Mapping[str, str], silent: float | None
     ) -> aiohttp.ClientResponse:
-        name = host["metadata"]["name"]
-        token = await self._tokens.get()
-        response = await self._send(host, path, query, token)
+        audience = endpoint.audience
+        token = await self._tokens.get(audience)
+        response = await self._send(endpoint, path, query, token, silent)
         if response.status == 401:
             # Void before its time, say by a restart of the API server with new keys: once more.
             response.close()
-            self._tokens.forget(token)
-            response = await self._send(host, path, query, await self._tokens.get())
+            self._tokens.forget(audience, token)
+            fresh = await self._tokens.get(audience)
+            response = await self._send(endpoint, path, query, fresh, silent)
         if response.status != 200:
             try:
-                raise await _refusal(name, response)
+                raise await _refusal(endpoint.host, response)
             finally:
                 response.close()
         return response
 
     async def _send(
-        self, host: Object, path: str, query: Mapping[str, str], token: str
+        self,
+        endpoint: DaemonEndpoint,
+        path: str,
+        query: Mapping[str, str],
+        token: str,
+        silent: float | None,
     ) -> aiohttp.ClientResponse:
-        name = host["metadata"]["name"]
-        endpoint = (host.get("status") or {}).get("endpoint")
-        if not endpoint:
-            raise UnavailableError(f"host {name} has not told where its daemon is reached")
-        url = endpoint["url"]
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await self._open_session().get(
-                    url + path,
+                    endpoint.url + path,
                     params=query,
                     headers={"Authorization": f"Bearer {token}"},
-                    ssl=_pin(endpoint["fingerprint"]),
+                    ssl=_pin(endpoint.fingerprint),
                     allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(
+                        total=None, sock_connect=_CONNECT_SECONDS, sock_read=silent
+                    ),
                 )
         except aiohttp.ServerFingerprintMismatch as error:
-            raise UnavailableError(
-                f"what answers at {url} is not the daemon of host {name}: it shows another"
-                " certificate than the Host's status names"
+            raise DaemonUnavailableError(
+                f"what answers at {endpoint.url} is not the daemon of host {endpoint.host}: it"
+                " shows another certificate than the Host's status names"
             ) from error
         except aiohttp.ClientError as error:
-            raise UnavailableError(
-                f"cannot reach the daemon of host {name} at {url}: {error}"
+            raise DaemonUnavailableError(
+                f"cannot reach the daemon of host {endpoint.host} at {endpoint.url}: {error}"
             ) from error
         except TimeoutError as error:
-            raise UnavailableError(
-                f"the daemon of host {name} at {url} did not answer in time"
+            raise DaemonUnavailableError(
+                f"the daemon of host {endpoint.host} at {endpoint.url} did not answer in time"
             ) from error
 
     def _open_session(self) -> aiohttp.ClientSession:
@@ -151,10 +177,7 @@ class Daemons:
                     keepalive_timeout=_IDLE_SECONDS,
                     socket_factory=within_a_minute,
                 ),
-                timeout=aiohttp.ClientTimeout(
-                    total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS
-                ),
-                headers={"User-Agent": "weir-api"},
+                headers={"User-Agent": self._user_agent},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,
@@ -163,9 +186,9 @@ class Daemons:
 
 
 @functools.lru_cache(maxsize=4096)
-def _pin(fingerprint: str) -> aiohttp.Fingerprint:
+def _pin(fingerprint: bytes) -> aiohttp.Fingerprint:
     """Return one object for one certificate: connections are pooled by it."""
-    return aiohttp.Fingerprint(bytes.fromhex(fingerprint.removeprefix("sha256:")))
+    return aiohttp.Fingerprint(fingerprint)
 
 
 async def _refusal(host: str, response: aiohttp.ClientResponse) -> DaemonRefusedError:

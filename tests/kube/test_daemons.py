@@ -1,10 +1,8 @@
-"""What the facade asks of a host's daemon, over real HTTPS."""
+"""What facade and plugin ask of a host's daemon, over real HTTPS."""
 
 import asyncio
 import datetime as dt
-import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +10,18 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from support.daemon_server import CONTAINER, LOG, World
-from weir_api.errors import DaemonRefusedError, UnavailableError
-from weir_api.state.daemons import Daemons
+from support.bare_daemon import bare_daemon
+from support.daemon_server import AUDIENCE, CONTAINER, HOST, LOG, World
+from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.times import now_rfc3339
-from weir_kube.errors import ApiUnavailableError
+from weir_kube.daemon_tokens import DaemonTokens
+from weir_kube.daemons import Daemons
+from weir_kube.errors import (
+    ApiUnavailableError,
+    DaemonBrokeOffError,
+    DaemonRefusedError,
+    DaemonUnavailableError,
+)
 from weir_nodedaemon.engines.port import ContainerState
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
@@ -28,6 +33,7 @@ class Tokens:
     def __init__(self, *tokens: str) -> None:
         self.tokens = list(tokens)
         self.asked = 0
+        self.audiences: list[str] = []
         self.seconds = 3600.0
         self.failure: Exception | None = None
 
@@ -39,8 +45,8 @@ class Tokens:
         expiration_seconds: int = 3600,
     ) -> dict[str, Any]:
         assert (service_account, namespace) == ("weir-api", "weir-system")
-        assert list(audiences) == ["weir-daemon"]
         self.asked += 1
+        self.audiences += audiences
         await asyncio.sleep(0)
         if self.failure:
             raise self.failure
@@ -65,6 +71,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     certificate = load_or_create(tmp_path, ["127.0.0.1"])
     server = DaemonServer(
         world.api,
+        world.hosts,
         world.tasks,
         world.engine,
         world.logs,
@@ -74,9 +81,13 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     )
     url = f"https://127.0.0.1:{await server.start()}"
     endpoint = {"url": url, "fingerprint": certificate.fingerprint}
-    host = {"metadata": {"name": "n1"}, "spec": {}, "status": {"endpoint": endpoint}}
+    host = {**HOST, "spec": {"approval": "Approved"}, "status": {"endpoint": endpoint}}
     yield Served(world, host, server)
     await server.close()
+
+
+def client(tokens: Tokens) -> Daemons:
+    return Daemons(DaemonTokens(tokens, "weir-api"), user_agent="test")
 
 
 @pytest.fixture
@@ -86,7 +97,7 @@ def tokens() -> Tokens:
 
 @pytest.fixture
 async def daemons(tokens: Tokens) -> AsyncIterator[Daemons]:
-    daemons = Daemons(tokens)
+    daemons = client(tokens)
     yield daemons
     await daemons.close()
 
@@ -119,13 +130,48 @@ async def test_many_requests_share_one_token(
     have_output(served.world, b"x")
     assert set(await asyncio.gather(*(read(daemons, served.host) for _ in range(20)))) == {b"x"}
     assert tokens.asked == 1
+    assert tokens.audiences == [AUDIENCE]
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"spec": {"approval": "Pending"}}, "not approved"),
+        ({"spec": {"approval": "Rejected"}}, "not approved"),
+        ({"spec": {}}, "not approved"),
+        ({"spec": {"approval": "Approved", "external": True}}, "external"),
+        ({"status": {}}, "has not told"),
+    ],
+)
+async def test_a_host_that_is_not_approved_is_never_contacted(
+    served: Served, daemons: Daemons, tokens: Tokens, changes: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(NotContactedError, match=f"n1.*{why}"):
+        await daemons.get_json({**served.host, **changes}, "/v1/stats", {}, 5)
+    with pytest.raises(NotContactedError, match=f"n1.*{why}"):
+        await read(daemons, {**served.host, **changes})
+    assert (tokens.asked, served.world.api.token_reviews) == (0, 0)
+
+
+async def test_each_host_has_a_token_of_its_own_and_those_of_hosts_gone_are_dropped(
+    tokens: Tokens,
+) -> None:
+    now = [0.0]
+    kept = DaemonTokens(tokens, "weir-api", clock=lambda: now[0])
+    for audience in ("weir-daemon/a", "weir-daemon/b", "weir-daemon/a"):
+        await kept.get(audience)
+    assert tokens.audiences == ["weir-daemon/a", "weir-daemon/b"]
+    now[0] += 3601
+    await kept.get("weir-daemon/c")
+    assert kept._tokens.keys() == {"weir-daemon/c"}
+    await kept.close()
 
 
 async def test_a_connection_is_used_again(daemons: Daemons, tmp_path: Path) -> None:
-    async with bare_server(tmp_path, lambda request: web.json_response({})) as (host, peers):
+    async with bare_daemon(tmp_path, lambda request: web.json_response({})) as (host, requests):
         for _ in range(5):
             assert await daemons.get_json(host, "/v1/stats", {}, 5) == {}
-    assert len(set(peers)) == 1
+    assert len({asked.peer for asked in requests}) == 1
 
 
 async def test_a_stream_that_is_left_early_is_closed(served: Served, daemons: Daemons) -> None:
@@ -151,7 +197,7 @@ async def test_a_refusal_carries_the_daemons_own_words(served: Served, daemons: 
 
 async def test_a_token_that_became_void_is_replaced(served: Served) -> None:
     tokens = Tokens("void", "reader")
-    daemons = Daemons(tokens)
+    daemons = client(tokens)
     try:
         stats = await daemons.get_json(served.host, "/v1/stats", {}, 5)
     finally:
@@ -162,7 +208,7 @@ async def test_a_token_that_became_void_is_replaced(served: Served) -> None:
 
 async def test_who_is_never_let_in_is_told_so(served: Served) -> None:
     tokens = Tokens("void")
-    daemons = Daemons(tokens)
+    daemons = client(tokens)
     try:
         with pytest.raises(DaemonRefusedError) as caught:
             await daemons.get_json(served.host, "/v1/stats", {}, 5)
@@ -190,7 +236,7 @@ async def test_a_token_near_its_end_is_renewed_and_used_while_it_holds(
     await ask()
     assert tokens.asked == 2
     now[0] += 600
-    with pytest.raises(UnavailableError, match="no token"):
+    with pytest.raises(ApiUnavailableError, match="away"):
         await ask()
     tokens.failure = None
     await ask()
@@ -200,17 +246,15 @@ async def test_a_token_near_its_end_is_renewed_and_used_while_it_holds(
 async def test_the_token_never_goes_to_a_stranger(served: Served, daemons: Daemons) -> None:
     endpoint = served.host["status"]["endpoint"]
     wrong = {"url": endpoint["url"], "fingerprint": "sha256:" + 64 * "0"}
-    with pytest.raises(UnavailableError, match="n1"):
+    with pytest.raises(DaemonUnavailableError, match="n1"):
         await read(daemons, {**served.host, "status": {"endpoint": wrong}})
     assert served.world.api.token_reviews == 0
 
 
 async def test_a_host_whose_daemon_is_away_is_named(served: Served, daemons: Daemons) -> None:
     await served.server.close()
-    with pytest.raises(UnavailableError, match="n1"):
+    with pytest.raises(DaemonUnavailableError, match="n1"):
         await read(daemons, served.host)
-    with pytest.raises(UnavailableError, match="n1"):
-        await daemons.get_json({"metadata": {"name": "n1"}}, "/v1/stats", {}, 5)
 
 
 async def test_a_daemon_that_does_not_answer_in_time_is_given_up(
@@ -220,8 +264,8 @@ async def test_a_daemon_that_does_not_answer_in_time_is_given_up(
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with bare_server(tmp_path, never) as (host, _):
-        with pytest.raises(UnavailableError, match=r"did not answer within 0\.1 s"):
+    async with bare_daemon(tmp_path, never) as (host, _):
+        with pytest.raises(DaemonUnavailableError, match=r"did not answer within 0\.1 s"):
             await daemons.get_json(host, "/v1/stats", {}, 0.1)
 
 
@@ -229,26 +273,26 @@ async def test_a_daemon_that_does_not_answer_in_time_is_given_up(
 async def test_what_is_not_json_is_told_as_such(
     daemons: Daemons, tmp_path: Path, body: bytes
 ) -> None:
-    async with bare_server(tmp_path, lambda _: web.Response(body=body)) as (host, _):
-        with pytest.raises(UnavailableError, match="cannot be read"):
+    async with bare_daemon(tmp_path, lambda _: web.Response(body=body)) as (host, _):
+        with pytest.raises(DaemonUnavailableError, match="cannot be read"):
             await daemons.get_json(host, "/v1/stats", {}, 5)
 
 
 async def test_an_answer_without_end_is_not_taken_into_memory(
     daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir_api.state.daemons._JSON_LIMIT", 1000)
-    async with bare_server(tmp_path, lambda _: web.Response(body=b" " * 2000)) as (host, _):
-        with pytest.raises(UnavailableError, match="cannot be read"):
+    monkeypatch.setattr("weir_kube.daemons._JSON_LIMIT", 1000)
+    async with bare_daemon(tmp_path, lambda _: web.Response(body=b" " * 2000)) as (host, _):
+        with pytest.raises(DaemonUnavailableError, match="cannot be read"):
             await daemons.get_json(host, "/v1/stats", {}, 5)
 
 
 async def test_a_redirect_is_not_followed(daemons: Daemons, tmp_path: Path) -> None:
     elsewhere = web.Response(status=302, headers={"Location": "https://127.0.0.1:1/"})
-    async with bare_server(tmp_path, lambda _: elsewhere) as (host, peers):
+    async with bare_daemon(tmp_path, lambda _: elsewhere) as (host, requests):
         with pytest.raises(DaemonRefusedError, match="status 302 without words"):
             await daemons.get_json(host, "/v1/stats", {}, 5)
-    assert len(peers) == 1
+    assert len(requests) == 1
 
 
 async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemons) -> None:
@@ -260,14 +304,14 @@ async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemo
             await served.server.close()
             await response.read()
 
-    with pytest.raises(UnavailableError, match="broke off"):
+    with pytest.raises(DaemonBrokeOffError, match="broke off"):
         await follow()
 
 
 async def test_a_daemon_that_falls_silent_in_the_middle_is_given_up(
     daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir_api.state.daemons._SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("weir_kube.daemons.SILENT_SECONDS", 0.2)
 
     async def half(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -276,19 +320,19 @@ async def test_a_daemon_that_falls_silent_in_the_middle_is_given_up(
         await asyncio.Event().wait()
         return response
 
-    async with bare_server(tmp_path, half) as (host, _), asyncio.timeout(10):
-        with pytest.raises(UnavailableError, match="broke off"):
+    async with bare_daemon(tmp_path, half) as (host, _), asyncio.timeout(10):
+        with pytest.raises(DaemonBrokeOffError, match="broke off"):
             await read(daemons, host)
 
 
 async def test_a_slow_reader_is_not_taken_for_a_silent_daemon(
     daemons: Daemons, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir_api.state.daemons._SILENT_SECONDS", 0.2)
+    monkeypatch.setattr("weir_kube.daemons.SILENT_SECONDS", 0.2)
     much = 4 * 1024 * 1024
 
     async with (
-        bare_server(tmp_path, lambda _: web.Response(body=b"x" * much)) as (host, _),
+        bare_daemon(tmp_path, lambda _: web.Response(body=b"x" * much)) as (host, _),
         daemons.stream(host, LOG, {}) as response,
     ):
         size = len(await response.content.readany())
@@ -309,34 +353,3 @@ async def test_whole_output_of_a_run_that_ended(served: Served, daemons: Daemons
     have_output(served.world, b"x" * 100_000)
     served.world.engine.containers[CONTAINER].state = ContainerState.EXITED
     assert len(await read(daemons, served.host, follow="1")) == 100_000
-
-
-@asynccontextmanager
-async def bare_server(
-    folder: Path, answer: Callable[[web.Request], Any]
-) -> AsyncIterator[tuple[dict[str, Any], list[Any]]]:
-    """Serve one function over HTTPS; yields the Host, and who asked, growing."""
-    certificate = load_or_create(folder, ["127.0.0.1"])
-    peers: list[Any] = []
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        assert request.transport is not None
-        peers.append(request.transport.get_extra_info("peername"))
-        answered = answer(request)
-        response: web.StreamResponse
-        response = await answered if asyncio.iscoroutine(answered) else answered
-        return response
-
-    app = web.Application()
-    app.router.add_get("/{path:.*}", handle)
-    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate.cert_path, certificate.key_path)
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    url = f"https://127.0.0.1:{runner.addresses[0][1]}"
-    endpoint = {"url": url, "fingerprint": certificate.fingerprint}
-    try:
-        yield {"metadata": {"name": "n1"}, "status": {"endpoint": endpoint}}, peers
-    finally:
-        await runner.cleanup()
