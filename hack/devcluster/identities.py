@@ -13,7 +13,6 @@ SYSTEM_NAMESPACE = "weir-system"
 OPERATOR = "weir-operator"
 NODE_DAEMON = "weir-nodedaemon"
 FACADE = "weir-api"
-READER = "weir-reader"
 # Renewed at each start; an instance that runs for longer needs `make demo` again.
 _TOKEN_SECONDS = 365 * 24 * 3600
 

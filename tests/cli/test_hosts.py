@@ -125,7 +125,7 @@ async def test_hosts_and_why_against_a_real_api_server(
         'Error from server (NotFound): tasks.weir.dev "nothing" not found\n',
     )
 
-    nobody = cluster.kubeconfig_for("weir-reader")
+    nobody = cluster.kubeconfig_for("default")
     got = await weir(nobody, "hosts")
     assert (got.code, got.out) == (1, b"")
     assert got.err.startswith("Error from server (Forbidden): hosts.weir.dev is forbidden")

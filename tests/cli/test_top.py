@@ -97,6 +97,6 @@ async def test_what_cannot_be_told(
     got = await weir(kubeconfig, "top", "tasks", "-n", host.namespace)
     assert (got.code, got.out, got.err) == (0, b"", "Nothing runs.\n")
 
-    reader = cluster.kubeconfig_for("weir-reader")
+    reader = cluster.kubeconfig_for("default")
     got = await weir(reader, "top")
     assert got.err.startswith("Error from server (Forbidden): tasks.weir.dev is forbidden")

@@ -97,7 +97,7 @@ async def test_what_the_server_warns_of_is_logged_once(
 
 
 async def test_a_missing_role_is_forbidden(cluster: Cluster) -> None:
-    path = cluster.kubeconfig_for("weir-reader")
+    path = cluster.kubeconfig_for("default")
     async with await connect(str(path)) as reader:
         with pytest.raises(ForbiddenError):
             await reader.list(SECRET)
