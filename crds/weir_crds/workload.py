@@ -96,6 +96,8 @@ class Resources(Model):
     """Whole GPUs, for this Task alone. Absent: none."""
     shm_size: PositiveQuantity | None = None
     """Size of /dev/shm, such as 1Gi. Absent: the engine's default (64Mi)."""
+    pids: Annotated[Integer, Field(ge=16, le=32768)] | None = None
+    """Most processes and threads at a time, hard. Absent: the host's default (4096)."""
 
     @property
     def exclusive_cores(self) -> int:

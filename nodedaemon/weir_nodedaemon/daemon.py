@@ -31,6 +31,7 @@ from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.instances.sweep import Sweep
+from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.reconcile import TaskReconciler
 from weir_nodedaemon.kinds.task.start import Starter, Wake
 from weir_nodedaemon.kinds.task.status_writer import Teller
@@ -75,7 +76,7 @@ class Agent:
         engine_name: str,
         logs: LogStore,
         state_dir: Path,
-        log_limit_bytes: int,
+        defaults: ContainerDefaults,
         disk: DiskWatch,
         hosts: Store,
         tasks: TaskStore,
@@ -96,7 +97,7 @@ class Agent:
             engine_name: its name while it does not answer.
             logs: the archive of output.
             state_dir: where hints about runs are kept.
-            log_limit_bytes: how much output of a run is kept.
+            defaults: what all containers of this host have.
             disk: of the state directory.
             hosts: an empty store to fill with this machine's Host.
             tasks: an empty store to fill with the Tasks bound to this host.
@@ -140,7 +141,7 @@ class Agent:
         wake = Wake(self.queue.add, self.queue.add_after)
         teller = Teller(api, tasks, now)
         self._starter = Starter(
-            host=facts.name,
+            defaults=defaults,
             memory_nodes=memory_nodes,
             reader=api,
             is_current=teller.is_current,
@@ -151,7 +152,6 @@ class Agent:
             pulls=self._pulls,
             teller=teller,
             wake=wake,
-            log_limit_bytes=log_limit_bytes,
         )
         self._fence = Fence(
             lease_age=lease_age,

@@ -27,6 +27,7 @@ from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
 from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.machine import identity as machine
@@ -148,7 +149,9 @@ async def serve(chosen: Settings) -> None:
             engine_name=chosen.engine,
             logs=logs,
             state_dir=chosen.state_dir,
-            log_limit_bytes=chosen.log_limit_bytes,
+            defaults=ContainerDefaults(
+                chosen.host_name, chosen.log_limit_bytes, chosen.pids_limit
+            ),
             disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
             hosts=hosts,
             tasks=tasks,

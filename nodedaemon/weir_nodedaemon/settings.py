@@ -14,6 +14,9 @@ from weir_kube.flags import add_flag, variable_of
 from weir_nodedaemon.machine.cpulist import InvalidCpuListError, parse_cpulist
 
 
+_LEAST_PIDS = 16  # what starts a container is several threads itself
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the daemon was told to do."""
@@ -32,6 +35,7 @@ class Settings:
     sysfs_root: Path
     log_limit_bytes: int
     min_free_disk_bytes: int
+    pids_limit: int
     log_level: str
     log_json: bool
 
@@ -54,6 +58,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         sysfs_root=args.sysfs_root,
         log_limit_bytes=args.log_limit,
         min_free_disk_bytes=args.min_free_disk,
+        pids_limit=args.pids_limit,
         log_level=args.log_level,
         log_json=args.log_json,
     )
@@ -138,6 +143,13 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="SIZE",
     )
     flag(
+        "--pids-limit",
+        "processes and threads of a container whose Task sets no limit (default: %(default)s)",
+        type=_pids,
+        default="4096",
+        metavar="COUNT",
+    )
+    flag(
         "--log-level",
         "default: %(default)s",
         choices=["debug", "info", "warning", "error"],
@@ -165,6 +177,12 @@ def _gpus(text: str) -> tuple[str, ...]:
     if not uuids:
         raise argparse.ArgumentTypeError("at least one uuid is needed, or the word none")
     return () if uuids == ("none",) else uuids
+
+
+def _pids(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < _LEAST_PIDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from {_LEAST_PIDS} on")
+    return int(text)
 
 
 def _memory(text: str) -> int:

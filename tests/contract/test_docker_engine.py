@@ -79,6 +79,19 @@ async def test_memory_without_swap_and_shared_memory_are_limited(rig: Rig, clien
     assert host["MemorySwap"] in {64 * MIB, -1}  # -1: this kernel counts no swap
 
 
+async def test_a_container_that_forks_without_end_is_refused_further_processes(rig: Rig) -> None:
+    script = "for n in $(seq 40); do sleep 60 & done; cat /sys/fs/cgroup/pids.max"
+    name = await rig.run(f"({script}) 2>&1; echo on", pids_limit=16)
+    lines = b"".join((await rig.output(name, follow=True)).values()).decode()
+    assert "an't fork" in lines
+    usage = await rig.engine.usage(name)
+    assert usage is None or usage.pids <= 16
+
+
+async def test_the_least_number_of_processes_is_enough_to_start(rig: Rig) -> None:
+    assert (await rig.result("exit 3", pids_limit=16)).exit_code == 3
+
+
 async def test_a_running_container_moves_to_other_cores(rig: Rig, client: Any) -> None:
     name = await rig.run("sleep 60", cpus=(0,))
     pid = client.inspect_container(name)["State"]["Pid"]

@@ -17,6 +17,7 @@ def test_defaults() -> None:
     assert (chosen.cpus, chosen.memory_bytes, chosen.gpus) == (None, None, None)
     assert chosen.log_limit_bytes == 32 * 2**20
     assert chosen.host_name
+    assert chosen.pids_limit == 4096
 
 
 def test_the_environment_stands_in_for_flags_and_flags_win() -> None:
@@ -46,6 +47,9 @@ def test_the_environment_stands_in_for_flags_and_flags_win() -> None:
         (["--state-dir", "/s", "--cpus", "a"], "argument --cpus"),
         (["--state-dir", "/s", "--cpus", ""], "at least one core"),
         (["--state-dir", "/s", "--memory", "much"], "argument --memory"),
+        (["--state-dir", "/s", "--pids-limit", "0"], "argument --pids-limit"),
+        (["--state-dir", "/s", "--pids-limit", "-1"], "argument --pids-limit"),
+        (["--state-dir", "/s", "--pids-limit", "15"], "from 16 on"),
         (["--state-dir", "/s", "--engine", "podman"], "argument --engine"),
     ],
 )

@@ -25,6 +25,7 @@ from weir_nodedaemon.engines.port import (
     EngineUnavailableError,
 )
 from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.machine.capacity import Capacity
@@ -120,7 +121,7 @@ class Rig:
             engine_name="fake",
             logs=LogStore(self.state_dir / "logs", 2**20),
             state_dir=self.state_dir,
-            log_limit_bytes=2**20,
+            defaults=ContainerDefaults(HOST_NAME, 2**20),
             disk=DiskWatch(self.state_dir, 0),
             hosts=Store(),
             tasks=TaskStore(HOST_NAME),

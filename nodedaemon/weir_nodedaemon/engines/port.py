@@ -93,6 +93,7 @@ class ContainerSpec:
     cpu_millis: int | None = None  # quota; None: no quota
     memory_bytes: int | None = None
     shm_bytes: int | None = None
+    pids_limit: int | None = None  # processes and threads; None: no limit
     mounts: tuple[Mount, ...] = ()
     privileged: bool = False
     network_mode: str = "Bridge"  # Bridge, Host, None

@@ -54,6 +54,10 @@ def test_what_is_not_asked_for_is_left_to_the_image_and_to_docker() -> None:
     }
 
 
+def test_processes_are_limited_where_a_limit_is_given() -> None:
+    assert create_body(spec(pids_limit=4096), "h")["HostConfig"]["PidsLimit"] == 4096
+
+
 def test_memory_is_limited_without_swap() -> None:
     host = create_body(spec(memory_bytes=1 << 30), "h")["HostConfig"]
     assert host["Memory"] == host["MemorySwap"] == 1 << 30

@@ -78,6 +78,8 @@ def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
     if spec.memory_bytes is not None:
         # Without swap, or the limit would only make the program slow.
         host["Memory"] = host["MemorySwap"] = spec.memory_bytes
+    if spec.pids_limit is not None:
+        host["PidsLimit"] = spec.pids_limit
     if spec.shm_bytes is not None:
         host["ShmSize"] = spec.shm_bytes
     if spec.gpu_uuids:

@@ -1,6 +1,7 @@
 """What container a Task's run becomes. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from weir_crds import names
@@ -8,6 +9,21 @@ from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import ContainerSpec, Mount
 from weir_nodedaemon.instances.holdings import EXCLUSIVE, LABEL_CPU_POOL, SHARED, Claim
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerDefaults:
+    """What all containers of a host have, unless a Task says otherwise.
+
+    Attributes:
+        host: the name of this host.
+        log_limit_bytes: how much output of a run the engine keeps.
+        pids_limit: processes and threads at a time.
+    """
+
+    host: str
+    log_limit_bytes: int
+    pids_limit: int = 4096
 
 
 def claim_of(spec: TaskSpec, status: Mapping[str, Any]) -> Claim:
@@ -24,10 +40,9 @@ def container_spec(
     spec: TaskSpec,
     env: Mapping[str, str],
     *,
-    host: str,
+    defaults: ContainerDefaults,
     pool: tuple[int, ...],
     memory_nodes: frozenset[int],
-    log_limit_bytes: int,
 ) -> ContainerSpec:
     """Return the container of the Task's current run.
 
@@ -35,10 +50,9 @@ def container_spec(
         task: the whole object, bound.
         spec: its spec.
         env: its environment, with every reference resolved.
-        host: the name of this host.
+        defaults: what all containers of this host have.
         pool: the cores of the shared pool now.
         memory_nodes: the NUMA nodes that have memory; a container can be tied to no other.
-        log_limit_bytes: how much output of a run the engine keeps.
     """
     metadata, status = task["metadata"], task["status"]
     uid, run = metadata["uid"], status["runID"]
@@ -52,7 +66,7 @@ def container_spec(
             names.LABEL_NAMESPACE: metadata["namespace"],
             names.LABEL_NAME: metadata["name"],
             names.LABEL_RUN: str(run),
-            names.LABEL_HOST: host,
+            names.LABEL_HOST: defaults.host,
             names.LABEL_KIND: TASK.kind,
             LABEL_CPU_POOL: EXCLUSIVE if cpus else SHARED,
         },
@@ -65,6 +79,7 @@ def container_spec(
         cpu_millis=None if cpus else spec.resources.shared_millis or None,
         memory_bytes=spec.resources.memory_bytes,
         shm_bytes=spec.resources.shm_bytes,
+        pids_limit=spec.resources.pids or defaults.pids_limit,
         mounts=tuple(
             Mount(mount.host_path, mount.mount_path, mount.read_only) for mount in spec.mounts or ()
         ),
@@ -72,5 +87,5 @@ def container_spec(
         network_mode=spec.network.mode,
         gpu_uuids=tuple(gpu["uuid"] for gpu in status.get("gpus") or ()),
         stop_grace_seconds=spec.stop_grace_seconds,
-        log_limit_bytes=log_limit_bytes,
+        log_limit_bytes=defaults.log_limit_bytes,
     )

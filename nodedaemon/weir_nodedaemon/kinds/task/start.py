@@ -24,7 +24,7 @@ from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.kinds.task import environment
 from weir_nodedaemon.kinds.task import verdict as report
-from weir_nodedaemon.kinds.task.container import claim_of, container_spec
+from weir_nodedaemon.kinds.task.container import ContainerDefaults, claim_of, container_spec
 from weir_nodedaemon.kinds.task.status_writer import Teller
 
 # A state that lasts less is not worth a write.
@@ -89,7 +89,7 @@ class Starter:
     def __init__(
         self,
         *,
-        host: str,
+        defaults: ContainerDefaults,
         memory_nodes: frozenset[int],
         reader: environment.ObjectReader,
         is_current: Callable[[Object], bool],
@@ -100,13 +100,12 @@ class Starter:
         pulls: Pulls,
         teller: Teller,
         wake: Wake,
-        log_limit_bytes: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Use these; see ``Agent``, which wires them up.
 
         Args:
-            host: name of this host.
+            defaults: what all containers of this host have.
             memory_nodes: its NUMA nodes that have memory.
             reader: reads Secrets and ConfigMaps.
             is_current: tells whether a Task is still as it was when the step began.
@@ -117,10 +116,9 @@ class Starter:
             pulls: pulls of images.
             teller: writes status.
             wake: how a key comes back.
-            log_limit_bytes: how much output of a run the engine keeps.
             clock: seconds, for waits.
         """
-        self._host = host
+        self._defaults = defaults
         self._memory_nodes = memory_nodes
         self._reader = reader
         self._is_current = is_current
@@ -131,7 +129,6 @@ class Starter:
         self._pulls = pulls
         self._teller = teller
         self._wake = wake
-        self._log_limit_bytes = log_limit_bytes
         self._clock = clock
         self._waiting: dict[RunID, _Wait] = {}
         self._secret_failures: dict[RunID, int] = {}
@@ -220,10 +217,9 @@ class Starter:
                     run.task,
                     run.spec,
                     env,
-                    host=self._host,
+                    defaults=self._defaults,
                     pool=self._pool.cpus,
                     memory_nodes=self._memory_nodes,
-                    log_limit_bytes=self._log_limit_bytes,
                 )
             )
         if shared:  # the pool may have shrunk before anybody saw this container

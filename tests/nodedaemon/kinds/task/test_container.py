@@ -1,0 +1,33 @@
+"""What container a Task's run becomes."""
+
+from typing import Any
+
+from support.tasks import task
+from weir_crds.task import TaskSpec
+from weir_nodedaemon.engines.port import ContainerSpec
+from weir_nodedaemon.kinds.task.container import ContainerDefaults, container_spec
+
+
+def container(**spec: Any) -> ContainerSpec:
+    """Return the container of a bound Task."""
+    obj = task("t", "default", **spec)
+    obj["metadata"]["uid"] = "u"
+    obj["status"] = {"nodeName": "n1", "runID": 1, "cpus": []}
+    return container_spec(
+        obj,
+        TaskSpec.model_validate(obj["spec"]),
+        {},
+        defaults=ContainerDefaults("n1", log_limit_bytes=2**20, pids_limit=500),
+        pool=(0, 1),
+        memory_nodes=frozenset({0}),
+    )
+
+
+def test_its_processes_are_limited_by_the_host_unless_the_task_says_otherwise() -> None:
+    assert container().pids_limit == 500
+    assert container(resources={"cpu": 1, "pids": 20000}).pids_limit == 20000
+    assert container(resources={"cpu": 1, "pids": 16}).pids_limit == 16
+
+
+def test_without_a_word_of_the_administrator_no_container_is_without_a_limit() -> None:
+    assert ContainerDefaults("n1", 2**20).pids_limit == 4096
