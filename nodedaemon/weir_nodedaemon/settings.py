@@ -13,7 +13,6 @@ from weir_crds.quantities import InvalidQuantityError, memory_bytes
 from weir_kube.flags import add_flag, variable_of
 from weir_nodedaemon.machine.cpulist import InvalidCpuListError, parse_cpulist
 
-
 _LEAST_PIDS = 16  # what starts a container is several threads itself
 
 
