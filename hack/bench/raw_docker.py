@@ -12,7 +12,7 @@ import docker
 
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.docker.objects import create_body
-from weir_nodedaemon.kinds.task.container import container_spec
+from weir_nodedaemon.kinds.task.container import ContainerDefaults, container_spec
 from weir_nodedaemon.machine.capacity import capacity
 
 _LOG_LIMIT_BYTES = 32 * 1024 * 1024  # the daemon's default
@@ -51,10 +51,9 @@ def body_of(task: Mapping[str, Any], host: str, pool: tuple[int, ...]) -> dict[s
         task,
         TaskSpec.model_validate(task["spec"]),
         {},
-        host=host,
+        defaults=ContainerDefaults(host, _LOG_LIMIT_BYTES),
         pool=pool,
         memory_nodes=capacity().memory_nodes,
-        log_limit_bytes=_LOG_LIMIT_BYTES,
     )
     return create_body(spec, host)
 
