@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weir_api.auth.service import AuthService, AuthSettings
-from weir_api.hostapi.accounts.routes import AccountRoutes
+from weir_api.access.service import AuthService, AuthSettings
+from weir_api.hostapi.accounts import AccountRoutes
 from weir_api.hostapi.app import PREFIX, host_api
 from weir_api.hostapi.environments import (
     Environments,
@@ -15,10 +15,10 @@ from weir_api.hostapi.environments import (
     parse_environments,
 )
 from weir_api.hostapi.known_hosts import KnownHosts
-from weir_api.hostapi.nodes.board import NodeBoard
+from weir_api.hostapi.nodes.health_history import HealthHistory
+from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.nodes.sampler import Sampler
-from weir_api.hostapi.nodes.window import HealthWindow
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
 from weir_api.hostapi.tasks.body import TaskDefaults
@@ -70,21 +70,21 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
     hosts = KnownHosts(caches)
     tasks = TaskIndex(caches, hosts, Usernames(caches))
     sampler = Sampler(daemons, caches[HOST].list)
-    board = NodeBoard(caches[HOST], caches[LEASE], sampler, tasks)
+    rows = NodeRows(caches[HOST], caches[LEASE], sampler, tasks)
     for kind in (HOST, LEASE, TASK):
-        caches.listen(kind, board.changed)
-    window = HealthWindow(board)
+        caches.listen(kind, rows.changed)
+    history = HealthHistory(rows)
     return Parts(
         host_api(
             (
                 AccountRoutes(auth),
-                NodeRoutes(board, window),
+                NodeRoutes(rows, history),
                 RunnerRoutes(RunnerReports(caches, writer, tasks)),
                 *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
             )
         ),
         auth.authenticate,
-        (auth.run, sampler.run, window.run),
+        (auth.run, sampler.run, history.run),
     )
 
 

@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from aiohttp import web
 
 from weir_api import settings
+from weir_api.access.passwords import hash_password_command
 from weir_api.app import drain, listen, make_app, make_runner
-from weir_api.auth.passwords import hash_password_command
 from weir_api.composition import Parts, Work, compose
 from weir_api.settings import InvalidSettingsError, Settings
 from weir_api.state.caches import Caches

@@ -6,7 +6,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
-from weir_api.auth.identity import ANONYMOUS, SYSTEM, Identity, Role
+from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity, Role
 from weir_api.errors import UnavailableError
 from weir_api.web.endpoint import Endpoint
 from weir_api.web.limits import Limits

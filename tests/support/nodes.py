@@ -3,10 +3,10 @@
 from typing import Any
 
 from support.hosts import GIB
-from weir_api.hostapi.nodes.board import NodeBoard
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures
+from weir_api.hostapi.nodes.health_history import HealthHistory
+from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
-from weir_api.hostapi.nodes.window import HealthWindow
 from weir_kube.store import Store
 
 STATS = {
@@ -43,9 +43,9 @@ class World:
         self.hosts, self.leases = Store(), Store()
         self.seen: dict[str, Figures] = {}
         self.in_use: dict[str, float] = {}
-        self.board = NodeBoard(self.hosts, self.leases, self, self)
-        self.window = HealthWindow(self.board)
-        self.routes = NodeRoutes(self.board, self.window)
+        self.rows = NodeRows(self.hosts, self.leases, self, self)
+        self.history = HealthHistory(self.rows)
+        self.routes = NodeRoutes(self.rows, self.history)
 
     def figures(self, name: str) -> Figures:
         return self.seen.get(name, NO_FIGURES)
@@ -56,4 +56,4 @@ class World:
     def have(self, *objects: dict[str, Any]) -> None:
         for each in objects:
             (self.hosts if each.get("kind") == "Host" else self.leases).apply("MODIFIED", each)
-        self.board.changed()
+        self.rows.changed()

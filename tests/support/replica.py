@@ -10,11 +10,11 @@ from typing import Any
 import aiohttp
 
 from support.serve import going_on, served
+from weir_api.access.accounts import Account
+from weir_api.access.identity import Role
+from weir_api.access.service import AuthService, AuthSettings
 from weir_api.app import make_app
-from weir_api.auth.accounts import Account
-from weir_api.auth.identity import Role
-from weir_api.auth.service import AuthService, AuthSettings
-from weir_api.hostapi.accounts.routes import AccountRoutes
+from weir_api.hostapi.accounts import AccountRoutes
 from weir_api.hostapi.app import HasEndpoints, host_api
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer

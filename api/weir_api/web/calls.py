@@ -10,8 +10,8 @@ from typing import Any
 from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 
-from weir_api.auth.capabilities import Capability, check
-from weir_api.auth.identity import ANONYMOUS, Identity
+from weir_api.access.capabilities import Capability, check
+from weir_api.access.identity import ANONYMOUS, Identity
 from weir_api.errors import InvalidRequestError, UnavailableError, UnknownObjectError
 from weir_api.web.bodies import NoBody, read_json, refuse_too_large
 from weir_api.web.endpoint import Call, Endpoint

@@ -12,8 +12,8 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.identity import Identity
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import Identity
 
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"

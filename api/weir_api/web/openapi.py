@@ -6,8 +6,8 @@ https://spec.openapis.org/oas/v3.1.1.html
 from collections.abc import Mapping
 from typing import Any
 
-from weir_api.auth.authenticate import SESSION_COOKIE
-from weir_api.auth.capabilities import RULES, Capability
+from weir_api.access.authenticate import SESSION_COOKIE
+from weir_api.access.capabilities import RULES, Capability
 from weir_api.web.endpoint import JSON, Answer, Endpoint, Family
 from weir_api.web.links import Links, operation_id
 from weir_api.web.schemas import Schemas

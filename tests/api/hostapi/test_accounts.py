@@ -17,8 +17,8 @@ from support.accounts import (
     call,
 )
 from support.replica import PASSWORD, Replica, bearer, cookie_of
-from weir_api.auth.identity import Role
-from weir_api.auth.service import AuthSettings
+from weir_api.access.identity import Role
+from weir_api.access.service import AuthSettings
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_kube.store import Key
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from support.accounts import INVITATION_KEYS, assert_shape, call
 from support.replica import PASSWORD, Replica
-from weir_api.auth.service import AuthSettings
+from weir_api.access.service import AuthSettings
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_kube.store import Key
 

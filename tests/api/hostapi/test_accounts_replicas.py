@@ -10,8 +10,8 @@ import pytest
 from support.accounts import call
 from support.aio import until
 from support.replica import PASSWORD, Replica, bearer, cookie_of
-from weir_api.auth.identity import Role
-from weir_api.auth.service import AuthSettings
+from weir_api.access.identity import Role
+from weir_api.access.service import AuthSettings
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_kube.errors import ApiUnavailableError
@@ -269,7 +269,7 @@ async def test_an_expired_session_is_void_before_it_is_swept(replica_of: Replica
 async def test_the_oldest_sessions_end_when_there_are_too_many(
     replica_of: ReplicaOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir_api.auth.tokens.MAX_SESSIONS", 3)
+    monkeypatch.setattr("weir_api.access.tokens.MAX_SESSIONS", 3)
     facade = await replica_of()
     await facade.person("ada")
     cookies = [await facade.log_in("ada") for _ in range(5)]
@@ -281,7 +281,7 @@ async def test_the_oldest_sessions_end_when_there_are_too_many(
 async def test_nobody_has_tokens_without_end(
     replica_of: ReplicaOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("weir_api.auth.tokens.MAX_API_TOKENS", 2)
+    monkeypatch.setattr("weir_api.access.tokens.MAX_API_TOKENS", 2)
     facade = await replica_of()
     cookie = await facade.token(await facade.person("ada"))
     await call(facade.http, "POST", "/tokens/create", {"name": "a"}, cookie)

@@ -15,8 +15,8 @@ from support.hosts import GIB, host, lease
 from support.nodes import STATS, World
 from weir_api.errors import UnavailableError
 from weir_api.hostapi.nodes.figures import NO_FIGURES, figures_of_daemon
+from weir_api.hostapi.nodes.health_history import HealthHistory
 from weir_api.hostapi.nodes.sampler import Sampler, is_asked
-from weir_api.hostapi.nodes.window import HealthWindow
 from weir_api.hostapi.nodes.wire import HealthNodeOut, HealthOut
 
 NODE_KEYS = {
@@ -45,7 +45,7 @@ async def get(client: Any, path: str) -> Any:
 async def test_health_has_these_keys_and_types(world: World, client_of: ClientOf) -> None:
     world.have(host("a"), lease("a"), host("b", ready="Unknown"), lease("b"))
     world.seen["a"] = figures_of_daemon(STATS)
-    world.window.take()
+    world.history.take()
     client = await client_of(world.routes.endpoints())
     health = await get(client, "/api/health")
     assert health.keys() == {"nodes", "aggregate"}
@@ -59,7 +59,7 @@ async def test_health_has_these_keys_and_types(world: World, client_of: ClientOf
 
 async def test_one_host_is_an_array_of_one(world: World, client_of: ClientOf) -> None:
     world.have(host("a"), lease("a"), host("b"), lease("b"))
-    world.window.take()
+    world.history.take()
     client = await client_of(world.routes.endpoints())
     [node] = await get(client, "/api/health?hostname=b")
     assert node["hostname"] == "b"
@@ -73,7 +73,7 @@ async def test_an_unknown_host_is_404(world: World, client_of: ClientOf) -> None
             assert response.status == 404
             assert (await response.json()).keys() == {"detail"}
         world.have(host("a"))
-        world.window.take()
+        world.history.take()
         if path.endswith("a"):
             assert await get(client, path)
 
@@ -84,21 +84,21 @@ async def test_before_the_first_sample_there_is_none(world: World, client_of: Cl
     assert await get(client, "/api/health?hostname=") == {"nodes": [], "aggregate": []}
 
 
-async def test_the_window_rolls_over_sixty_samples(world: World, client_of: ClientOf) -> None:
+async def test_the_history_rolls_over_sixty_samples(world: World, client_of: ClientOf) -> None:
     times = iter(
         dt.datetime(2026, 11, 22, tzinfo=dt.UTC) + dt.timedelta(seconds=i) for i in range(99)
     )
     world.have(host("a"), lease("a"))
-    window = world.window = HealthWindow(world.board, now=lambda: next(times))
+    history = world.history = HealthHistory(world.rows, now=lambda: next(times))
     for second in range(75):
         world.in_use["a"] = float(second)
         world.seen["a"] = figures_of_daemon({"host": {"cpuPercent": float(second)}})
-        window.take()
-    health = json.loads(window.encoded())
+        history.take()
+    health = json.loads(history.encoded())
     assert [sample[0]["cpu_percent"] for sample in health["nodes"]] == [*range(15, 75)]
     assert len(health["aggregate"]) == 60
     assert health["aggregate"][-1]["lastUpdated"] == "2026-11-22T00:01:14.000000+00:00"
-    assert json.loads(window.latest("a") or b"")["cpu_percent"] == 74
+    assert json.loads(history.latest("a") or b"")["cpu_percent"] == 74
 
 
 def test_all_hosts_are_summed_up(world: World) -> None:
@@ -106,8 +106,8 @@ def test_all_hosts_are_summed_up(world: World) -> None:
     small = host("b", capacity={"cpus": 1, "memory": "16Gi"})
     world.have(host("a"), small, host("c", ready="False"))
     world.seen |= {"a": busy, "b": NO_FIGURES, "c": busy}
-    world.window.take()
-    aggregate = json.loads(world.window.encoded())["aggregate"][0]
+    world.history.take()
+    aggregate = json.loads(world.history.encoded())["aggregate"][0]
     del aggregate["lastUpdated"]
     assert aggregate == {
         "totalNodes": 3,
@@ -123,16 +123,16 @@ def test_all_hosts_are_summed_up(world: World) -> None:
 
 
 def test_no_hosts_sum_up_to_nothing(world: World) -> None:
-    world.window.take()
-    aggregate = json.loads(world.window.encoded())["aggregate"][0]
+    world.history.take()
+    aggregate = json.loads(world.history.encoded())["aggregate"][0]
     assert set(aggregate.values()) - {aggregate["lastUpdated"]} == {0}
 
 
 async def test_samples_are_taken_again_and_again(world: World) -> None:
-    window = HealthWindow(world.board, period_seconds=0.01)
-    taking = asyncio.create_task(window.run())
+    history = HealthHistory(world.rows, period_seconds=0.01)
+    taking = asyncio.create_task(history.run())
     try:
-        await until(lambda: len(json.loads(window.encoded())["nodes"]) == 60, "a full window")
+        await until(lambda: len(json.loads(history.encoded())["nodes"]) == 60, "a full history")
     finally:
         taking.cancel()
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
+from weir_api.hostapi.nodes.wire import HEALTH_EXAMPLE, NODE_EXAMPLE
 
 from support.facade import ClientOf, as_
 from support.hosts import GIB, host, lease
 from support.nodes import STATS, World
 from weir_api.hostapi.nodes.convert import machine_of, node_of
-from weir_api.hostapi.nodes.examples import HEALTH, NODE
 from weir_api.hostapi.nodes.figures import (
     NO_FIGURES,
     figures_of_daemon,
@@ -159,7 +159,7 @@ def test_a_host_that_can_run_machines() -> None:
 def test_an_offline_host_tells_no_figures(world: World) -> None:
     world.have(host(ready="Unknown"), lease())
     world.seen["n1"] = figures_of_daemon(STATS)
-    [row] = world.board.rows()
+    [row] = world.rows.rows()
     assert (row.node["cpu_percent"], row.node["memory_total_bytes"]) == (0.0, 64 * GIB)
 
 
@@ -179,7 +179,7 @@ def test_an_external_host_tells_what_its_runner_told(world: World) -> None:
     told = host(endpoint=None, runnerURL="http://10.0.0.9:8001", info={})
     told["spec"]["external"] = True
     world.have(told, lease(annotations={ANNOTATION_RUNNER_METRICS: json.dumps(metrics)}))
-    [row] = world.board.rows()
+    [row] = world.rows.rows()
     node = row.node
     assert node["url"] == "http://10.0.0.9:8001"
     assert (node["cpu_percent"], node["memory_percent"]) == (50.0, 10.0)
@@ -214,8 +214,8 @@ def test_numbers_beyond_all_measure_do_not_break_the_sums(world: World) -> None:
         world.seen[name] = figures_of_daemon(
             {"host": {"memory": {"totalBytes": 2**62, "availableBytes": -(2**62)}}}
         )
-    world.window.take()
-    aggregate = json.loads(world.window.encoded())["aggregate"][0]
+    world.history.take()
+    aggregate = json.loads(world.history.encoded())["aggregate"][0]
     assert aggregate["totalMemBytes"] == 3 * (2**53 - 1)
 
 
@@ -231,30 +231,30 @@ async def test_nodes_come_by_name_and_go_with_their_hosts(
 
     assert await names() == ["a", "b"]
     world.hosts.apply("DELETED", host("a", version=2))
-    world.board.changed()
+    world.rows.changed()
     assert await names() == ["b"]
 
 
 def test_only_what_changed_is_made_anew(world: World) -> None:
     world.have(host("a"), host("b"), lease("a"), lease("b"))
-    first = world.board.rows()
-    assert [now is then for now, then in zip(world.board.rows(), first, strict=True)] == [True] * 2
+    first = world.rows.rows()
+    assert [now is then for now, then in zip(world.rows.rows(), first, strict=True)] == [True] * 2
     for change in (
         lambda: world.have(lease("a", version=2)),
         lambda: world.have(host("a", version=2)),
         lambda: world.seen.update(a=replace(NO_FIGURES, cpu_percent=1.0)),
         lambda: world.in_use.update(a=1.0),
     ):
-        before = world.board.rows()
+        before = world.rows.rows()
         change()
-        after = world.board.rows()
+        after = world.rows.rows()
         assert [now is then for now, then in zip(after, before, strict=True)] == [False, True]
 
 
 def test_what_the_document_shows_is_what_clients_get() -> None:
-    assert {key: type(value) for key, value in NODE.items()} == NODE_KEYS
-    NodeOut.model_validate(NODE, strict=True)
-    TypeAdapter(HealthOut).validate_python(HEALTH, strict=True)
+    assert {key: type(value) for key, value in NODE_EXAMPLE.items()} == NODE_KEYS
+    NodeOut.model_validate(NODE_EXAMPLE, strict=True)
+    TypeAdapter(HealthOut).validate_python(HEALTH_EXAMPLE, strict=True)
 
 
 async def test_who_may_see_hosts(world: World, client_of: ClientOf) -> None:
@@ -268,9 +268,9 @@ async def test_who_may_see_hosts(world: World, client_of: ClientOf) -> None:
 def test_many_nodes_are_listed_fast(world: World) -> None:
     """The whole list is kept until something changes; a change costs the one row."""
     world.have(*(host(f"n{i}") for i in range(10)), *(lease(f"n{i}") for i in range(10)))
-    world.board.encoded()
+    world.rows.encoded()
     begun = time.perf_counter()
     for _ in range(1000):
-        world.board.changed()
-        world.board.encoded()
+        world.rows.changed()
+        world.rows.encoded()
     assert time.perf_counter() - begun < 1.0

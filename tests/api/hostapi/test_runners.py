@@ -13,12 +13,12 @@ from support.cluster import Cluster
 from support.hosts import GIB
 from support.replica import Replica, bearer
 from support.tasks import condition, task
-from weir_api.auth.service import AuthSettings
+from weir_api.access.service import AuthSettings
 from weir_api.hostapi.known_hosts import KnownHosts
-from weir_api.hostapi.nodes.board import NodeBoard
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures
+from weir_api.hostapi.nodes.health_history import HealthHistory
+from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
-from weir_api.hostapi.nodes.window import HealthWindow
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
 from weir_api.hostapi.tasks.index import TaskIndex
@@ -55,11 +55,11 @@ class NoFigures:
 def more_routes(caches: Caches, writer: Writer) -> list[Any]:
     """Return runners and nodes over the same caches."""
     index = TaskIndex(caches, KnownHosts(caches), Usernames(caches))
-    board = NodeBoard(caches[HOST], caches[LEASE], NoFigures(), index)
+    rows = NodeRows(caches[HOST], caches[LEASE], NoFigures(), index)
     for kind in (HOST, LEASE, TASK):
-        caches.listen(kind, board.changed)
+        caches.listen(kind, rows.changed)
     reports = RunnerReports(caches, writer, index)
-    return [RunnerRoutes(reports), NodeRoutes(board, HealthWindow(board))]
+    return [RunnerRoutes(reports), NodeRoutes(rows, HealthHistory(rows))]
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from support.rest_tasks import TIME, WIRE_TIME, condition, ended, id_of, made_task, running
-from weir_api.auth.identity import SYSTEM, Identity, Role
+from weir_api.access.identity import SYSTEM, Identity, Role
 from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.tasks.body import TaskDefaults, digest_of, draft_of, keyed_name

@@ -10,7 +10,7 @@ import pytest
 from support.hosts import made_host
 from support.rest_index import World
 from support.rest_tasks import made_task
-from weir_api.auth.identity import SYSTEM
+from weir_api.access.identity import SYSTEM
 from weir_api.errors import AccessDeniedError
 from weir_api.hostapi.tasks.admission import wanted_of
 from weir_api.hostapi.tasks.body import TaskDefaults, draft_of

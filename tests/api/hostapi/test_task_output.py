@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from support.facade import ClientOf
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.hostapi.tasks import output
 from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint
 

@@ -16,8 +16,8 @@ from support.api_client import Client
 from support.cluster import Cluster
 from support.composed import Composed, composed
 from support.hosts import made_host
-from weir_api.auth.capabilities import RULES, Capability, check
-from weir_api.auth.identity import ANONYMOUS, Identity, Role
+from weir_api.access.capabilities import RULES, Capability, check
+from weir_api.access.identity import ANONYMOUS, Identity, Role
 from weir_api.errors import status_of
 from weir_crds.errors import WeirError
 from weir_crds.ids import task_id

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter
 
 from support.facade import ClientOf, as_
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.web.endpoint import Answer, Call, Endpoint
 from weir_api.web.limits import Limits
 from weir_api.web.replies import json_reply

@@ -12,8 +12,8 @@ from prometheus_client import REGISTRY
 
 from support.aio import until
 from support.facade import ClientOf, as_, authenticate
+from weir_api.access.capabilities import Capability
 from weir_api.app import make_app
-from weir_api.auth.capabilities import Capability
 from weir_api.errors import (
     STATUS,
     DisabledError,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, TypeAdapter
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from support.facade import ClientOf
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.web.docs_page import page
 from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint, Family
 from weir_api.web.openapi import document, who_may

@@ -2,18 +2,19 @@
 
 from aiohttp import web
 
-from weir_api.auth.accounts import Token
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.identity import SYSTEM, Role
-from weir_api.auth.service import AuthService
+from weir_api.access.accounts import Token
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import SYSTEM, Role
+from weir_api.access.service import AuthService
 from weir_api.errors import AccessDeniedError, BadRequestError
-from weir_api.hostapi.accounts.convert import invitation_out, user_out
-from weir_api.hostapi.accounts.documented import (
+from weir_api.hostapi.accounts.convert import (
     INVITATION,
     LISTED_INVITATION,
     TAG,
     TOO_MANY,
     USER,
+    invitation_out,
+    user_out,
 )
 from weir_api.hostapi.accounts.wire import (
     InvitationIn,

@@ -2,21 +2,23 @@
 
 from aiohttp import web
 
-from weir_api.auth.accounts import SESSION, Account, Token
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.identity import Identity, Role
-from weir_api.auth.service import AuthService
+from weir_api.access.accounts import SESSION, Account, Token
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import Identity, Role
+from weir_api.access.service import AuthService
 from weir_api.errors import AccessDeniedError, UnauthenticatedError, UnknownObjectError
-from weir_api.hostapi.accounts.convert import new_token_out, token_out, user_out
-from weir_api.hostapi.accounts.cookie import SessionCookie
-from weir_api.hostapi.accounts.documented import (
+from weir_api.hostapi.accounts.convert import (
     DISABLED,
     NEW_TOKEN,
     TAG,
     TOKEN,
     TOO_MANY,
     USER,
+    new_token_out,
+    token_out,
+    user_out,
 )
+from weir_api.hostapi.accounts.sessions import SessionCookie
 from weir_api.hostapi.accounts.wire import (
     NewTokenOut,
     PasswordIn,

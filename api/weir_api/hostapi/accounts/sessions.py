@@ -2,14 +2,12 @@
 
 from aiohttp import web
 
-from weir_api.auth.accounts import Account
-from weir_api.auth.authenticate import SESSION_COOKIE, session_secret
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.service import AuthService
+from weir_api.access.accounts import Account
+from weir_api.access.authenticate import SESSION_COOKIE, session_secret
+from weir_api.access.capabilities import Capability
+from weir_api.access.service import AuthService
 from weir_api.errors import DisabledError
-from weir_api.hostapi.accounts.convert import user_out
-from weir_api.hostapi.accounts.cookie import SessionCookie
-from weir_api.hostapi.accounts.documented import DISABLED, SECRET, TAG, TOO_MANY, USER
+from weir_api.hostapi.accounts.convert import DISABLED, SECRET, TAG, TOO_MANY, USER, user_out
 from weir_api.hostapi.accounts.wire import (
     AuthStatus,
     LoggedInOut,
@@ -25,6 +23,36 @@ _COOKIE = (
     f"The answer sets the cookie `{SESSION_COOKIE}`, which browsers keep from scripts and from"
     " requests that other sites make."
 )
+
+
+class SessionCookie:
+    """Hands sessions to browsers."""
+
+    def __init__(self, service: AuthService) -> None:
+        """Hand out sessions of these accounts."""
+        self._tokens = service.tokens
+        self._hours = service.settings.session_hours
+        self._secure = service.settings.secure_cookie
+
+    async def start_session(self, account: Account, answer: web.Response) -> None:
+        """Start a session, and have the answer bring it."""
+        secret = await self._tokens.start_session(account, self._hours)
+        self._set(answer, secret, int(self._hours * 3600))
+
+    def take_away(self, answer: web.Response) -> None:
+        """Have the answer take the cookie away."""
+        self._set(answer, "", 0)
+
+    def _set(self, answer: web.Response, secret: str, max_age: int) -> None:
+        answer.set_cookie(
+            SESSION_COOKIE,
+            secret,
+            max_age=max_age,
+            path="/",
+            httponly=True,
+            samesite="lax",
+            secure=self._secure,
+        )
 
 
 class SessionRoutes:

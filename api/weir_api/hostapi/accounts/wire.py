@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from weir_api.auth.passwords import MAX_LENGTH, MIN_LENGTH
+from weir_api.access.passwords import MAX_LENGTH, MIN_LENGTH
 from weir_crds.access_token import MAX_USES
 from weir_crds.schema import ObjectName
 from weir_crds.user import MAX_USERNAME, Username

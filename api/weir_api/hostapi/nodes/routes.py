@@ -2,12 +2,18 @@
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.errors import UnknownObjectError
-from weir_api.hostapi.nodes.board import NodeBoard
-from weir_api.hostapi.nodes.examples import HEALTH, NODE
-from weir_api.hostapi.nodes.window import HealthWindow
-from weir_api.hostapi.nodes.wire import HealthNodeOut, HealthOut, HealthQuery, NodeOut
+from weir_api.hostapi.nodes.health_history import HealthHistory
+from weir_api.hostapi.nodes.node_rows import NodeRows
+from weir_api.hostapi.nodes.wire import (
+    HEALTH_EXAMPLE,
+    NODE_EXAMPLE,
+    HealthNodeOut,
+    HealthOut,
+    HealthQuery,
+    NodeOut,
+)
 from weir_api.web.endpoint import Answer, Call, Endpoint
 from weir_api.web.replies import raw_json
 
@@ -17,10 +23,10 @@ _TAG = "Nodes"
 class NodeRoutes:
     """Shows the hosts."""
 
-    def __init__(self, board: NodeBoard, window: HealthWindow) -> None:
+    def __init__(self, rows: NodeRows, history: HealthHistory) -> None:
         """Show what these know."""
-        self._board = board
-        self._window = window
+        self._rows = rows
+        self._history = history
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return what it serves."""
@@ -32,7 +38,9 @@ class NodeRoutes:
                 Capability.READ_HOSTS,
                 summary="List all hosts, by name",
                 tag=_TAG,
-                answers={200: Answer("Every Host, online or not.", list[NodeOut], example=[NODE])},
+                answers={
+                    200: Answer("Every Host, online or not.", list[NodeOut], example=[NODE_EXAMPLE])
+                },
                 description=(
                     "Online is a Host whose condition `Ready` is True. Figures are those of about"
                     " a second ago; what is not known of cpu and memory is 0."
@@ -50,7 +58,7 @@ class NodeRoutes:
                     200: Answer(
                         "All samples, the oldest first; with `hostname` an array of one.",
                         HealthOut | list[HealthNodeOut],
-                        example=HEALTH,
+                        example=HEALTH_EXAMPLE,
                     )
                 },
                 errors={404: "No such host in the latest sample."},
@@ -59,14 +67,14 @@ class NodeRoutes:
 
     async def nodes(self, _: Call) -> web.Response:
         """List all hosts."""
-        return raw_json(self._board.encoded())
+        return raw_json(self._rows.encoded())
 
     async def health(self, call: Call) -> web.Response:
         """Show the last minute, or one host as it is."""
         hostname = call.query.hostname
         if not hostname:
-            return raw_json(self._window.encoded())
-        row = self._window.latest(hostname)
+            return raw_json(self._history.encoded())
+        row = self._history.latest(hostname)
         if row is None:
             raise UnknownObjectError(f"there is no host {hostname}")
         return raw_json(b"[" + row + b"]")

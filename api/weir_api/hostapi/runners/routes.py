@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.identity import Identity
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import Identity
 from weir_api.errors import AccessDeniedError
 from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.runners.reports import RunnerReports

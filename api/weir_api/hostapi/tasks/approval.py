@@ -4,8 +4,8 @@ import datetime as dt
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
-from weir_api.auth.identity import Identity
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import Identity
 from weir_api.errors import StateConflictError, UnknownObjectError
 from weir_api.hostapi.tasks import examples
 from weir_api.hostapi.tasks.entries import Entry

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from weir_api.auth.identity import Identity, Role
+from weir_api.access.identity import Identity, Role
 from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.tasks.command import argv_of

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.errors import BadRequestError, StateConflictError
 from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.tasks.entries import Entry

@@ -1,6 +1,6 @@
 """From the id in a path to a Task that the caller may touch."""
 
-from weir_api.auth.capabilities import Capability, may_touch
+from weir_api.access.capabilities import Capability, may_touch
 from weir_api.errors import AccessDeniedError, UnknownObjectError
 from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex

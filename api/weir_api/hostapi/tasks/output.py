@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import aiohttp
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.errors import UnavailableError
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.entries import Entry

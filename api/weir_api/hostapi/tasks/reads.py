@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability, sees_secrets
-from weir_api.auth.identity import Role
+from weir_api.access.capabilities import Capability, sees_secrets
+from weir_api.access.identity import Role
 from weir_api.hostapi.tasks import examples
 from weir_api.hostapi.tasks.index import Selection, TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find

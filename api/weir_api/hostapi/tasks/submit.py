@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from weir_api.auth.capabilities import Capability
+from weir_api.access.capabilities import Capability
 from weir_api.errors import InvalidRequestError, NowhereError, UnavailableError
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks import examples

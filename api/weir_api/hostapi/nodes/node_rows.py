@@ -46,7 +46,7 @@ class Row:
     health: bytes
 
 
-class NodeBoard:
+class NodeRows:
     """Makes nodes of Hosts, Leases, figures and Tasks; only what has changed is encoded anew."""
 
     def __init__(

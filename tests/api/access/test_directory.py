@@ -5,9 +5,9 @@ from typing import Any, cast
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weir_api.auth.accounts import account_of, token_of
-from weir_api.auth.directory import Directory
-from weir_api.auth.identity import Role
+from weir_api.access.accounts import account_of, token_of
+from weir_api.access.directory import Directory
+from weir_api.access.identity import Role
 from weir_api.state.caches import Caches
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from weir_api.auth.passwords import Passwords, hash_password_command
+from weir_api.access.passwords import Passwords, hash_password_command
 from weir_api.errors import UnavailableError
 from weir_crds.user import User
 

@@ -11,8 +11,8 @@ from typing import NoReturn
 
 import orjson
 
-from weir_api.hostapi.nodes.board import NodeBoard
 from weir_api.hostapi.nodes.convert import aggregate_of
+from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.times import wire_now
 
 logger = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ class _Sample:
     aggregate: bytes
 
 
-class HealthWindow:
+class HealthHistory:
     """Keeps the last samples."""
 
     def __init__(
         self,
-        board: NodeBoard,
+        rows: NodeRows,
         *,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         period_seconds: float = _PERIOD_SECONDS,
     ) -> None:
         """Keep nothing yet."""
-        self._board = board
+        self._node_rows = rows
         self._now = now
         self._period_seconds = period_seconds
         self._samples: deque[_Sample] = deque(maxlen=SAMPLES)
@@ -59,8 +59,8 @@ class HealthWindow:
 
     def take(self) -> None:
         """Take a sample now; the oldest goes when there are 60."""
-        self._board.changed()  # figures may have grown too old in silence
-        rows = self._board.rows()
+        self._node_rows.changed()  # figures may have grown too old in silence
+        rows = self._node_rows.rows()
         aggregate = aggregate_of((row.node for row in rows), wire_now(self._now()))
         self._samples.append(
             _Sample({row.machine.hostname: row.health for row in rows}, orjson.dumps(aggregate))

@@ -5,12 +5,11 @@ import datetime as dt
 import random
 from collections.abc import Callable, Sequence
 
-from weir_api.auth.accounts import INVITATION, Account, Token, Use, token_of, user_ref
-from weir_api.auth.bootstrap import Bootstrap
-from weir_api.auth.directory import Directory
-from weir_api.auth.identity import Role
-from weir_api.auth.lookups import Lookups
-from weir_api.auth.tokens import Tokens, new_secret, utc_now
+from weir_api.access.accounts import INVITATION, Account, Token, Use, token_of, user_ref
+from weir_api.access.bootstrap import Bootstrap
+from weir_api.access.directory import Directory, Lookups
+from weir_api.access.identity import Role
+from weir_api.access.tokens import Tokens, new_secret, utc_now
 from weir_api.errors import (
     AccessDeniedError,
     BadRequestError,

@@ -7,7 +7,7 @@ from hmac import compare_digest
 
 from aiohttp import web
 
-from weir_api.auth.accounts import (
+from weir_api.access.accounts import (
     API,
     NODE,
     SESSION,
@@ -15,11 +15,10 @@ from weir_api.auth.accounts import (
     identity_of,
     node_identity,
 )
-from weir_api.auth.bootstrap import Bootstrap
-from weir_api.auth.directory import Directory
-from weir_api.auth.identity import ANONYMOUS, SYSTEM, Identity
-from weir_api.auth.last_used import LastUsed
-from weir_api.auth.lookups import Lookups
+from weir_api.access.bootstrap import Bootstrap
+from weir_api.access.directory import Directory, Lookups
+from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity
+from weir_api.access.tokens import LastUsed
 from weir_api.errors import AccessDeniedError
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER

@@ -10,8 +10,8 @@ import hmac
 
 from aiohttp import web
 
-from weir_api.auth.directory import Directory
-from weir_api.auth.throttle import Throttle, peer_key
+from weir_api.access.directory import Directory
+from weir_api.access.throttle import Throttle, peer_key
 
 _HEADER = "X-Admin-Token"
 

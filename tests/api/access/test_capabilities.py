@@ -2,8 +2,8 @@
 
 import pytest
 
-from weir_api.auth.capabilities import RULES, Capability, check, may_touch, sees_secrets
-from weir_api.auth.identity import ANONYMOUS, SYSTEM, Identity, Role
+from weir_api.access.capabilities import RULES, Capability, check, may_touch, sees_secrets
+from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity, Role
 from weir_api.errors import STATUS, WeirError
 
 OWNER = "12"

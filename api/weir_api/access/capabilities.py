@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from weir_api.auth.identity import SYSTEM, Identity, Role
+from weir_api.access.identity import SYSTEM, Identity, Role
 from weir_api.errors import AccessDeniedError, DisabledError, UnauthenticatedError
 
 

@@ -6,13 +6,12 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from support.rest_tasks import made_user
-from weir_api.auth.authenticate import SESSION_COOKIE, Authenticator
-from weir_api.auth.bootstrap import Bootstrap
-from weir_api.auth.directory import Directory
-from weir_api.auth.identity import ANONYMOUS
-from weir_api.auth.last_used import LastUsed
-from weir_api.auth.lookups import Lookups
-from weir_api.auth.throttle import Throttle
+from weir_api.access.authenticate import SESSION_COOKIE, Authenticator
+from weir_api.access.bootstrap import Bootstrap
+from weir_api.access.directory import Directory, Lookups
+from weir_api.access.identity import ANONYMOUS
+from weir_api.access.throttle import Throttle
+from weir_api.access.tokens import LastUsed
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.access_token import password_mark, token_hash, token_name

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from weir_api.auth.identity import Identity, Role
+from weir_api.access.identity import Identity, Role
 from weir_crds.access_token import AccessToken, password_mark
 from weir_crds.ids import account_id
 from weir_crds.meta import ObjectMeta

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir_api.auth.throttle import Throttle, peer_key
+from weir_api.access.throttle import Throttle, peer_key
 from weir_api.errors import SlowDownError
 
 

@@ -5,14 +5,14 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from weir_api.auth.accounts import API, SESSION, Account, account_of
-from weir_api.auth.directory import Directory
-from weir_api.auth.identity import Role
-from weir_api.auth.invitations import Invitations
-from weir_api.auth.logins import canonical
-from weir_api.auth.passwords import Passwords
-from weir_api.auth.throttle import Throttle, peer_key
-from weir_api.auth.tokens import Tokens, utc_now
+from weir_api.access.accounts import API, SESSION, Account, account_of
+from weir_api.access.directory import Directory
+from weir_api.access.identity import Role
+from weir_api.access.invitations import Invitations
+from weir_api.access.logins import canonical
+from weir_api.access.passwords import Passwords
+from weir_api.access.throttle import Throttle, peer_key
+from weir_api.access.tokens import Tokens, utc_now
 from weir_api.errors import (
     BadRequestError,
     FacadeError,

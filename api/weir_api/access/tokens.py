@@ -1,14 +1,16 @@
-"""Secrets are handed out here, and taken back: sessions, API tokens, node tokens."""
+"""Secrets are handed out here, and taken back: sessions, API tokens, node tokens; and when each was
+last used."""
 
+import asyncio
 import datetime as dt
 import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from weir_api.auth.accounts import API, NODE, SESSION, Account, Token, token_of, user_ref
-from weir_api.auth.directory import Directory, newest_first
-from weir_api.auth.identity import Role
+from weir_api.access.accounts import API, NODE, SESSION, Account, Token, token_of, user_ref
+from weir_api.access.directory import Directory, newest_first
+from weir_api.access.identity import Role
 from weir_api.errors import StateConflictError, UnavailableError
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
@@ -23,9 +25,13 @@ MAX_SESSIONS = 50
 """How many sessions a user has; a further login ends the oldest."""
 MAX_API_TOKENS = 200
 """How many API tokens a user has."""
+LAST_USED_SECONDS = 300.0
+"""How often the last use of a token is written."""
 
 _SECRET_BYTES = 32
 _HINT = 8
+_MAX_WAITING = 1000
+_PAUSE_SECONDS = 0.05
 
 
 def utc_now() -> dt.datetime:
@@ -146,6 +152,45 @@ class Tokens:
                 await self.end(token)
         except ApiError as exc:
             logger.warning("user=%s: tokens not deleted yet: %s", account.name, exc)
+
+
+class LastUsed:
+    """Notes uses at no cost to the request, and writes one per token every five minutes."""
+
+    def __init__(self, directory: Directory, writer: Writer) -> None:
+        """Write with ``writer``; ``run`` does it."""
+        self._directory = directory
+        self._writer = writer
+        self._waiting: dict[str, float] = {}
+        self._wake = asyncio.Event()
+
+    def note(self, token: Token, now: float) -> None:
+        """Take a use at ``now``, in seconds since the epoch."""
+        if now - token.last_used < LAST_USED_SECONDS or token.name in self._waiting:
+            return
+        if len(self._waiting) < _MAX_WAITING:  # else a later use will do
+            self._waiting[token.name] = now
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for name in [*self._waiting]:
+                await self._write(name, self._waiting[name])
+                del self._waiting[name]
+                await asyncio.sleep(_PAUSE_SECONDS)  # the first minute after a start is busy
+
+    async def _write(self, name: str, used: float) -> None:
+        token = self._directory.token(name)
+        if token is None or used - token.last_used < LAST_USED_SECONDS:
+            return  # gone, or another replica was faster
+        at = now_rfc3339(dt.datetime.fromtimestamp(used, dt.UTC))
+        try:
+            await self._writer.patch_status(ACCESSTOKEN, token.obj, {"lastUsedAt": at})
+        except ApiError as exc:
+            logger.debug("token=%s: last use not written: %s", name, exc)
 
 
 def new_secret() -> str:

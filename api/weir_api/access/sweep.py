@@ -6,10 +6,10 @@ import random
 import time
 from collections.abc import Callable
 
-from weir_api.auth.accounts import INVITATION, Account, Token, account_of, is_holder
-from weir_api.auth.directory import Directory
-from weir_api.auth.invitations import Invitations
-from weir_api.auth.tokens import Tokens
+from weir_api.access.accounts import INVITATION, Account, Token, account_of, is_holder
+from weir_api.access.directory import Directory
+from weir_api.access.invitations import Invitations
+from weir_api.access.tokens import Tokens
 from weir_api.errors import FacadeError
 from weir_api.state.writer import Writer
 from weir_crds.kinds import USER

@@ -4,12 +4,11 @@ import asyncio
 import logging
 import unicodedata
 
-from weir_api.auth.accounts import SESSION, Account, account_of
-from weir_api.auth.directory import Directory
-from weir_api.auth.lookups import Lookups
-from weir_api.auth.passwords import Passwords
-from weir_api.auth.throttle import Throttle, peer_key
-from weir_api.auth.tokens import Tokens
+from weir_api.access.accounts import SESSION, Account, account_of
+from weir_api.access.directory import Directory, Lookups
+from weir_api.access.passwords import Passwords
+from weir_api.access.throttle import Throttle, peer_key
+from weir_api.access.tokens import Tokens
 from weir_api.errors import (
     AccessDeniedError,
     StateConflictError,

@@ -3,18 +3,16 @@
 import asyncio
 from dataclasses import dataclass
 
-from weir_api.auth.authenticate import Authenticator, everyone_is_the_system
-from weir_api.auth.bootstrap import Bootstrap
-from weir_api.auth.directory import Directory
-from weir_api.auth.invitations import Invitations
-from weir_api.auth.last_used import LastUsed
-from weir_api.auth.logins import FREE_TRIES_PER_PEER, FREE_TRIES_PER_USER, Logins
-from weir_api.auth.lookups import Lookups
-from weir_api.auth.passwords import Passwords
-from weir_api.auth.sweep import Sweep
-from weir_api.auth.throttle import Throttle
-from weir_api.auth.tokens import Tokens
-from weir_api.auth.users import Users
+from weir_api.access.authenticate import Authenticator, everyone_is_the_system
+from weir_api.access.bootstrap import Bootstrap
+from weir_api.access.directory import Directory, Lookups
+from weir_api.access.invitations import Invitations
+from weir_api.access.logins import FREE_TRIES_PER_PEER, FREE_TRIES_PER_USER, Logins
+from weir_api.access.passwords import Passwords
+from weir_api.access.sweep import Sweep
+from weir_api.access.throttle import Throttle
+from weir_api.access.tokens import LastUsed, Tokens
+from weir_api.access.users import Users
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 
