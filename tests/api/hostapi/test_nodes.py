@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
-from weir_api.hostapi.nodes.wire import HEALTH_EXAMPLE, NODE_EXAMPLE
 
 from support.facade import ClientOf, as_
 from support.hosts import GIB, host, lease
@@ -19,7 +18,7 @@ from weir_api.hostapi.nodes.figures import (
     figures_of_daemon,
     figures_of_runner,
 )
-from weir_api.hostapi.nodes.wire import HealthOut, NodeOut
+from weir_api.hostapi.nodes.wire import HEALTH_EXAMPLE, NODE_EXAMPLE, HealthOut, NodeOut
 from weir_crds.names import ANNOTATION_RUNNER_METRICS
 
 NODE_KEYS = {
