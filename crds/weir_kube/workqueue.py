@@ -49,7 +49,7 @@ class WorkQueue(Generic[K]):
         self._shutting_down = False
         self._workers = 0
         self._turn_began: float | None = None  # when we got the event loop's present turn
-        self._depth = QUEUE_DEPTH.labels(name)
+        QUEUE_DEPTH.labels(name).set_function(self.__len__)
         self._wait = QUEUE_WAIT.labels(name)
         self._work = QUEUE_WORK.labels(name)
 
@@ -119,7 +119,6 @@ class WorkQueue(Generic[K]):
             if not self._ready:
                 continue  # a token of shutdown
             key = self._ready.popleft()
-            self._depth.set(len(self._ready))
             started = time.monotonic()
             self._wait.observe(started - self._dirty.pop(key))
             self._processing.add(key)
@@ -180,5 +179,4 @@ class WorkQueue(Generic[K]):
 
     def _push(self, key: K) -> None:
         self._ready.append(key)
-        self._depth.set(len(self._ready))
         self._tokens.release()

@@ -15,7 +15,7 @@ from weir_kube.store import Key, Object, Store, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
 from weir_operator.cache import SlimStore, slim
-from weir_operator.host.lost import LostHosts
+from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
@@ -61,7 +61,7 @@ class Controller:
             on_host_change=self._account_changed,
         )
         self._stores[TASK].add_index(_HOST_OF, _host_of)
-        self._lost = LostHosts(self._stores[HOST])
+        self._liveness = Liveness(self._stores[HOST])
         retention = Retention(settings.finished_tasks_per_namespace)
         self._sweep = Sweep(api, retention, on_failed=self._task_queue.add)
         self._task_reconciler = TaskReconciler(
@@ -70,20 +70,23 @@ class Controller:
             self.scheduler,
             retention,
             hosts=self._stores[HOST],
-            lost=self._lost,
+            liveness=self._liveness,
             default_ttl=settings.ttl_after_finished,
             on_finished=self._sweep.wake,
         )
         self._leases = Reflector(
-            api, LEASE, namespace=settings.system_namespace, on_change=self._lease_changed
+            api,
+            LEASE,
+            namespace=settings.system_namespace,
+            on_change=self._lease_changed,
         )
         self._host_reconciler = HostReconciler(
             api,
             self._stores[HOST],
-            self._leases.store,
+            self._leases,
             self.scheduler,
-            lost=self._lost,
-            on_lost_change=self._lost_changed,
+            liveness=self._liveness,
+            bound=self,
             system_namespace=settings.system_namespace,
             approve_pending=settings.approve_hosts,
         )
@@ -177,7 +180,7 @@ class Controller:
             if kind is TASK:
                 self.scheduler.observe_task(key)
             else:
-                self.scheduler.observe_host(key.name)
+                self._host_reconciler.observe(key)
         except Exception as exc:  # one odd object must not hide the others
             logger.warning("left alone %s %s: %r", kind.kind, key, exc)
         self._queues[kind].add(key)
@@ -187,15 +190,10 @@ class Controller:
         if key in self._stores[HOST]:
             self._host_queue.add_after(key, _ACCOUNT_SECONDS)  # many changes, one look
 
-    def _lost_changed(self, host: str) -> None:
+    def requeue(self, host: str) -> None:
+        """Have all Tasks looked at that are bound to a host."""
         for task in self._stores[TASK].by_index(_HOST_OF, host):
             self._task_queue.add(key_of(task))
 
     def _lease_changed(self, key: Key) -> None:
-        lease = self._leases.store.get(key)
-        if lease is not None:
-            self._lost.heard(key.name, lease["metadata"]["resourceVersion"])
-        host = Key("", key.name)
-        if host in self._stores[HOST]:
-            self._host_reconciler.observe_lease(key.name)
-            self._host_queue.add(host)
+        self._host_reconciler.observe_lease(key)

@@ -13,7 +13,7 @@ from weir_crds.kinds import HOST, TASK
 from weir_crds.times import now_rfc3339
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Key, Object, Store
-from weir_operator.host.lost import LostHosts
+from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
 from weir_operator.task.reconcile import TaskReconciler
@@ -39,14 +39,13 @@ class Desk:
             on_news=lambda _key: None,
             now=self.now,
         )
-        self.lost = LostHosts(self.hosts, now=self.now, clock=lambda: self.seconds)
         self.reconciler = TaskReconciler(
             self.api,  # type: ignore[arg-type]
             self.tasks,
             self.scheduler,
             self.retention,
             hosts=self.hosts,
-            lost=self.lost,
+            liveness=Liveness(self.hosts, clock=lambda: self.seconds),
             default_ttl=dt.timedelta(hours=1),
             on_finished=self.note_finished,
             now=self.now,
@@ -149,6 +148,7 @@ async def test_a_cache_that_is_behind_costs_no_run(is_back: bool) -> None:
         desk.api.put(HOST, host("True"))
     desk.put(status={"nodeName": "n1", "cpus": [0], "runID": 1}, onHostLost="Restart")
 
+    assert await desk.look(0) == 300
     assert await desk.look(299) == 1
     await desk.look(300)
 

@@ -13,6 +13,8 @@ from weir_operator.scheduling.ledger import HostState
 
 ALLOCATED_SECONDS = 10.0
 """The least time between two writes of ``status.allocated``."""
+STATES = ("ready", "cordoned", "not_ready", "unapproved")
+"""Of a Host, in the metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ def decide(
     host: Mapping[str, Any],
     *,
     approve_pending: bool,
-    lease_age_seconds: float,
+    expires_in_seconds: float,
     allocated: Mapping[str, Any],
     allocated_age_seconds: float | None,
     now: dt.datetime,
@@ -40,7 +42,7 @@ def decide(
     Args:
         host: the Host.
         approve_pending: whether a Host that waits for approval is approved at once.
-        lease_age_seconds: since when we have seen its Lease unchanged.
+        expires_in_seconds: when its Lease counts as expired; not positive: it does.
         allocated: what its Tasks hold, as it is to be written.
         allocated_age_seconds: when this process last wrote that; None: never.
         now: the time, for conditions.
@@ -56,7 +58,7 @@ def decide(
     look_again: float | None = None
     lost = False
     if ready is not None and ready["status"] != UNKNOWN:
-        look_again = LEASE_SECONDS - lease_age_seconds
+        look_again = expires_in_seconds
         if look_again <= 0:
             lost = True
             message = f"its Lease was not renewed for {LEASE_SECONDS} s"
@@ -116,8 +118,8 @@ def allocated_of(state: HostState | None) -> dict[str, Any]:
     }
 
 
-def state_word(host: Mapping[str, Any]) -> str:
-    """Return the word that a Host is counted under in the metrics."""
+def state_of(host: Mapping[str, Any]) -> str:
+    """Return which of ``STATES`` a Host is counted under in the metrics."""
     if (host.get("spec") or {}).get("approval", "Pending") != "Approved":
         return "unapproved"
     if not conditions.is_true(host, ConditionType.READY):

@@ -3,26 +3,48 @@
 import datetime as dt
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 from weir_crds import conditions
-from weir_crds.conditions import ConditionType
+from weir_crds.conditions import UNKNOWN, ConditionType
+from weir_crds.host import LEASE_SECONDS
 from weir_crds.kinds import HOST
 from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
+from weir_kube.kinds import LEASE
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
-from weir_operator.host.decide import allocated_of, decide, state_word
+from weir_operator.host.decide import STATES, allocated_of, decide, state_of
 from weir_operator.host.liveness import Liveness
-from weir_operator.host.lost import LostHosts
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.writes import refresh, write_status
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 0.0
-_STATES = ("ready", "cordoned", "not_ready", "unapproved")
+_ASK_SECONDS = 10.0
+"""How often a Lease is read while the watch of Leases says nothing."""
+
+
+class LeaseCache(Protocol):
+    """What is needed of the Reflector of the Leases."""
+
+    store: Store
+
+    @property
+    def contact_age_seconds(self) -> float:
+        """Seconds since the API server last told anything of them."""
+        ...
+
+
+class BoundWork(Protocol):
+    """What is needed of those who have work on hosts."""
+
+    def requeue(self, host: str) -> None:
+        """Have all looked at that is bound to a host."""
+        ...
 
 
 class HostReconciler:
@@ -32,11 +54,11 @@ class HostReconciler:
         self,
         api: Api,
         store: Store,
-        leases: Store,
+        leases: LeaseCache,
         scheduler: Scheduler,
         *,
-        lost: LostHosts,
-        on_lost_change: Callable[[str], None],
+        liveness: Liveness,
+        bound: BoundWork,
         system_namespace: str,
         approve_pending: bool,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
@@ -48,28 +70,46 @@ class HostReconciler:
             api: where to write.
             store: cache of all Hosts.
             leases: cache of the Leases in the system namespace.
-            scheduler: whose ledger knows what is held; told of every change.
-            lost: told of every change of a Host, and of every renewal of its Lease.
-            on_lost_change: told the name of a host that is lost, or back.
+            scheduler: whose ledger knows what is held; it learns every change.
+            liveness: learns every change of a Host, and judges by the Leases.
+            bound: looked at anew when a host is lost, or back.
             system_namespace: where the hosts' Leases are.
             approve_pending: whether a Host that waits for approval is approved at once.
             now: the time, for what is written.
-            clock: monotonic seconds, for liveness.
+            clock: monotonic seconds, for how often to write.
         """
         self._api = api
         self._store = store
         self._leases = leases
         self._scheduler = scheduler
-        self._lost = lost
-        self._on_lost_change = on_lost_change
+        self._liveness = liveness
+        self._bound = bound
         self._system_namespace = system_namespace
         self._approve_pending = approve_pending
         self._now = now
         self._clock = clock
-        self._liveness = Liveness()
         self._allocated_at: dict[str, float] = {}
-        self._unknown: set[str] = set()
-        self._states: dict[str, str] = {}
+        for state in STATES:
+            metrics.HOSTS.labels(state).set_function(partial(self._count, state))
+
+    def _count(self, state: str) -> float:
+        return sum(state_of(host) == state for host in self._store.list())
+
+    def observe(self, key: Key) -> None:
+        """Bring ledger and liveness in step with the cache.
+
+        Raises:
+            InvalidQuantityError: the Host has an invalid quantity; it stays as it was.
+        """
+        if self._liveness.observe_host(key.name):
+            self._bound.requeue(key.name)
+        self._scheduler.observe_host(key.name)
+
+    def observe_lease(self, key: Key) -> None:
+        """Take what the cache has of a Lease, at the moment it came."""
+        lease = self._leases.store.get(key)
+        self._liveness.observe_contact(self._leases.contact_age_seconds)
+        self._liveness.observe_lease(key.name, _version_of(lease))
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a Host; safe at any time, any number of times.
@@ -78,27 +118,21 @@ class HostReconciler:
             In how many seconds to look again; None: when something changes.
 
         Raises:
-            WeirError: a write failed, or the Host tells nonsense.
+            WeirError: a read or write failed, or the Host has an invalid quantity.
         """
         name = key.name
-        self._scheduler.observe_host(name)
+        self.observe(key)
         host = self._store.get(key)
-        if self._lost.observe(name):
-            self._on_lost_change(name)
         if host is None:
-            self._liveness.forget(name)
-            self._unknown.discard(name)
             self._allocated_at.pop(name, None)
-            self._count(name, None)
             return None
-        self._count(name, state_word(host))
+        self.observe_lease(Key(self._system_namespace, name))
         clock = self._clock()
-        self._take_sign_of_life(name, host, clock)
         written_at = self._allocated_at.get(name)
         verdict = decide(
             host,
             approve_pending=self._approve_pending,
-            lease_age_seconds=self._lease_age(name, clock),
+            expires_in_seconds=await self._expires_in(name, host),
             allocated=allocated_of(self._scheduler.ledger.hosts.get(name)),
             allocated_age_seconds=None if written_at is None else clock - written_at,
             now=self._now(),
@@ -113,30 +147,39 @@ class HostReconciler:
                 self._allocated_at[name] = clock
             if verdict.lost:
                 logger.warning("lost host=%s: its Lease was not renewed", name)
-            self._scheduler.observe_host(name)
-            if self._lost.observe(name):
-                self._on_lost_change(name)
+            self.observe(key)
         return verdict.look_again_seconds
 
-    def _take_sign_of_life(self, name: str, host: Object, clock: float) -> None:
-        """Its daemon said Ready again: it lives, even if its Lease is yet to come by our watch."""
+    async def _expires_in(self, name: str, host: Object) -> float:
+        """Return in how many seconds a host is to be called lost; not positive: now.
+
+        Never by the cache alone: it may be the one that is behind.
+        """
         ready = conditions.of(host, ConditionType.READY)
-        if ready is not None and ready["status"] == conditions.UNKNOWN:
-            self._unknown.add(name)
-        elif name in self._unknown:
-            self._unknown.discard(name)
-            self._liveness.forget(name)
-            self._lease_age(name, clock)
+        silent = self._liveness.silent_seconds(name)
+        if ready is None or ready["status"] == UNKNOWN or silent < LEASE_SECONDS:
+            return LEASE_SECONDS - silent
+        await self._read_lease(name)
+        left = self._liveness.expires_in(name)
+        if left <= 0:
+            left = self._liveness.held_seconds(name)
+            if left > 0:
+                logger.warning("host=%s is silent, and so are most: not lost yet", name)
+        return min(left, _ASK_SECONDS)
 
-    def observe_lease(self, name: str) -> None:
-        """Take what the cache has of a Lease, at the moment it came."""
-        self._lease_age(name, self._clock())
-
-    def _lease_age(self, name: str, clock: float) -> float:
-        lease = self._leases.get(Key(self._system_namespace, name))
-        version = lease["metadata"]["resourceVersion"] if lease else ""
-        self._liveness.observe(name, version, clock)
-        return self._liveness.age(name, clock)
+    async def _read_lease(self, name: str) -> None:
+        """Bring the cache of Leases in step with the API server, whatever its watch does."""
+        key = Key(self._system_namespace, name)
+        seen = self._leases.store.get(key)
+        try:
+            lease = await self._api.get(LEASE, name, self._system_namespace)
+        except NotFoundError:
+            if seen is not None:
+                self._leases.store.apply("DELETED", seen)
+        else:
+            self._leases.store.confirm(lease, seen=seen)
+        self._liveness.observe_contact()
+        self._liveness.observe_lease(name, _version_of(self._leases.store.get(key)))
 
     async def _approve(self, host: Object) -> None:
         metadata = host["metadata"]
@@ -153,13 +196,6 @@ class HostReconciler:
             self._store.apply("MODIFIED", approved)
             logger.info("approved host=%s", metadata["name"])
 
-    def _count(self, name: str, state: str | None) -> None:
-        if self._states.get(name) == state:
-            return
-        if state is None:
-            self._states.pop(name, None)
-        else:
-            self._states[name] = state
-        counts = Counter(self._states.values())
-        for each in _STATES:
-            metrics.HOSTS.labels(each).set(counts[each])
+
+def _version_of(lease: Object | None) -> str:
+    return lease["metadata"]["resourceVersion"] if lease else ""

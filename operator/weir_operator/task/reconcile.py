@@ -13,7 +13,7 @@ from weir_kube.api import Api
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
-from weir_operator.host.lost import LostHosts
+from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.loop import Scheduler
 from weir_operator.scheduling.words import Waiting
 from weir_operator.task import status
@@ -60,7 +60,7 @@ class TaskReconciler:
         retention: Retention,
         *,
         hosts: Store,
-        lost: LostHosts,
+        liveness: Liveness,
         default_ttl: dt.timedelta,
         on_finished: Callable[[], None],
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
@@ -74,7 +74,7 @@ class TaskReconciler:
             scheduler: what places them; told of every change.
             retention: told of every finished Task.
             hosts: cache of all Hosts.
-            lost: knows of which of them nothing is heard.
+            liveness: knows of which of them nothing is heard.
             default_ttl: how long a finished Task stays that does not say it itself.
             on_finished: called when the retention has news.
             now: the time, for what is written.
@@ -83,7 +83,7 @@ class TaskReconciler:
         self._api = api
         self._store = store
         self._hosts = hosts
-        self._lost = lost
+        self._liveness = liveness
         self._scheduler = scheduler
         self._retention = retention
         self._default_ttl = default_ttl
@@ -147,7 +147,7 @@ class TaskReconciler:
         return await self._end(key, task, End(Reason.HOST_LOST, f"its host {host} was lost"))
 
     def _loss(self, task: Object) -> Loss:
-        return on_loss(task["spec"], self._lost.seconds(task["status"]["nodeName"]))
+        return on_loss(task["spec"], self._liveness.lost_seconds(task["status"]["nodeName"]))
 
     async def _refresh_host(self, name: str) -> None:
         """Put into the cache what the API server has: one that is behind must not cost a run."""
