@@ -4,7 +4,9 @@ HOSTS ?= 1
 # How much `make bench` does (tiny, small, full), and which benchmarks: `make bench ONLY="latency"`.
 SIZE ?= full
 ONLY ?=
-# More arguments for pytest in `make test`: `make test PYTEST="-k registry -x"`.
+# How many tests run side by side in `make test`, and more arguments for pytest there:
+# `make test PYTEST="-k registry -x"`, `make test WORKERS=0` (one after the other, in one process).
+WORKERS ?= 4
 PYTEST ?=
 
 PYTHON := PYTHONPATH=hack .venv/bin/python
@@ -19,6 +21,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "  HOSTS=n         hosts that share this machine in demo and up (now $(HOSTS))"
+	@echo "  WORKERS=n       tests that run side by side in test (now $(WORKERS)); PYTEST=\"-k x\" which"
 	@echo "  SIZE=small      how much bench does (tiny, small, full); ONLY=\"latency control\" which"
 	@echo "  WEIR_STATE_DIR  where an instance is kept (default .weir)"
 
@@ -43,7 +46,7 @@ status: ## Show what runs, since when, and its last error
 
 test: lint ## Run lint and all tests
 	@$(DEVCLUSTER) binaries
-	@.venv/bin/python -m pytest $(PYTEST)
+	@.venv/bin/python -m pytest -n $(WORKERS) $(PYTEST)
 
 bench: ## Measure Weir against raw Docker and bare API calls
 	@hack/setup

@@ -1,43 +1,83 @@
 """The real things that tests run against, each started once, when the first test asks for it.
 
-A missing engine fails the test that needs it; nothing is skipped.
+Several workers may run tests side by side (``pytest -n 4``), each with things of its own. A missing
+engine fails the test that needs it; nothing is skipped. What a run leaves on the machine is an
+error of the run.
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devcluster import dockerd, image
 from devcluster.hosts import Share
-from devcluster.state import State, locked
-from support import registries
+from devcluster.state import State
+from support import registries, side_by_side
 from support.cluster import Cluster
 from support.process import ProcessRunner
+from support.run import begin_run, new_state
 from support.weir_system import WeirSystem
 
-_STATE_PREFIX = Path("/tmp/weir-test-")
 _WEIR = pytest.StashKey[WeirSystem]()
+_END_RUN = pytest.StashKey[Callable[[], set[str]]]()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> side_by_side.Scheduling:
+    """Share the tests out among workers."""
+    return side_by_side.make_scheduler(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, if there are several workers."""
+    if _is_worker(config):
+        items[:] = side_by_side.begin_order(items)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Give the run its folder; workers find it there.
+
+    The logs of all processes are kept in ``.pytest_cache/weir-logs`` after a failure, and always in
+    ``$WEIR_TEST_LOGS`` if that is set.
+    """
+    config = session.config
+    if _is_worker(config) or config.option.collectonly:
+        return
+
+    def keep_logs() -> Path | None:
+        if wanted := os.environ.get("WEIR_TEST_LOGS"):
+            return Path(wanted)
+        return config.rootpath / ".pytest_cache" / "weir-logs" if session.testsfailed else None
+
+    config.stash[_END_RUN] = begin_run(keep_logs)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)  # after the workers and the fixtures have ended
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """End the run; what it has left on the machine is an error."""
+    yield
+    end = session.config.stash.get(_END_RUN, None)
+    if end is not None and (left := end()):
+        text = "\n".join(["This run of the tests has left on the machine:", *sorted(left)])
+        place = ("tests/conftest.py", None, "what the run leaves")
+        report = pytest.TestReport("what the run leaves", place, {}, "failed", text, "teardown")
+        session.config.hook.pytest_runtest_logreport(report=report)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
 
 
 @pytest.fixture(scope="session")
-def state(request: pytest.FixtureRequest) -> Iterator[State]:
-    """A state directory of this test run: short, because unix sockets are made in it.
-
-    After a failure the logs of all processes are kept in ``.pytest_cache/weir-logs``.
-    """
-    dockerd.sweep(_STATE_PREFIX)
-    folder = State(Path(tempfile.mkdtemp(prefix=str(_STATE_PREFIX))))
-    with locked(folder):
-        yield folder
-        kept = request.config.rootpath / ".pytest_cache" / "weir-logs"
-        shutil.rmtree(kept, ignore_errors=True)
-        if request.session.testsfailed:
-            shutil.copytree(folder.log, kept)
-        shutil.rmtree(folder.root)
+def state() -> Iterator[State]:
+    """A state directory of this worker."""
+    with new_state("all") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

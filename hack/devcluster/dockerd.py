@@ -108,8 +108,9 @@ def sweep(prefix: Path) -> None:
     for root in prefix.parent.glob(f"{prefix.name}*"):
         old = time.time() - root.stat().st_mtime > _SURELY_HELD_SECONDS
         if old and os.access(root, os.W_OK) and not is_locked(root):
-            for choice in (*root.glob("docker.json"), *root.glob("*/docker.json")):
-                clean_up(State(choice.parent))
+            for pattern in ("docker.json", "*/docker.json", "*/*/docker.json"):
+                for choice in root.glob(pattern):
+                    clean_up(State(choice.parent))
             shutil.rmtree(root)
 
 

@@ -89,6 +89,42 @@ def _release(registry: dict[str, Any], instance: str) -> None:
         _restore(registry["before"])
 
 
+def strays(below: Path) -> list[str]:
+    """Return what instances have left on the machine: claims, bridges, cgroups, iptables rules.
+
+    Args:
+        below: whoever has its state directory below it counts as gone.
+    """
+    with _registry() as registry:
+        instances = registry.get("instances", {})
+        found = [f"claim {key}" for key, entry in instances.items() if _is_below(entry, below)]
+        claimed = {bridge_name(key) for key in instances} - {bridge_name(key) for key in found}
+        links = Path("/sys/class/net").glob(bridge_name("*"))
+        groups = Path("/sys/fs/cgroup").glob(f"**/{bridge_name('*')}")
+        found += [f"bridge {link.name}" for link in links if link.name not in claimed]
+        found += [f"cgroup {group}" for group in groups if group.name not in claimed]
+        subnets = [entry["subnet"] for entry in instances.values()]
+        for table in ("nat", "filter"):
+            for rule in _rules(table):
+                if _is_stray(rule, claimed, subnets):
+                    found.append(f"iptables -t {table} {shlex.join(rule)}")
+        return found
+
+
+def _is_below(entry: dict[str, Any], folder: Path) -> bool:
+    return Path(entry["state"]).is_relative_to(folder)
+
+
+def _is_stray(rule: list[str], claimed: set[str], subnets: list[str]) -> bool:
+    """Tell whether a rule is about a bridge or a subnet like ours that no instance has."""
+    for word in rule:
+        if word.startswith(bridge_name("")) and word not in claimed:
+            return True
+        if any(_is_within(word, str(one)) for one in _SUBNETS):
+            return not any(_is_within(word, one) for one in subnets)
+    return False
+
+
 def bridge_name(instance: str) -> str:
     """Return the name of an instance's bridge; at most 15 characters."""
     return f"weir-{instance}"

@@ -22,6 +22,8 @@ _SOCKET_PATH_LIMIT = 107
 # Below the kernel's range for outgoing connections: one of those could else take the port while
 # its server restarts.
 _PORTS = range(20000, 32000)
+# Of all instances that this process began: held until it ends.
+_reserved: dict[int, socket.socket] = {}
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,11 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 class Ports:
-    """Ports on loopback, remembered by name, so that a restart finds the same ones."""
+    """Ports on loopback, remembered by name, so that a restart finds the same ones.
+
+    No two living processes choose the same port, whichever instances they do it for, even while
+    nothing listens on it yet, or not at the moment.
+    """
 
     def __init__(self, state: State) -> None:
         """Read what the instance remembers."""
@@ -191,7 +197,7 @@ class Ports:
             preferred: taken if it is free then.
         """
         if name not in self._ports:
-            if preferred is not None and _is_free(preferred):
+            if preferred is not None and _reserve(preferred):
                 self._ports[name] = preferred
             else:
                 self._ports[name] = _free_port(taken=set(self._ports.values()))
@@ -218,9 +224,26 @@ def _is_free(port: int) -> bool:
     return True
 
 
+def _reserve(port: int) -> bool:
+    """Take a port for this process if it is free; False: it is in use, or another's."""
+    # Such a name is there as long as its socket, belongs to the same network namespace as the port,
+    # and is no file that could be left.
+    holder = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        holder.bind(f"\0weir-port-{port}")
+    except OSError:
+        holder.close()
+        return False
+    if not _is_free(port):
+        holder.close()
+        return False
+    _reserved[port] = holder
+    return True
+
+
 def _free_port(taken: set[int]) -> int:
-    for port in random.sample(_PORTS, 200):
-        if port not in taken and _is_free(port):
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if port not in taken and _reserve(port):
             return port
     raise DevClusterError(f"No free port on 127.0.0.1 between {_PORTS.start} and {_PORTS.stop}.")
 

@@ -1,15 +1,13 @@
 """Applications made of a few endpoints, and a whole Weir to be rough with."""
 
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import aiohttp
 import pytest
 
-from devcluster.state import State
 from support.facade import ClientOf, authenticate
+from support.run import new_state
 from support.serve import served
 from support.small_world import SmallWorld
 from weir_api.app import make_app
@@ -19,11 +17,12 @@ from weir_api.web.limits import Limits
 
 
 @pytest.fixture(scope="session")
-def small_world(state: State) -> Iterator[SmallWorld]:
+def small_world() -> Iterator[SmallWorld]:
     """A Weir of its own: its API server may be killed, and its facade be sent anything."""
-    world = SmallWorld(Path(tempfile.mkdtemp(dir=state.root)))
-    yield world
-    world.close()
+    with new_state("small") as state:
+        world = SmallWorld(state)
+        yield world
+        world.close()
 
 
 @pytest.fixture

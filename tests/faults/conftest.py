@@ -5,11 +5,9 @@ What these tests do can be turned up by the environment:
 - ``WEIR_TEST_SEED``: any text; other moments and other faults than those of every day.
 - ``WEIR_TEST_EXAMPLES=0-999``: so many sequences of faults; ``7-7`` plays one again.
 - ``WEIR_TEST_FREEZE_SECONDS=60``: how long a leader stands still.
-- ``WEIR_TEST_LOGS``: a folder for the logs of all processes, to be read after a failure.
 """
 
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 
@@ -17,7 +15,6 @@ import pytest
 
 from devcluster import dockerd, image
 from devcluster.hosts import Share
-from devcluster.state import State
 from support.cluster import Cluster, own_cluster
 from support.faulty_system import FaultySystem
 
@@ -25,14 +22,8 @@ from support.faulty_system import FaultySystem
 @pytest.fixture(scope="package")
 def world() -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
-    with own_cluster("f", _tidy_up) as started:
+    with own_cluster("f", dockerd.clean_up) as started:
         yield started
-
-
-def _tidy_up(state: State) -> None:
-    if kept := os.environ.get("WEIR_TEST_LOGS"):
-        shutil.copytree(state.log, kept, dirs_exist_ok=True)
-    dockerd.clean_up(state)
 
 
 @pytest.fixture(scope="package")

@@ -1,16 +1,15 @@
 """What the tests of the development control plane share."""
 
-import tempfile
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from devcluster.state import State
+from support.run import new_state
 
 
 @pytest.fixture
-def own_state(state: State) -> State:
+def own_state() -> Iterator[State]:
     """A state directory of one test's own."""
-    own = State(Path(tempfile.mkdtemp(dir=state.root)))
-    own.create()
-    return own
+    with new_state("hack") as state:
+        yield state

@@ -1,16 +1,14 @@
 """The tests' control plane: one that can be killed, with fresh namespaces."""
 
-import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from devcluster import cluster
-from devcluster.state import State, locked
+from devcluster.state import State
 from support.polling import eventually
 from support.process import ProcessRunner
+from support.run import new_state
 
 
 class Cluster(cluster.Cluster):
@@ -51,8 +49,7 @@ def own_cluster(word: str, tidy_up: Callable[[State], None] = lambda _: None) ->
         word: tells its folder from others.
         tidy_up: called when its processes have ended, before the folder goes.
     """
-    state = State(Path(tempfile.mkdtemp(prefix=f"weir-{word}-", dir="/tmp")))
-    with locked(state):
+    with new_state(word, tidy_up) as state:
         runner = ProcessRunner(state)
         started = Cluster(state, runner)
         try:
@@ -60,5 +57,3 @@ def own_cluster(word: str, tidy_up: Callable[[State], None] = lambda _: None) ->
             yield started
         finally:
             runner.stop_all()
-            tidy_up(state)
-            shutil.rmtree(state.root)

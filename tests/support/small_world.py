@@ -1,9 +1,7 @@
 """A Weir of its own, small and without containers: what is done to it no other test notices."""
 
-import shutil
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from devcluster.components import node_daemon, operator
@@ -29,9 +27,7 @@ class SmallWorld:
         token: an administrator's API token.
     """
 
-    def __init__(self, root: Path) -> None:
-        state = State(root)
-        state.create()
+    def __init__(self, state: State) -> None:
         self._runner = ProcessRunner(state)
         self.cluster = Cluster(state, self._runner)
         self.cluster.start()
@@ -39,7 +35,7 @@ class SmallWorld:
             HOST_NAME,
             Share((0, 1), 1024),
             docker_host="unix:///nowhere",
-            folder=root / "host",
+            folder=state.root / "host",
             identities=self.cluster.identities,
             ports=self.cluster.ports,
             arguments=("--engine=fake",),
@@ -56,13 +52,12 @@ class SmallWorld:
         eventually(self._host_takes_work, "the host takes work", 60)
 
     def close(self) -> None:
-        """Stop all of it, and remove what it made."""
+        """Stop all of it."""
         self.facade.process.kill()
         self._keeper.close()
         for process in self._processes:
             process.kill()
         self._runner.stop_all()
-        shutil.rmtree(self.cluster.state.root)
 
     def request(
         self,
