@@ -97,13 +97,14 @@ def strays(below: Path) -> list[str]:
     """
     with _registry() as registry:
         instances = registry.get("instances", {})
-        found = [f"claim {key}" for key, entry in instances.items() if _is_below(entry, below)]
-        claimed = {bridge_name(key) for key in instances} - {bridge_name(key) for key in found}
+        gone = {key for key, entry in instances.items() if _is_below(entry, below)}
+        claimed = {bridge_name(key) for key in instances.keys() - gone}
         links = Path("/sys/class/net").glob(bridge_name("*"))
         groups = Path("/sys/fs/cgroup").glob(f"**/{bridge_name('*')}")
+        found = [f"claim {key}" for key in gone]
         found += [f"bridge {link.name}" for link in links if link.name not in claimed]
         found += [f"cgroup {group}" for group in groups if group.name not in claimed]
-        subnets = [entry["subnet"] for entry in instances.values()]
+        subnets = [instances[key]["subnet"] for key in instances.keys() - gone]
         for table in ("nat", "filter"):
             for rule in _rules(table):
                 if _is_stray(rule, claimed, subnets):

@@ -1,14 +1,17 @@
 """The state directory: lock, ports, files."""
 
 import multiprocessing
+import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from devcluster.errors import DevClusterError
-from devcluster.state import Ports, State, locked, socket_path, write_file
+from devcluster.state import CHECKOUT, Ports, State, locked, socket_path, write_file
 
 
 def _hold_and_remove(root: Path, held: object, go: object) -> None:
@@ -53,6 +56,32 @@ def test_a_preferred_port_is_taken_if_it_is_free(tmp_path: Path) -> None:
 
     assert Ports(state).get("second", preferred=port) == port
     assert Ports(state).get("second", preferred=1) == port
+
+
+def test_no_two_instances_choose_the_same_port(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even where nothing listens on it yet, and not in another process."""
+    one = Ports(State(tmp_path / "one")).get("etcd")
+    assert Ports(State(tmp_path / "three")).get("etcd", preferred=one) != one
+    monkeypatch.setattr("devcluster.state._PORTS", range(one, one + 1))
+
+    with pytest.raises(DevClusterError, match="No free port"):
+        Ports(State(tmp_path / "two")).get("etcd")
+    elsewhere = (
+        "import sys; from devcluster import state; from pathlib import Path;"
+        f"state._PORTS = range({one}, {one + 1});"
+        "state.Ports(state.State(Path(sys.argv[1]))).get('etcd')"
+    )
+    other = subprocess.run(
+        (sys.executable, "-c", elsewhere, tmp_path / "four"),
+        env=os.environ | {"PYTHONPATH": str(CHECKOUT / "hack")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "No free port" in other.stderr
 
 
 def test_a_port_that_somebody_took_is_chosen_anew(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from devcluster import machine
 
 # In the environment of all processes of a run: its folder.
 RUN_ENV = "WEIR_TEST_RUN"
+# multiprocessing keeps one for as long as its parent lives.
+_ENDS_WITH_ITS_PARENT = b"multiprocessing.resource_tracker"
 
 
 def leftovers(run: Path) -> set[str]:
@@ -31,7 +33,9 @@ def _processes(run: Path) -> list[str]:
             traces = arguments + b"\0" + (process / "environ").read_bytes()
         except OSError:
             continue  # it ended meanwhile
-        if arguments and any(mark in traces for mark in marks):  # a zombie has no arguments
+        if not arguments or _ENDS_WITH_ITS_PARENT in arguments:
+            continue  # a zombie has no arguments
+        if any(mark in traces for mark in marks):
             words = arguments.replace(b"\0", b" ").decode(errors="replace")
             found.append(f"process {process.name}: {words.strip()[:200]}")
     return found
