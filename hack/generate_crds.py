@@ -14,10 +14,11 @@ import annotated_types
 import yaml
 from pydantic.fields import FieldInfo
 
-from weir_crds import access_token, host, task, times, user
+from weir_crds import times
 from weir_crds.kinds import GROUP, VERSION
 from weir_crds.meta import ObjectMeta
 from weir_crds.quantities import MAX_LENGTH, PATTERN
+from weir_crds.resources import RESOURCES
 from weir_crds.schema import (
     Immutable,
     ListAtomic,
@@ -33,7 +34,6 @@ from weir_crds.schema import (
     strip,
 )
 
-RESOURCES = (task.RESOURCE, host.RESOURCE, user.RESOURCE, access_token.RESOURCE)
 OUTPUT = Path(__file__).resolve().parent.parent / "crds" / "yaml"
 HEADER = "# Generated from crds/weir_crds by hack/generate_crds.py: make generate.\n"
 

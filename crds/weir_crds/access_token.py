@@ -9,6 +9,7 @@ from weir_crds.kinds import ACCESSTOKEN
 from weir_crds.meta import ObjectMeta
 from weir_crds.schema import (
     Column,
+    Component,
     Immutable,
     Integer,
     ListMap,
@@ -192,4 +193,6 @@ RESOURCE = Resource(
         Column("Display name", ".spec.displayName", "Name for people.", wide=True),
         Column("Hint", ".spec.hint", "The first characters of the secret.", wide=True),
     ),
+    watched_by=frozenset({Component.API}),
+    is_private=True,
 )

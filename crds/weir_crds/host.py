@@ -8,6 +8,7 @@ from weir_crds.kinds import HOST
 from weir_crds.meta import Conditions, Generation, ObjectMeta
 from weir_crds.schema import (
     Column,
+    Component,
     CoreID,
     GPUIndex,
     Immutable,
@@ -247,4 +248,5 @@ RESOURCE = Resource(
         Column("Kernel", ".status.info.kernel", "Version of its kernel.", wide=True),
         Column("Version", ".status.info.daemonVersion", "Version of its daemon.", wide=True),
     ),
+    watched_by=frozenset(Component),
 )

@@ -8,8 +8,9 @@ import datetime as dt
 import re
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import (
@@ -234,8 +235,48 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When an object of a kind is over for good, and how long it stays then: paths of fields.
+
+    A kind whose objects have no end (a VPS may be started again) has none.
+    """
+
+    ended_at: tuple[str, ...]
+    """A time, set once: nothing is written to the object after that."""
+    ttl_seconds: tuple[str, ...]
+    """How long it stays after its end; absent: as the operator is told."""
+
+    def end_of(self, obj: Mapping[str, Any]) -> str | None:
+        """Return when an object ended, or None: it has not."""
+        return _at(obj, self.ended_at) or None
+
+    def ttl_of(self, obj: Mapping[str, Any]) -> int | None:
+        """Return for how many seconds an object stays after its end, if it says so itself."""
+        seconds: int | None = _at(obj, self.ttl_seconds)
+        return seconds
+
+
+def _at(obj: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        obj = obj.get(name) if obj else None
+    return obj
+
+
+class Component(StrEnum):
+    """A program of ours, by the name of its ServiceAccount."""
+
+    OPERATOR = "weir-operator"
+    NODEDAEMON = "weir-nodedaemon"
+    API = "weir-api"
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
-    """A custom resource: a kind, its model, and how people meet it."""
+    """A custom resource: a kind, its model, how people meet it, and what the programs do with it.
+
+    The roles and policies in ``manifests/base`` and the programs' watches agree with it, which
+    tests prove.
+    """
 
     kind: Kind
     model: type[Model]
@@ -243,6 +284,12 @@ class Resource:
     short_names: tuple[str, ...]
     columns: tuple[Column, ...]
     selectable_fields: tuple[str, ...] = ()
+    watched_by: frozenset[Component] = frozenset()
+    is_workload: bool = False
+    """Its objects run on hosts: the scheduler places them."""
+    is_private: bool = False
+    """Only the facade and cluster administrators read it."""
+    lifetime: Lifetime | None = None
 
 
 def markers(info: FieldInfo) -> list[Any]:

@@ -10,9 +10,11 @@ from weir_crds.schema import (
     AbsolutePath,
     ByteCount,
     Column,
+    Component,
     CoreID,
     Immutable,
     Integer,
+    Lifetime,
     ListAtomic,
     ListMap,
     ListSet,
@@ -283,4 +285,9 @@ RESOURCE = Resource(
         Column("Run", ".status.runID", "Number of the current run.", type="integer", wide=True),
     ),
     selectable_fields=(".status.nodeName",),
+    watched_by=frozenset(Component),
+    is_workload=True,
+    lifetime=Lifetime(
+        ended_at=("status", "finishedAt"), ttl_seconds=("spec", "ttlSecondsAfterFinished")
+    ),
 )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from weir_crds.kinds import USER
 from weir_crds.meta import ObjectMeta
-from weir_crds.schema import Column, Immutable, Model, Resource, Rule
+from weir_crds.schema import Column, Component, Immutable, Model, Resource, Rule
 
 MAX_USERNAME = 50
 
@@ -113,4 +113,6 @@ RESOURCE = Resource(
         Column("Age", ".metadata.creationTimestamp", "When it was made.", type="date"),
         Column("Display name", ".spec.displayName", "Name for people.", wide=True),
     ),
+    watched_by=frozenset({Component.API}),
+    is_private=True,
 )

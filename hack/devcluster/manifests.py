@@ -10,6 +10,7 @@ from devcluster.errors import DevClusterError
 from devcluster.identities import NODE_DAEMON, SYSTEM_NAMESPACE
 from devcluster.rest import Rest, RestError
 from devcluster.state import CHECKOUT
+from weir_crds.resources import RESOURCES
 
 _EFFECTIVE_SECONDS = 60.0
 _FACADE = "weir-api"
@@ -62,14 +63,15 @@ def kubectl(plane: ControlPlane, kubeconfig: Path, *arguments: str) -> str:
 def _wait_for_storage(admin: Rest) -> None:
     """List each kind until it can be listed: an established CRD may still refuse for a moment."""
     deadline = time.monotonic() + _EFFECTIVE_SECONDS
-    for plural in ("tasks", "hosts", "users", "accesstokens"):
+    for kind in (one.kind for one in RESOURCES):
         while True:
             try:
-                admin.json("GET", f"/apis/weir.dev/v1alpha1/{plural}?limit=1")
+                admin.json("GET", f"{kind.path()}?limit=1")
                 break
             except RestError as exc:
                 if time.monotonic() > deadline:
-                    raise DevClusterError(f"The API server does not list {plural}: {exc}") from exc
+                    message = f"The API server does not list {kind.plural}: {exc}"
+                    raise DevClusterError(message) from exc
             time.sleep(0.1)
 
 

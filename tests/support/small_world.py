@@ -13,7 +13,8 @@ from support.facade_process import FacadeProcess, Reply
 from support.polling import eventually
 from support.process import Keeper, Process, ProcessRunner
 from support.tasks import BUSYBOX, condition
-from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER
+from weir_crds.kinds import HOST
+from weir_crds.resources import RESOURCES
 
 HOST_NAME = "small"
 
@@ -84,7 +85,7 @@ class SmallWorld:
         return Counter(
             {
                 kind.kind: len(self.cluster.admin.json("GET", kind.path())["items"])
-                for kind in (TASK, HOST, USER, ACCESSTOKEN)
+                for kind in (one.kind for one in RESOURCES)
             }
         )
 
