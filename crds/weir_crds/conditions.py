@@ -36,6 +36,7 @@ class ConditionType(StrEnum):
     QEMU_READY = "QemuReady"
     GPU_READY = "GPUReady"
     DISK_PRESSURE = "DiskPressure"
+    STARTS_FAILING = "StartsFailing"
 
 
 class Reason(StrEnum):
@@ -92,6 +93,9 @@ class Reason(StrEnum):
     # Host DiskPressure
     DISK_FULL = "DiskFull"
     DISK_HAS_ROOM = "DiskHasRoom"
+    # Host StartsFailing, True and False
+    REPEATED_FAILURES = "RepeatedFailures"
+    START_SUCCEEDED = "StartSucceeded"
 
 
 def get(conditions: Sequence[Mapping[str, Any]] | None, type: str) -> Condition | None:

@@ -76,6 +76,8 @@ def _unavailable(host: Mapping[str, Any]) -> str | None:
         return "Docker not ready"
     if conditions.is_true(host, ConditionType.DISK_PRESSURE):
         return "disk full"
+    if conditions.is_true(host, ConditionType.STARTS_FAILING):
+        return "starts fail"
     if spec.get("unschedulable"):
         return "cordoned"
     return None

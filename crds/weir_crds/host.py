@@ -26,6 +26,7 @@ LEASE_SECONDS = 40
 """A host whose Lease was not renewed for so long is not known to be alive."""
 
 Cores = Annotated[list[CoreID], ListSet(), Field(max_length=4096)]
+Siblings = Annotated[list[CoreID], ListSet(), Field(max_length=16)]
 Count = Annotated[Integer, Field(ge=0, le=2**31 - 1)]
 Word = Annotated[str, Field(max_length=256)]
 
@@ -109,6 +110,11 @@ class Capacity(Model):
         default_factory=list
     )
     """Its NUMA nodes with their cores; a machine without NUMA has one."""
+    thread_siblings: Annotated[list[Siblings], ListAtomic(), Field(max_length=2048)] | None = None
+    """The cores that are hardware threads of one physical core, a list for each of these; work gets
+    whole physical cores first. Absent: each core is one."""
+    efficiency_cpus: Cores | None = None
+    """Cores that are slower by make than the others, by id. Absent: all are alike."""
     gpus: Annotated[list[GPU], ListMap("index"), Field(max_length=64)] = Field(default_factory=list)
     """Its GPUs that answer; the condition GPUReady names those that are lost."""
 
@@ -207,7 +213,7 @@ class HostStatus(Model):
     """Uids of what was left on the machine when it was given up, to be removed if it returns."""
     conditions: Conditions | None = None
     """What was observed: Ready (daemon; operator when the Lease expired), DockerReady, QemuReady,
-    GPUReady, DiskPressure (daemon), Approved (operator)."""
+    GPUReady, DiskPressure, StartsFailing (daemon), Approved (operator)."""
 
 
 class Host(Model):

@@ -21,9 +21,12 @@ from weir_nodedaemon.engines.port import (
     ContainerEngine,
     ContainerState,
     EngineEvent,
+    EngineInfo,
     EngineUnavailableError,
 )
-from weir_nodedaemon.host.keeper import EngineState, HostFacts, HostKeeper, share_of
+from weir_nodedaemon.host.breaker import Breaker
+from weir_nodedaemon.host.keeper import HostKeeper, share_of
+from weir_nodedaemon.host.status import EngineState, HostIdentity, MachineState
 from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.holdings import Holdings, HostShare
 from weir_nodedaemon.instances.journal import RecordStore
@@ -37,6 +40,7 @@ from weir_nodedaemon.kinds.task.start import Starter, Wake
 from weir_nodedaemon.kinds.task.status_writer import Teller
 from weir_nodedaemon.kinds.task.store import TaskStore, has_ended, trimmed
 from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.machine.capacity import CapacityWatch
 from weir_nodedaemon.machine.disk import DiskWatch
 from weir_nodedaemon.machine.gpus.watch import GpuWatch
 
@@ -66,10 +70,8 @@ class Agent:
     def __init__(
         self,
         *,
-        facts: HostFacts,
-        cpus: frozenset[int],
-        memory_bytes: int,
-        memory_nodes: frozenset[int],
+        identity: HostIdentity,
+        capacity: CapacityWatch,
         gpus: GpuWatch,
         api: Api,
         engine: ContainerEngine,
@@ -87,10 +89,8 @@ class Agent:
         """Wire up; ``run`` acts.
 
         Args:
-            facts: what the Host's status tells of this machine.
-            cpus: the cores that the daemon may use.
-            memory_bytes: the memory that the daemon may use.
-            memory_nodes: the NUMA nodes that have memory.
+            identity: who this machine is.
+            capacity: looks at the cores and the memory that the daemon may use.
             gpus: looks at the GPUs that the daemon may use.
             api: the API server.
             engine: the container engine; its owner closes it.
@@ -98,18 +98,17 @@ class Agent:
             logs: the archive of output.
             state_dir: where hints about runs are kept.
             defaults: what all containers of this host have.
-            disk: of the state directory.
+            disk: looks at the room on the disks.
             hosts: an empty store to fill with this machine's Host.
             tasks: an empty store to fill with the Tasks bound to this host.
             lease_age: seconds since this host's Lease was last renewed.
             periods: how often to look.
             now: the time.
         """
-        self._cpus = cpus
-        self._memory_bytes = memory_bytes
+        self._capacity = capacity
         self._engine = engine
         self._periods = periods or Periods()
-        self._host_key = Key("", facts.name)
+        self._host_key = Key("", identity.name)
         self._resync_now = asyncio.Event()
         self._holdings_changed = asyncio.Event()
         self._task_gone = asyncio.Event()
@@ -122,7 +121,7 @@ class Agent:
             api,
             TASK,
             store=tasks,
-            field_selector=f"status.nodeName={facts.name}",
+            field_selector=f"status.nodeName={identity.name}",
             on_change=self._task_changed,
             transform=trimmed,
         )
@@ -130,11 +129,13 @@ class Agent:
             api,
             HOST,
             store=hosts,
-            field_selector=f"metadata.name={facts.name}",
+            field_selector=f"metadata.name={identity.name}",
             on_change=self._host_changed,
         )
         self._observations = Observations(engine, self._holdings_changed.set)
-        self._holdings = Holdings(HostShare(cpus, memory_bytes))
+        self._holdings = Holdings(
+            HostShare(frozenset(capacity.current.cpus), capacity.current.memory_bytes)
+        )
         self._pool = SharedPool(engine, self._observations, self._holdings)
         records = RecordStore(state_dir / "runs")
         self._pulls = Pulls(engine, self.queue.add)
@@ -142,7 +143,7 @@ class Agent:
         teller = Teller(api, tasks, now)
         self._starter = Starter(
             defaults=defaults,
-            memory_nodes=memory_nodes,
+            capacity=capacity,
             reader=api,
             is_current=teller.is_current,
             engine=engine,
@@ -175,7 +176,7 @@ class Agent:
             now=now,
         )
         self._sweep = Sweep(
-            host=facts.name,
+            host=identity.name,
             api=api,
             store=self.store,
             engine=engine,
@@ -184,16 +185,15 @@ class Agent:
             logs=logs,
         )
         self._disk = disk
+        self.breaker = Breaker()
         self._keeper = HostKeeper(
             api,
             self._hosts.store,
-            facts,
-            lambda: self._engine_state,
-            gpus=lambda: gpus.state,
-            disk_pressure=lambda: disk.pressure,
+            identity,
+            self._machine_state,
         )
         self._gpus = gpus
-        gpus.on_change = lambda: self._host_queue.add(self._host_key)
+        gpus.on_change = self.breaker.on_change = lambda: self._host_queue.add(self._host_key)
 
     @property
     def has_synced(self) -> bool:
@@ -259,12 +259,28 @@ class Agent:
 
     def _host_changed(self, key: Key) -> None:
         self._host_queue.add(key)
-        host = self._hosts.store.get(key)
+        self._share_out()
+
+    def _share_out(self) -> None:
+        """Let what may be given to work be what the machine has, less what its Host reserves."""
+        host = self._hosts.store.get(self._host_key)
         if host is not None:
-            share = share_of(host, self._cpus, self._memory_bytes)
+            share = share_of(host, self._capacity.current)
             if share != self._holdings.share:
                 self._holdings.share = share
                 self._holdings_changed.set()
+
+    def _machine_state(self) -> MachineState | None:
+        """Return how the machine is; None: not all is known yet."""
+        if self._engine_state is None or self._gpus.state is None:
+            return None
+        return MachineState(
+            engine=self._engine_state,
+            capacity=self._capacity.current,
+            gpus=self._gpus.state,
+            full_disks=self._disk.pressure,
+            start_failures=self.breaker.trouble,
+        )
 
     def _container_changed(self, event: EngineEvent) -> None:
         if not event.name:
@@ -331,11 +347,8 @@ class Agent:
                     await self._resync_now.wait()
 
     async def _look_at_all(self) -> None:
-        under_pressure = self._disk.pressure
-        if await asyncio.to_thread(self._disk.look) != under_pressure:
-            logger.warning("disk pressure=%s", self._disk.pressure)
-            self._host_queue.add(self._host_key)
         info = await self._engine.info()
+        await self._look_at_machine(info)
         containers = await self._observations.look_at_all()
         self._engine_answers(EngineState(info.name, info.version, ready=True))
         self._host_queue.add(self._host_key)
@@ -353,6 +366,15 @@ class Agent:
         self._sweep.look()
         self._task_gone.set()
         self._holdings_changed.set()
+
+    async def _look_at_machine(self, info: EngineInfo) -> None:
+        under_pressure = self._disk.pressure
+        if await asyncio.to_thread(self._disk.look, info.root_dir) != under_pressure:
+            logger.warning("disk pressure=%s", self._disk.pressure or "none")
+            self._host_queue.add(self._host_key)
+        if await asyncio.to_thread(self._capacity.look, info.cpus):
+            self._host_queue.add(self._host_key)
+            self._share_out()
 
     async def _spread_cores(self) -> None:
         """After every change of who holds what: resize the shared pool, wake who waits."""

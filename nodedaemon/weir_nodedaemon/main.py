@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from weir_nodedaemon.daemon import Agent
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
-from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.machine import cgroup
 from weir_nodedaemon.machine import identity as machine
-from weir_nodedaemon.machine.capacity import capacity
+from weir_nodedaemon.machine.capacity import CapacityWatch, MachineCapacity, Share, capacity
 from weir_nodedaemon.machine.cpulist import format_cpulist
 from weir_nodedaemon.machine.disk import DiskWatch
 from weir_nodedaemon.machine.gpus.nvml_probe import NvmlProbe
@@ -43,6 +44,8 @@ from weir_nodedaemon.server.routes.stats import Stats, sample_host
 from weir_nodedaemon.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+_UNIX = "unix://"
 
 
 class StateDirError(WeirError):
@@ -118,11 +121,10 @@ async def serve(chosen: Settings) -> None:
         )
         port = await server.start()
         stack.push_async_callback(server.close)
-        room = capacity(chosen.sysfs_root, limit_cpus=chosen.cpus, limit_memory=chosen.memory_bytes)
-        facts = HostFacts(
+        room = watch_capacity(chosen)
+        identity = HostIdentity(
             name=chosen.host_name,
             host_id=machine.host_id(chosen.state_dir, chosen.host_name),
-            capacity=room.as_status(),
             endpoint={
                 "url": machine.endpoint_url(address, port),
                 "fingerprint": certificate.fingerprint,
@@ -139,10 +141,8 @@ async def serve(chosen: Settings) -> None:
             duration_seconds=LEASE_SECONDS,
         )
         agent = Agent(
-            facts=facts,
-            cpus=frozenset(room.cpus),
-            memory_bytes=room.memory_bytes,
-            memory_nodes=room.memory_nodes,
+            identity=identity,
+            capacity=room,
             gpus=gpus,
             api=api,
             engine=engine,
@@ -164,8 +164,11 @@ async def serve(chosen: Settings) -> None:
             },
         )
         await stack.enter_async_context(health)
-        cores, memory = format_cpulist(room.cpus), format_bytes(room.memory_bytes)
-        logger.info("host=%s version=%s cores=%s memory=%s", facts.name, version(), cores, memory)
+        found = room.current
+        cores, memory = format_cpulist(found.cpus), format_bytes(found.memory_bytes)
+        logger.info(
+            "host=%s version=%s cores=%s memory=%s", identity.name, version(), cores, memory
+        )
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run(), name="heartbeat")
             group.create_task(agent.run(), name="agent")
@@ -176,6 +179,19 @@ def make_engine(chosen: Settings) -> ContainerEngine:
     if chosen.engine == "fake":
         return FakeEngine(chosen.host_name)
     return DockerEngine(chosen.host_name, chosen.docker_host)
+
+
+def watch_capacity(chosen: Settings) -> CapacityWatch:
+    """Return what looks at the cores and the memory that were chosen."""
+    share = Share(chosen.cpus, chosen.memory_bytes, smt=chosen.smt)
+    docker = chosen.engine == "docker" and chosen.docker_host.startswith(_UNIX)
+
+    def read(engine_cpus: Collection[int] | None) -> MachineCapacity:
+        engine = cgroup.peer_of(chosen.docker_host.removeprefix(_UNIX)) if docker else None
+        limits = cgroup.shared_limits(engine, sysfs_root=chosen.sysfs_root)
+        return capacity(chosen.sysfs_root, share=share, cgroup=limits, engine_cpus=engine_cpus)
+
+    return CapacityWatch(read)
 
 
 def watch_gpus(chosen: Settings, boot_id: str) -> GpuWatch:

@@ -27,7 +27,6 @@ FENCED = Counter(
     "Containers stopped because the Lease could not be renewed and another host may run them.",
 )
 ENGINE_READY = Gauge("weir_daemon_engine_ready", "1 while the container engine answers.")
-DISK_FREE = Gauge("weir_daemon_disk_free_bytes", "Room on the disk of the state directory.")
 LOGS_LOST = Counter(
     "weir_daemon_logs_lost", "Runs whose output could not be archived, by reason.", ["reason"]
 )

@@ -27,6 +27,7 @@ class Settings:
     docker_host: str
     cpus: tuple[int, ...] | None
     memory_bytes: int | None
+    smt: bool
     gpus: tuple[str, ...] | None
     listen: str
     metrics_listen: str
@@ -50,6 +51,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         docker_host=args.docker_host,
         cpus=args.cpus,
         memory_bytes=args.memory,
+        smt=args.smt == "on",
         gpus=args.gpus,
         listen=args.listen,
         metrics_listen=args.metrics_listen,
@@ -101,7 +103,18 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         default=environ.get("DOCKER_HOST", "unix:///var/run/docker.sock"),
         metavar="URL",
     )
-    flag("--cpus", "use only these cores, such as 0-3,8 (default: all)", type=_cpus)
+    flag(
+        "--cpus",
+        "use only these cores, such as 0-3,8 (default: all that are not isolated)",
+        type=_cpus,
+    )
+    flag(
+        "--smt",
+        "whether each hardware thread counts as a core; off: one of each physical core does"
+        " (default: %(default)s)",
+        choices=["on", "off"],
+        default="on",
+    )
     flag("--memory", "use only so much memory, such as 8Gi (default: all)", type=_memory)
     flag(
         "--gpus",

@@ -92,6 +92,22 @@ async def test_the_least_number_of_processes_is_enough_to_start(rig: Rig) -> Non
     assert (await rig.result("exit 3", pids_limit=16)).exit_code == 3
 
 
+async def test_docker_tells_which_cores_it_has_and_where_it_keeps_all(
+    rig: Rig, client: Any
+) -> None:
+    """What it tells is what it holds a container to: the next core is refused."""
+    before = len(client.containers(all=True))
+    info = await rig.engine.info()
+    assert info.version == client.version()["Version"]
+    assert info.cpus is not None
+    assert set(info.cpus) >= os.sched_getaffinity(0)
+    assert info.root_dir == client.info()["DockerRootDir"]
+    assert len(client.containers(all=True)) == before
+    await rig.create(cpus=(max(info.cpus),))
+    with pytest.raises(WeirError, match="CPUs are not available"):
+        await rig.create(cpus=(max(info.cpus) + 1,))
+
+
 async def test_a_running_container_moves_to_other_cores(rig: Rig, client: Any) -> None:
     name = await rig.run("sleep 60", cpus=(0,))
     pid = client.inspect_container(name)["State"]["Pid"]

@@ -71,7 +71,7 @@ def test_a_full_disk_loses_output_and_no_verdict(
         assert ran["status"]["exitCode"] == 3
         assert ran["status"]["logs"]["truncated"] is True
         assert host.metric('weir_daemon_logs_lost_total{reason="DiskFull"}') == 1
-        assert host.metric("weir_daemon_disk_free_bytes") < 4 * _MIB
+        assert host.metric('weir_daemon_disk_free_bytes{disk="state"}') < 4 * _MIB
         assert "disk full" in waiting["message"]
 
         (disk / "filler").unlink()

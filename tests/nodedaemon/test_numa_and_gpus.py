@@ -9,7 +9,7 @@ from weir_crds.names import container_name
 from weir_kube.store import Key
 from weir_nodedaemon.engines.docker.objects import create_body
 from weir_nodedaemon.engines.port import ContainerSpec, ContainerState
-from weir_nodedaemon.machine.capacity import Capacity
+from weir_nodedaemon.machine.capacity import MachineCapacity
 from weir_nodedaemon.machine.gpus.port import Gpu, GpuLoad, GpuReading, GpusUnknownError
 from weir_nodedaemon.machine.numa import NumaNode
 
@@ -23,7 +23,7 @@ def gpu(index: int, letter: str) -> Gpu:
 def rig(rig: Rig) -> Rig:
     """Two sockets of four cores, the second without memory of its own; two GPUs."""
     nodes = (NumaNode(0, (0, 1, 2, 3), 8 * GIB, (10, 21)), NumaNode(1, (4, 5, 6, 7), 0, (21, 10)))
-    rig.capacity = Capacity(tuple(range(8)), 8 * GIB, nodes)
+    rig.capacity = MachineCapacity(tuple(range(8)), 8 * GIB, nodes)
     rig.gpus.reading = GpuReading((gpu(0, "a"), gpu(1, "b")), {"GPU-a": GpuLoad(10)})
     return rig
 

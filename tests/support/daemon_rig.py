@@ -3,7 +3,9 @@
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,11 +26,11 @@ from weir_nodedaemon.engines.port import (
     ContainerState,
     EngineUnavailableError,
 )
-from weir_nodedaemon.host.keeper import HostFacts
+from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
-from weir_nodedaemon.machine.capacity import Capacity
+from weir_nodedaemon.machine.capacity import CapacityWatch, MachineCapacity
 from weir_nodedaemon.machine.disk import DiskWatch
 from weir_nodedaemon.machine.gpus.port import GpuReading
 from weir_nodedaemon.machine.gpus.watch import GpuMemory, GpuWatch
@@ -87,7 +89,9 @@ class Rig:
         self.world = WatchedWorld()
         self.engine: ContainerEngine = FakeEngine(HOST_NAME, self.world)
         cores = tuple(range(cpus))
-        self.capacity = Capacity(cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),))
+        self.capacity = MachineCapacity(
+            cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),)
+        )
         self.gpus = MadeUpGpus()
         self.lease_age = 0.0
         self.agent: Agent | None = None
@@ -104,17 +108,14 @@ class Rig:
         """Start an agent, as after a restart of the process."""
         assert self._running is None
         self.agent = Agent(
-            facts=HostFacts(
+            identity=HostIdentity(
                 name=HOST_NAME,
                 host_id="11111111-2222-3333-4444-555555555555",
-                capacity=self.capacity.as_status(),
                 endpoint={"url": "https://127.0.0.1:8443", "fingerprint": "sha256:" + "0" * 64},
                 addresses=[{"type": "InternalIP", "address": "127.0.0.1"}],
                 info={"bootID": "b"},
             ),
-            cpus=frozenset(self.capacity.cpus),
-            memory_bytes=self.capacity.memory_bytes,
-            memory_nodes=self.capacity.memory_nodes,
+            capacity=CapacityWatch(self._read_capacity),
             gpus=GpuWatch(self.gpus, GpuMemory(self.state_dir / "gpus.json", "b")),
             api=cast(Api, self.api),
             engine=self.engine,
@@ -130,6 +131,18 @@ class Rig:
         )
         self._running = asyncio.create_task(self.agent.run())
         return self.agent
+
+    def _read_capacity(self, engine_cpus: Collection[int] | None) -> MachineCapacity:
+        """Return what the made-up machine has of what its engine has."""
+        usable = set(self.capacity.cpus if engine_cpus is None else engine_cpus)
+        return replace(
+            self.capacity,
+            cpus=tuple(cpu for cpu in self.capacity.cpus if cpu in usable),
+            numa=tuple(
+                replace(node, cpus=tuple(cpu for cpu in node.cpus if cpu in usable))
+                for node in self.capacity.numa
+            ),
+        )
 
     async def kill(self) -> None:
         """End the agent at whatever line it is."""

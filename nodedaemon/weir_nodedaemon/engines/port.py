@@ -147,10 +147,12 @@ class ContainerUsage:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """Which engine answers."""
+    """Which engine answers, and what it says of itself."""
 
     name: str
     version: str
+    cpus: tuple[int, ...] | None = None  # the cores that it can give a container; None: not told
+    root_dir: str = ""  # where it keeps images and containers; "": not told
 
 
 class ContainerEngine(Protocol):

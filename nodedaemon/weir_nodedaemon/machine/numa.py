@@ -1,21 +1,14 @@
-"""Cores and NUMA nodes, as the kernel shows them in sysfs."""
+"""NUMA nodes, as the kernel shows them in sysfs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir_crds.errors import WeirError
+from weir_nodedaemon.machine.cores import CapacityUnknownError, online_cpus
 from weir_nodedaemon.machine.cpulist import parse_cpulist
 
-_CPU = Path("devices/system/cpu")
 _NODE = Path("devices/system/node")
 _PCI = Path("bus/pci/devices")
 _LOCAL, _REMOTE = 10, 20  # the kernel's own distances where the firmware tells none
-
-
-class CapacityUnknownError(WeirError):
-    """The machine does not say what it has, or nothing of it may be used."""
-
-    reason = "CapacityUnknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,18 +19,6 @@ class NumaNode:
     cpus: tuple[int, ...]
     memory_bytes: int
     distances: tuple[int, ...]
-
-
-def online_cpus(sysfs_root: Path) -> tuple[int, ...]:
-    """Return the cores that are online; hardware threads count, as for the kernel.
-
-    Raises:
-        CapacityUnknownError: sysfs does not tell.
-    """
-    try:
-        return parse_cpulist((sysfs_root / _CPU / "online").read_text())
-    except OSError as exc:
-        raise CapacityUnknownError(f"cannot tell which cores are online: {exc}") from exc
 
 
 def numa_nodes(sysfs_root: Path) -> tuple[NumaNode, ...]:

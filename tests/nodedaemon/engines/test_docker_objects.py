@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from weir_nodedaemon.engines.docker.objects import (
+    available_cpus,
     create_body,
     event,
     init_failure,
@@ -52,6 +53,20 @@ def test_what_is_not_asked_for_is_left_to_the_image_and_to_docker() -> None:
         "LogConfig",
         "Mounts",
     }
+
+
+@pytest.mark.parametrize(
+    ("refusal", "cpus"),
+    [
+        ("Requested CPUs are not available - requested 8191, available: 0-3,8", (0, 1, 2, 3, 8)),
+        ("No such image: weir.invalid/none:none", None),
+        ("Requested CPUs are not available - requested 8191, available: ", None),
+    ],
+)
+def test_the_cores_that_docker_has_stand_in_its_refusal(
+    refusal: str, cpus: tuple[int, ...] | None
+) -> None:
+    assert available_cpus(refusal) == cpus
 
 
 def test_processes_are_limited_where_a_limit_is_given() -> None:

@@ -1,6 +1,7 @@
 """The daemon's own Host: made once, kept true, never rewritten."""
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,30 +9,37 @@ import pytest
 from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds import conditions
+from weir_crds.facts import facts_of
 from weir_crds.host import HostSpec, HostStatus
 from weir_crds.kinds import HOST
 from weir_kube.status import status_patch
 from weir_kube.store import Key
-from weir_nodedaemon.host.keeper import EngineState, HostFacts, host_changes, new_host, share_of
+from weir_nodedaemon.host.keeper import share_of
+from weir_nodedaemon.host.status import (
+    EngineState,
+    HostIdentity,
+    MachineState,
+    host_changes,
+    new_host,
+)
+from weir_nodedaemon.machine.capacity import MachineCapacity
 from weir_nodedaemon.machine.gpus.port import Gpu
 from weir_nodedaemon.machine.gpus.watch import GpuState
+from weir_nodedaemon.machine.numa import NumaNode
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
 KEY = Key("", HOST_NAME)
-FACTS = HostFacts(
+IDENTITY = HostIdentity(
     name=HOST_NAME,
     host_id="11111111-2222-3333-4444-555555555555",
-    capacity={
-        "cpus": 2,
-        "memory": "8Gi",
-        "numa": [{"id": 0, "cpus": [0, 1], "memory": "8Gi", "distances": [10]}],
-    },
     endpoint={"url": "https://10.0.0.5:8443", "fingerprint": "sha256:" + "0" * 64},
     addresses=[{"type": "InternalIP", "address": "10.0.0.5"}],
     info={"bootID": "b", "kernel": "6.1"},
 )
-UP = EngineState("docker", "20.10", ready=True)
-DOWN = EngineState("docker", "20.10")
+GIB = 2**30
+CAPACITY = MachineCapacity((0, 1), 8 * GIB, (NumaNode(0, (0, 1), 8 * GIB, (10,)),))
+UP = MachineState(EngineState("docker", "20.10", ready=True), CAPACITY)
+DOWN = MachineState(EngineState("docker", "20.10"), CAPACITY)
 APPROVED = {
     "type": "Approved",
     "status": "True",
@@ -42,16 +50,16 @@ APPROVED = {
 
 
 def host(**status: Any) -> dict[str, Any]:
-    made = new_host(FACTS)
+    made = new_host(IDENTITY)
     made["metadata"]["generation"] = 1
     return {**made, "status": status}
 
 
 def test_a_new_host_waits_for_approval() -> None:
-    made = HostSpec.model_validate(new_host(FACTS)["spec"])
+    made = HostSpec.model_validate(new_host(IDENTITY)["spec"])
 
     assert made.approval == "Pending"
-    assert made.host_id == FACTS.host_id
+    assert made.host_id == IDENTITY.host_id
 
 
 @pytest.mark.parametrize(
@@ -62,9 +70,9 @@ def test_a_new_host_waits_for_approval() -> None:
     ],
 )
 def test_the_status_fits_the_crd_and_says_how_the_engine_is(
-    engine: EngineState, status: str, reasons: dict[str, str]
+    engine: MachineState, status: str, reasons: dict[str, str]
 ) -> None:
-    changes = host_changes(host(conditions=[APPROVED]), FACTS, engine, NOW)
+    changes = host_changes(host(conditions=[APPROVED]), IDENTITY, engine, NOW)
 
     HostStatus.model_validate(changes)
     told = {c["type"]: c for c in changes["conditions"]}
@@ -76,9 +84,9 @@ def test_the_status_fits_the_crd_and_says_how_the_engine_is(
 
 @pytest.mark.parametrize("engine", [UP, DOWN])
 def test_told_twice_changes_nothing(engine: EngineState) -> None:
-    told = host(**host_changes(host(), FACTS, engine, NOW))
+    told = host(**host_changes(host(), IDENTITY, engine, NOW))
 
-    later = host_changes(told, FACTS, engine, NOW + dt.timedelta(hours=1))
+    later = host_changes(told, IDENTITY, engine, NOW + dt.timedelta(hours=1))
 
     assert status_patch(told["status"], later) == {}
 
@@ -100,33 +108,37 @@ GPU_CASES = [
 def test_gpus_are_told_and_only_those_that_may_be_given_to_work(
     before: GpuState, gpus: GpuState, told: tuple[str, str, str] | None
 ) -> None:
-    known = host(**host_changes(host(), FACTS, UP, NOW, gpus=before))
+    known = host(**host_changes(host(), IDENTITY, replace(UP, gpus=before), NOW))
 
-    changes = host_changes(known, FACTS, UP, NOW, gpus=gpus)
+    changes = host_changes(known, IDENTITY, replace(UP, gpus=gpus), NOW)
 
     HostStatus.model_validate(changes)
     assert [gpu["uuid"] for gpu in changes["capacity"]["gpus"]] == [g.uuid for g in gpus.gpus]
     found = conditions.get(changes["conditions"], "GPUReady")
     assert (found and (found["status"], found["reason"], found["message"])) == told
     known["status"].update(changes)
-    assert status_patch(known["status"], host_changes(known, FACTS, UP, NOW, gpus=gpus)) == {}
+    assert (
+        status_patch(known["status"], host_changes(known, IDENTITY, replace(UP, gpus=gpus), NOW))
+        == {}
+    )
 
 
 def test_an_engine_that_is_back_takes_its_message_away() -> None:
-    told = host(**host_changes(host(), FACTS, DOWN, NOW))
+    told = host(**host_changes(host(), IDENTITY, DOWN, NOW))
     assert "message" in told["status"]["engines"][0]
 
-    assert "message" not in host_changes(told, FACTS, UP, NOW)["engines"][0]
+    assert "message" not in host_changes(told, IDENTITY, UP, NOW)["engines"][0]
 
 
 def test_what_is_reserved_is_not_for_work() -> None:
     reserved = {"spec": {"reserved": {"cpus": [0], "memory": "1Gi"}}}
 
-    share = share_of(reserved, frozenset({0, 1}), 8 * 2**30)
+    share = share_of(reserved, CAPACITY)
 
+    assert (share.cpus, share.memory_bytes) == ({0, 1}, 8 * GIB)
     assert share.reserved_cpus == {0}
     assert share.reserved_memory_bytes == 2**30
-    assert share_of({"spec": {}}, frozenset({0, 1}), 1).reserved_cpus == frozenset()
+    assert share_of({"spec": {}}, CAPACITY).reserved_cpus == frozenset()
 
 
 async def test_the_host_is_made_told_and_then_left_alone(rig: Rig) -> None:
@@ -183,7 +195,7 @@ async def test_a_host_that_was_deleted_is_made_again(rig: Rig) -> None:
 
 async def test_the_host_of_another_machine_is_not_touched(rig: Rig) -> None:
     """Two machines of one name must not both act on its Tasks."""
-    theirs = new_host(FACTS)
+    theirs = new_host(IDENTITY)
     theirs["spec"]["hostID"] = "99999999-0000-0000-0000-000000000000"
     rig.api.put(HOST, theirs)
     key = rig.bind("theirs")
@@ -204,13 +216,61 @@ async def test_a_host_that_a_runner_of_another_make_reports_for_is_not_touched(r
     assert rig.api.writes == []
 
 
-def test_a_full_disk_is_told_and_taken_back_and_not_mentioned_where_it_never_was() -> None:
-    never = host_changes(host(), FACTS, UP, NOW)
-    full = host_changes(host(), FACTS, UP, NOW, disk_pressure=True)
-    relieved = host_changes(host(conditions=full["conditions"]), FACTS, UP, NOW)
+TROUBLES = [
+    ("full_disks", "DiskPressure", "DiskFull", "DiskHasRoom"),
+    ("start_failures", "StartsFailing", "RepeatedFailures", "StartSucceeded"),
+]
+
+
+@pytest.mark.parametrize(("field", "type", "begun", "over"), TROUBLES)
+def test_trouble_is_told_and_taken_back_and_not_mentioned_where_it_never_was(
+    field: str, type: str, begun: str, over: str
+) -> None:
+    never = host_changes(host(), IDENTITY, UP, NOW)
+    bad = host_changes(host(), IDENTITY, replace(UP, **{field: "because"}), NOW)
+    relieved = host_changes(host(conditions=bad["conditions"]), IDENTITY, UP, NOW)
 
     told = [
-        [(c["status"], c["reason"]) for c in changes["conditions"] if c["type"] == "DiskPressure"]
-        for changes in (never, full, relieved)
+        [
+            (c["status"], c["reason"], c["message"])
+            for c in changes["conditions"]
+            if c["type"] == type
+        ]
+        for changes in (never, bad, relieved)
     ]
-    assert told == [[], [("True", "DiskFull")], [("False", "DiskHasRoom")]]
+    assert told == [[], [("True", begun, "because")], [("False", over, "")]]
+
+
+@pytest.mark.parametrize(("field", "type", "_begun", "_over"), TROUBLES)
+def test_a_host_in_trouble_gets_no_new_work(field: str, type: str, _begun: str, _over: str) -> None:
+    approved = {"approval": "Approved"}
+    sick = replace(UP, **{field: "because"})
+    good = host(**host_changes(host(), IDENTITY, UP, NOW)) | {"spec": approved}
+    bad = host(**host_changes(host(), IDENTITY, sick, NOW)) | {"spec": approved}
+    assert facts_of(good).unavailable is None
+    assert facts_of(bad).unavailable is not None, type
+
+
+async def test_a_core_that_the_engine_lacks_is_not_offered_and_not_used(rig: Rig) -> None:
+    """One that went offline, or that Docker's own cpuset does not have."""
+    shared = rig.bind("shared", command=["sleep", "60"])
+    rig.start()
+    await until(lambda: rig.told(shared, "Started")[0] == "True")
+    assert _cores(rig) == [0, 1, 2, 3]
+
+    rig.world.cpus = (0, 1)
+    await until(lambda: _cores(rig) == [0, 1])
+    await until(lambda: rig.world.containers[rig.name(shared)].seen.cpus == (0, 1))
+
+    alone = rig.bind("alone", cpus=(1,))
+    await rig.finished(alone)
+    assert rig.told(alone, "Succeeded") == ("True", "Completed")
+
+    rig.world.cpus = (0, 1, 2, 3)
+    await until(lambda: _cores(rig) == [0, 1, 2, 3])
+
+
+def _cores(rig: Rig) -> list[int]:
+    made = rig.host() or {}
+    cores: list[int] = made["status"]["capacity"]["numa"][0]["cpus"]
+    return cores

@@ -84,9 +84,14 @@ class DockerEngine:
         self._updates = 0  # a look that began before an update is not remembered
 
     async def info(self) -> EngineInfo:
-        """Return Docker's version."""
-        version = await self._ask(lambda client: client.version(api_version=False))
-        return EngineInfo(name="docker", version=version["Version"])
+        """Return Docker's version, the cores that it knows, and where it keeps all."""
+        found = await self._ask(lambda client: client.info())
+        return EngineInfo(
+            name="docker",
+            version=found["ServerVersion"],
+            cpus=await self._available_cpus(),
+            root_dir=found.get("DockerRootDir") or "",
+        )
 
     async def observe(self) -> dict[str, ObservedContainer]:
         """Return all containers of this host, by name; costs one request when nothing changed."""
@@ -290,6 +295,22 @@ class DockerEngine:
         self._look.close()
         self._act.close()
         self._usage.close()
+
+    async def _available_cpus(self) -> tuple[int, ...] | None:
+        """Return the cores that Docker can give a container, by what it says when it lacks one.
+
+        No other answer tells which they are: it asks for a core that no machine has, of an image
+        that nobody has.
+        """
+        try:
+            await self._look.call(
+                lambda client: client.create_container_from_config(  # type: ignore[no-untyped-call]
+                    docker_objects.IMPOSSIBLE_BODY
+                )
+            )
+        except RefusedError as exc:
+            return docker_objects.available_cpus(str(exc))
+        return None
 
     async def _api_version(self) -> str:
         return (await self._look.client()).api_version

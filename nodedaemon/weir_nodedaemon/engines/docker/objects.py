@@ -35,6 +35,12 @@ _NANO_PER_MILLI = 1_000_000
 _LOG_FILES = 2
 _LOG_FILE_SHARE = 2  # of the limit is one file: Docker's own words take room beside the output
 _INIT_FAILED = re.compile(rb"\A\[FATAL tini \(\d+\)\] (exec .* failed: [^\n]*)\n?\Z", re.DOTALL)
+_AVAILABLE_CPUS = re.compile(r"requested 8191, available: ([0-9,-]+)")
+IMPOSSIBLE_BODY: Mapping[str, Any] = {
+    "Image": "weir.invalid/none:none",
+    "HostConfig": {"CpusetCpus": "8191"},  # the highest number that Docker takes for one
+}
+"""Docker refuses this, naming the cores that it has (``IsCpusetCpusAvailable`` of its sysinfo)."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
@@ -130,6 +136,12 @@ def observed(container: Mapping[str, Any]) -> ObservedContainer:
         ),
         stop_grace_seconds=10 if config.get("StopTimeout") is None else config["StopTimeout"],
     )
+
+
+def available_cpus(refusal: str) -> tuple[int, ...] | None:
+    """Return the cores in Docker's refusal of ``IMPOSSIBLE_BODY``; None: it says something else."""
+    match = _AVAILABLE_CPUS.search(refusal)
+    return parse_cpulist(match[1]) if match else None
 
 
 def half_removed(listed: Mapping[str, Any]) -> ObservedContainer | None:

@@ -39,6 +39,8 @@ class FakeWorld:
     Attributes:
         images: what is there; a pull adds to it.
         pull_seconds: how long every pull takes.
+        cpus: the cores that the engine says it has; None: it does not tell.
+        root_dir: where the engine says it keeps all.
         available: False makes every call fail, and ends the streams.
     """
 
@@ -46,6 +48,8 @@ class FakeWorld:
         """Begin with no containers and no images."""
         self.images: set[str] = set()
         self.pull_seconds = 0.0
+        self.cpus: tuple[int, ...] | None = None
+        self.root_dir = ""
         self.containers: dict[str, FakeContainer] = {}
         self._available = True
         self._listeners: dict[asyncio.Queue[EngineEvent | None], str] = {}
@@ -97,7 +101,9 @@ class FakeEngine:
     async def info(self) -> EngineInfo:
         """Return the name ``fake``."""
         await self._reach()
-        return EngineInfo(name="fake", version="1")
+        return EngineInfo(
+            name="fake", version="1", cpus=self.world.cpus, root_dir=self.world.root_dir
+        )
 
     async def observe(self) -> dict[str, ObservedContainer]:
         """Return all containers of this host, by name."""

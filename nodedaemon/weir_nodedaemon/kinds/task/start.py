@@ -26,6 +26,7 @@ from weir_nodedaemon.kinds.task import environment
 from weir_nodedaemon.kinds.task import verdict as report
 from weir_nodedaemon.kinds.task.container import ContainerDefaults, claim_of, container_spec
 from weir_nodedaemon.kinds.task.status_writer import Teller
+from weir_nodedaemon.machine.capacity import CapacityWatch
 
 # A state that lasts less is not worth a write.
 _TELL_PULL_AFTER_SECONDS = 1.0
@@ -90,7 +91,7 @@ class Starter:
         self,
         *,
         defaults: ContainerDefaults,
-        memory_nodes: frozenset[int],
+        capacity: CapacityWatch,
         reader: environment.ObjectReader,
         is_current: Callable[[Object], bool],
         engine: ContainerEngine,
@@ -106,7 +107,7 @@ class Starter:
 
         Args:
             defaults: what all containers of this host have.
-            memory_nodes: its NUMA nodes that have memory.
+            capacity: what the machine has now.
             reader: reads Secrets and ConfigMaps.
             is_current: tells whether a Task is still as it was when the step began.
             engine: where containers are made.
@@ -119,7 +120,7 @@ class Starter:
             clock: seconds, for waits.
         """
         self._defaults = defaults
-        self._memory_nodes = memory_nodes
+        self._capacity = capacity
         self._reader = reader
         self._is_current = is_current
         self._engine = engine
@@ -219,7 +220,7 @@ class Starter:
                     env,
                     defaults=self._defaults,
                     pool=self._pool.cpus,
-                    memory_nodes=self._memory_nodes,
+                    memory_nodes=self._capacity.current.memory_nodes,
                 )
             )
         if shared:  # the pool may have shrunk before anybody saw this container
