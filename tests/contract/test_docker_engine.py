@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from support.engine_rig import Rig, until
+from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.port import (
     ContainerCreateError,
     ContainerEngine,
