@@ -1,4 +1,4 @@
-"""What a Task asks for, and what a bound one holds, read from the object. Pure."""
+"""What a workload asks of a host, and what a bound one holds, read from the object. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from weir_crds.quantities import cpu_millis, memory_bytes
 
 _DEFAULT_CPU = 1
 
-# Tasks ask for few different amounts, and each is read several times in its life.
+# Workloads ask for few different amounts, and each is read several times in its life.
 _cpu_millis = lru_cache(maxsize=4096)(cpu_millis)
 _memory_bytes = lru_cache(maxsize=4096)(memory_bytes)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """All of a Task that says where it may run. Tasks with equal requests are interchangeable."""
+    """All that says where a workload may run; those with equal requests are interchangeable."""
 
     cpu_millis: int = 1000
     memory_bytes: int = 0
@@ -39,26 +39,32 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a bound Task has of its host.
+    """What a bound workload has, of which host.
 
-    ``shared_millis`` is None for a Task with cores of its own, else its share of the shared pool
+    ``shared_millis`` is None for one with cores of its own, else its share of the shared pool
     (0 is a share too: it needs the pool to exist).
     """
 
+    host: str
     cpus: tuple[int, ...] = ()
     numa_node: int | None = None
     shared_millis: int | None = None
     memory_bytes: int = 0
     gpus: tuple[int, ...] = ()
 
+    @property
+    def cpu_millis(self) -> int:
+        """Its cpu, however it is had."""
+        return self.shared_millis if self.shared_millis is not None else 1000 * len(self.cpus)
 
-def request_of(task: Mapping[str, Any]) -> Request:
-    """Return what a Task asks for.
+
+def request_of(obj: Mapping[str, Any]) -> Request:
+    """Return what a workload asks for, by its spec.
 
     Raises:
         InvalidQuantityError: a quantity that the CRD should have refused.
     """
-    spec = task["spec"]
+    spec = obj["spec"]
     resources = spec.get("resources") or {}
     placement = spec.get("placement") or {}
     gpus = resources.get("gpus") or {}
@@ -74,15 +80,16 @@ def request_of(task: Mapping[str, Any]) -> Request:
     )
 
 
-def holding_of(task: Mapping[str, Any]) -> Holding:
-    """Return what a bound Task holds, by its status.
+def holding_of(obj: Mapping[str, Any]) -> Holding:
+    """Return what a bound workload holds, by its status.
 
     Raises:
         InvalidQuantityError: a quantity that the CRD should have refused.
     """
-    request, status = request_of(task), task["status"]
+    request, status = request_of(obj), obj["status"]
     cpus = tuple(status.get("cpus") or ())
     return Holding(
+        host=status["nodeName"],
         cpus=cpus,
         numa_node=status.get("numaNode"),
         shared_millis=None if cpus else request.cpu_millis,

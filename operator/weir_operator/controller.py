@@ -17,11 +17,14 @@ from weir_operator import metrics
 from weir_operator.cache import SlimStore, slim
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
-from weir_operator.scheduling.loop import Scheduler
+from weir_operator.scheduling.binder import Binder
+from weir_operator.scheduling.scheduler import Placed, Scheduler, Watched
+from weir_operator.scheduling.workload import workload_key
 from weir_operator.settings import Settings
 from weir_operator.task.reconcile import TaskReconciler
 from weir_operator.task.retention import Retention
 from weir_operator.task.sweep import Sweep
+from weir_operator.task.workload import TaskWorkload
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +32,6 @@ RESYNC_SECONDS = 60.0
 _TASK_WORKERS = 8
 _HOST_WORKERS = 4
 _RETRY_SECONDS = 1.0
-_ACCOUNT_SECONDS = 0.5
 _HOST_OF = "host"
 # A relist of kopf's comes as a burst of events, a thousand a second: one full list answers all.
 _BURST_PAUSE_SECONDS = 1.0
@@ -54,11 +56,9 @@ class Controller:
         self._host_queue: WorkQueue[Key] = WorkQueue("hosts")
         self._queues = {TASK: self._task_queue, HOST: self._host_queue}
         self.scheduler = Scheduler(
-            api,
-            self._stores[TASK],
-            self._stores[HOST],
-            on_news=self._task_queue.add,
-            on_host_change=self._account_changed,
+            Binder(api),
+            [Placed(self._stores[TASK], self._task_queue, TaskWorkload())],
+            Watched(self._stores[HOST], self._host_queue),
         )
         self._stores[TASK].add_index(_HOST_OF, _host_of)
         self._liveness = Liveness(self._stores[HOST])
@@ -178,17 +178,12 @@ class Controller:
         """Bring ledger and queue in step with the cache, whatever the workers are held up by."""
         try:
             if kind is TASK:
-                self.scheduler.observe_task(key)
+                self.scheduler.observe_workload(workload_key(TASK, key))
             else:
                 self._host_reconciler.observe(key)
         except Exception as exc:  # one odd object must not hide the others
             logger.warning("left alone %s %s: %r", kind.kind, key, exc)
         self._queues[kind].add(key)
-
-    def _account_changed(self, host: str) -> None:
-        key = Key("", host)
-        if key in self._stores[HOST]:
-            self._host_queue.add_after(key, _ACCOUNT_SECONDS)  # many changes, one look
 
     def requeue(self, host: str) -> None:
         """Have all Tasks looked at that are bound to a host."""

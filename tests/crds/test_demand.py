@@ -39,12 +39,17 @@ def test_whole_cores_are_exclusive(millis: int, cores: int) -> None:
 
 def test_a_bound_task_holds_what_its_status_says() -> None:
     bound = task("t", "team", resources={"cpu": 2, "memory": "1Gi", "gpus": {"count": 1}})
-    bound["status"] = {"cpus": [4, 5], "numaNode": 1, "gpus": [{"index": 3, "uuid": "GPU-3"}]}
-    assert holding_of(bound) == Holding((4, 5), 1, None, GIB, (3,))
+    bound["status"] = {
+        "nodeName": "n1",
+        "cpus": [4, 5],
+        "numaNode": 1,
+        "gpus": [{"index": 3, "uuid": "GPU-3"}],
+    }
+    assert holding_of(bound) == Holding("n1", (4, 5), 1, None, GIB, (3,))
 
 
 @pytest.mark.parametrize(("cpu", "millis"), [("500m", 500), (0, 0)])
 def test_without_cores_of_its_own_a_bound_task_holds_a_share(cpu: Any, millis: int) -> None:
     bound = task("t", "team", resources={"cpu": cpu})
-    bound["status"] = {"cpus": []}
-    assert holding_of(bound) == Holding(shared_millis=millis)
+    bound["status"] = {"nodeName": "n1", "cpus": []}
+    assert holding_of(bound) == Holding("n1", shared_millis=millis)

@@ -173,7 +173,7 @@ async def test_any_order(seed: int) -> None:
         scheduler = rig.controller.scheduler
 
         def at_rest() -> bool:
-            if chaos.tasks(Standing.KILLED, Standing.REJECTED) or scheduler._binding:
+            if chaos.tasks(Standing.KILLED, Standing.REJECTED) or len(scheduler._binder):
                 return False
             hosts = scheduler.ledger.known_hosts()
             return not any(

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from support.host_desk import NOW, HostDesk
+from support.ledgers import hold
 from weir_crds.kinds import HOST
 from weir_kube.store import Key, Object
 from weir_operator import metrics
 from weir_operator.host.decide import STATES, Verdict, decide, state_of
-from weir_operator.scheduling.allocation import Allocation
 
 KEY = Key("", "n1")
 EMPTY = {"cpus": 0, "memory": "0", "gpus": [], "tasks": 0, "vpses": 0}
@@ -63,9 +63,9 @@ class TestAllocated:
         desk.put(approval="Approved")
         await desk.look()
         assert desk.host()["status"]["allocated"] == EMPTY
-        desk.scheduler.ledger.set_task("a", Allocation("n1", "o", (0, 1), 0, None, 2**30, (0,)))
+        hold(desk.scheduler.ledger, "a", "n1", 0, 1, numa_node=0, memory_bytes=2**30, gpus=(0,))
         assert await desk.look(3) == 7
-        desk.scheduler.ledger.set_task("b", Allocation("n1", "o", shared_millis=500))
+        hold(desk.scheduler.ledger, "b", "n1", shared_millis=500)
         assert await desk.look(7) == pytest.approx(30)
         assert desk.host()["status"]["allocated"] == {
             "cpus": 2,

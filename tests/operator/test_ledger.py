@@ -6,8 +6,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
 from weir_crds.demand import Request
-from weir_operator.scheduling.allocation import Allocation
-from weir_operator.scheduling.ledger import HostState, Ledger
+from weir_operator.scheduling.ledger import Allocation, HostState, Ledger
 from weir_operator.scheduling.place import Placement, place
 
 
@@ -23,9 +22,9 @@ def test_a_core_with_two_holders_is_free_when_both_are_gone() -> None:
     ledger = ledger_of(facts("n1", nodes=1, cores=1))
     hold(ledger, "a", "n1", 0)
     hold(ledger, "b", "n1", 0)
-    ledger.forget("a")
+    ledger.release("a")
     assert refused(ledger, cpu(1)) == {"n1": "lack cpu"}
-    ledger.forget("b")
+    ledger.release("b")
     assert refused(ledger, cpu(1)) == {}
 
 
@@ -66,7 +65,7 @@ def test_only_what_makes_room_counts_as_room() -> None:
     assert ledger.version == before
     assert not ledger.set_host("n1", facts("n1"))
     assert ledger.version == before
-    ledger.forget("a")
+    ledger.release("a")
     assert ledger.version > before
     assert ledger.hosts["n1"].freed_at == ledger.version
 
@@ -76,7 +75,7 @@ def test_a_share_is_the_largest_fraction() -> None:
     hold(ledger, "a", "n1", 0, memory_bytes=GIB, gpus=(0,))
     assert ledger.share("namespace:a") == (0.5, 1)
     assert ledger.share("namespace:b") == (0.0, 0)
-    ledger.forget("a")
+    ledger.release("a")
     assert ledger.share("namespace:a") == (0.0, 0)
 
 
@@ -86,7 +85,7 @@ def test_each_change_is_told() -> None:
     ledger.set_host("n1", facts("n1"))
     hold(ledger, "a", "n1", 0)
     hold(ledger, "a", "n1", 0)
-    ledger.forget("a")
+    ledger.release("a")
     assert told == ["n1", "n1", "n1"]
 
 
@@ -108,7 +107,7 @@ REQUESTS = st.builds(
 def assert_consistent(state: HostState) -> None:
     """Assert that a host's account is what its allocations add up to, and overcommits nothing."""
     assert state.facts is not None
-    allocations = state.allocations.values()
+    allocations = [one.holding for one in state.allocations.values()]
     held = [core for one in allocations for core in one.cpus]
     assert len(held) == len(set(held)), "two owners of a core"
     assert set(held) | {core for free in state.free.values() for core in free} == {
@@ -150,11 +149,11 @@ class Books(RuleBasedStateMachine):
         if isinstance(result, Placement):
             # What was refused everywhere fits only where there has been room since.
             assert self.ledger.hosts[result.host].freed_at > self.refused.get(request, -1)
-            allocation = result.allocation(request, "owner:a")
-            self.ledger.set_task(uid, allocation)
+            allocation = Allocation(result.holding(request), "owner:a", "Task")
+            self.ledger.hold(uid, allocation)
             assert self.ledger.allocation(uid) == allocation
-            if allocation.cpus:
-                assert len(allocation.cpus) == request.cores
+            if allocation.holding.cpus:
+                assert len(allocation.holding.cpus) == request.cores
         else:
             self.refused[request] = self.ledger.version
             assert result.hosts.keys() == {state.name for state in states}
@@ -162,7 +161,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(uid=consumes(uids))
     def end(self, uid: str) -> None:
-        self.ledger.forget(uid)
+        self.ledger.release(uid)
 
     @rule(number=st.integers(0, len(HOSTS) - 1))
     def lose(self, number: int) -> None:
@@ -179,7 +178,7 @@ class Books(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for uid in [uid for state in self.ledger.hosts.values() for uid in state.allocations]:
-            self.ledger.forget(uid)
+            self.ledger.release(uid)
         for host in HOSTS:
             self.ledger.set_host(host.name, None)
         assert self.ledger.hosts == {}
@@ -198,15 +197,15 @@ def test_what_was_bound_and_ended_leaves_no_trace(steps: list[tuple[int, Request
     left: dict[str, Allocation] = {}
     for number, request in steps:
         uid = f"task-{number}"
-        ledger.forget(uid)
+        ledger.release(uid)
         left.pop(uid, None)
         result = place(request, ledger.known_hosts())
         if isinstance(result, Placement):
-            left[uid] = result.allocation(request, "owner:a")
-            ledger.set_task(uid, left[uid])
+            left[uid] = Allocation(result.holding(request), "owner:a", "Task")
+            ledger.hold(uid, left[uid])
     fresh = ledger_of(*HOSTS)
     for uid, allocation in left.items():
-        fresh.set_task(uid, allocation)
+        fresh.hold(uid, allocation)
     for state in ledger.known_hosts():
         other = fresh.hosts[state.name]
         assert (state.free, state.memory_free, state.shared, state.gpus_held()) == (

@@ -143,7 +143,7 @@ class TestSharedPool:
         ledger = ledger_of(facts("n1", nodes=1, cores=2))
         put(ledger, "a", cpu(0))
         assert refused(ledger, cpu(2)) == {"n1": "lack cpu"}
-        ledger.forget("a")
+        ledger.release("a")
         assert put(ledger, "b", cpu(2)).cpus == (0, 1)
 
     def test_a_share_tied_to_a_node_keeps_its_cores_there(self) -> None:

@@ -150,7 +150,7 @@ class TestMemory:
 
     def test_it_is_given_back(self) -> None:
         ledger, _ = on_two(20, 20)
-        ledger.forget("t0")
+        ledger.release("t0")
         assert put(ledger, "again", cpu(1, memory_bytes=20 * GIB)).numa_node == 0
 
     def test_a_node_that_was_asked_for_is_waited_for(self) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from support.ledgers import cpu
 from weir_crds.demand import Request
-from weir_kube.store import Key
 from weir_operator.scheduling.queue import Pending, PendingQueue
+from weir_operator.scheduling.workload import WorkloadKey
 
 
 def pending(uid: str, **fields: Any) -> Pending:
@@ -16,7 +16,7 @@ def pending(uid: str, **fields: Any) -> Pending:
     return Pending(
         **{
             "uid": uid,
-            "key": Key("default", uid),
+            "key": WorkloadKey("Task", "default", uid),
             "owner": "namespace:default",
             "priority": 0,
             "created": "2026-11-22T10:00:00Z",

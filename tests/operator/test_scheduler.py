@@ -13,7 +13,7 @@ from support.tasks import task
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.errors import ApiError, ApiUnavailableError, ForbiddenError
 from weir_kube.store import Key
-from weir_operator.scheduling.loop import BINDS_AT_ONCE
+from weir_operator.scheduling.binder import BINDS_AT_ONCE
 
 
 def once(exc: ApiError, kind: Kind = TASK) -> Iterator[ApiError | None]:

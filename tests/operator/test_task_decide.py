@@ -7,7 +7,7 @@ import pytest
 
 from support.tasks import task
 from weir_crds.conditions import Reason
-from weir_operator.scheduling.words import Waiting
+from weir_operator.scheduling.messages import WaitReport
 from weir_operator.task.decide import (
     Loss,
     OnLoss,
@@ -123,13 +123,13 @@ def test_a_lost_host(spec: dict[str, Any], lost_seconds: float | None, loss: Los
     assert on_loss(spec, lost_seconds) == loss
 
 
-FULL = Waiting(Reason.INSUFFICIENT_CAPACITY, "0/1 hosts: 1 lack cpu (n1)")
-NEVER = Waiting(Reason.UNSCHEDULABLE, "0/1 hosts: 1 too few cores (n1)")
-QUEUED = Waiting(Reason.QUEUED, "others are before it")
-SUSPENDED = Waiting(Reason.SUSPENDED, "spec.suspend is true")
+FULL = WaitReport(Reason.INSUFFICIENT_CAPACITY, "0/1 hosts: 1 lack cpu (n1)")
+NEVER = WaitReport(Reason.UNSCHEDULABLE, "0/1 hosts: 1 too few cores (n1)")
+QUEUED = WaitReport(Reason.QUEUED, "others are before it")
+SUSPENDED = WaitReport(Reason.SUSPENDED, "spec.suspend is true")
 
 
-def said(waiting: Waiting, message: str | None = None) -> dict[str, str]:
+def said(waiting: WaitReport, message: str | None = None) -> dict[str, str]:
     """Return the condition that says it."""
     return {"status": "False", "reason": waiting.reason, "message": message or waiting.message}
 
@@ -137,7 +137,7 @@ def said(waiting: Waiting, message: str | None = None) -> dict[str, str]:
 BOUND = {"status": "True", "reason": "Bound", "message": "n1, core 0 (NUMA 0)"}
 OLD = "0/1 hosts: 1 lack memory (n1)"
 
-WORDS: list[tuple[str, Waiting, dict[str, str] | None, float, float | None, Word]] = [
+WORDS: list[tuple[str, WaitReport, dict[str, str] | None, float, float | None, Word]] = [
     ("not within the first two seconds", FULL, None, 0.5, None, Word(False, 1.5)),
     ("after two seconds", FULL, None, 2.0, None, Word(True, 30.0)),
     ("never a second time", FULL, said(FULL), 100.0, 90.0, Word(False, 30.0)),
@@ -166,7 +166,7 @@ WORDS: list[tuple[str, Waiting, dict[str, str] | None, float, float | None, Word
     ids=[case[0] for case in WORDS],
 )
 def test_a_wait_is_told(
-    waiting: Waiting,
+    waiting: WaitReport,
     condition: dict[str, str] | None,
     waited: float,
     written: float | None,

@@ -8,13 +8,13 @@ import pytest
 
 from support.aio import until
 from support.operator_rig import NAMESPACE, OperatorApi, running
+from support.schedulers import task_scheduler
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK
 from weir_crds.times import now_rfc3339
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Key, Object, Store
 from weir_operator.host.liveness import Liveness
-from weir_operator.scheduling.loop import Scheduler
 from weir_operator.settings import Settings
 from weir_operator.task.reconcile import TaskReconciler
 from weir_operator.task.retention import Retention
@@ -32,13 +32,7 @@ class Desk:
         self.seconds = 0.0
         self.finished = 0
         self.retention = Retention(cap=100)
-        self.scheduler = Scheduler(
-            self.api,  # type: ignore[arg-type]
-            self.tasks,
-            self.hosts,
-            on_news=lambda _key: None,
-            now=self.now,
-        )
+        self.scheduler = task_scheduler(self.api, self.tasks, self.hosts, self.now)
         self.reconciler = TaskReconciler(
             self.api,  # type: ignore[arg-type]
             self.tasks,

@@ -4,13 +4,13 @@ import datetime as dt
 from typing import Any
 
 from support.operator_rig import OperatorApi
+from support.schedulers import task_scheduler
 from support.tasks import condition
 from weir_crds.kinds import HOST
 from weir_kube.kinds import LEASE
 from weir_kube.store import Key, Object, Store
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
-from weir_operator.scheduling.loop import Scheduler
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 READY = {"type": "Ready", "reason": "x", "lastTransitionTime": "2026-11-22T10:00:00Z"}
@@ -46,12 +46,7 @@ class HostDesk:
         self.hosts = Store()
         self.leases = LeaseWatch(self)
         self.requeued: list[str] = []
-        self.scheduler = Scheduler(
-            self.api,  # type: ignore[arg-type]
-            Store(),
-            self.hosts,
-            on_news=lambda _key: None,
-        )
+        self.scheduler = task_scheduler(self.api, Store(), self.hosts)
         self.liveness = Liveness(self.hosts, clock=lambda: self.seconds)
         self.reconciler = HostReconciler(
             self.api,  # type: ignore[arg-type]

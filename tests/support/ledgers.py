@@ -3,10 +3,9 @@
 from typing import Any
 
 from weir_crds.capacity import Gpu
-from weir_crds.demand import Request
+from weir_crds.demand import Holding, Request
 from weir_crds.facts import HostFacts
-from weir_operator.scheduling.allocation import Allocation
-from weir_operator.scheduling.ledger import Ledger
+from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.place import Placement, Refusal, place
 
 GIB = 2**30
@@ -48,14 +47,13 @@ def put(ledger: Ledger, uid: str, request: Request, owner: str = "namespace:a") 
     """Place a request that must fit, and note it."""
     result = place(request, ledger.known_hosts())
     assert isinstance(result, Placement), result
-    ledger.set_task(uid, result.allocation(request, owner))
+    ledger.hold(uid, Allocation(result.holding(request), owner, "Task"))
     return result
 
 
 def hold(ledger: Ledger, uid: str, host: str, *cpus: int, **fields: Any) -> None:
     """Note that a Task holds these cores, wherever ``place`` would have put it."""
-    allocation = Allocation(host=host, owner="namespace:a", cpus=cpus, **fields)
-    ledger.set_task(uid, allocation)
+    ledger.hold(uid, Allocation(Holding(host, cpus, **fields), "namespace:a", "Task"))
 
 
 def refused(ledger: Ledger, request: Request) -> dict[str, str]:

@@ -15,12 +15,12 @@ from support.protocol_host import Host, run_of
 from support.tasks import task
 from weir_crds import names, retry
 from weir_crds.conditions import Reason
-from weir_crds.demand import request_of
+from weir_crds.demand import holding_of, request_of
 from weir_crds.host import LEASE_SECONDS
 from weir_crds.task import TaskSpec
-from weir_operator.scheduling.allocation import allocation_of, owner_of
-from weir_operator.scheduling.ledger import Ledger
+from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.workload import owner_of
 from weir_operator.task import status as task_status
 from weir_operator.task.decide import (
     End,
@@ -190,7 +190,7 @@ class Operator:
             self.seen[name] = self.world.tasks[name]
             self._account(name)
         elif self.seen.pop(name, None) is not None:
-            self.ledger.forget(f"u-{name}")
+            self.ledger.release(f"u-{name}")
 
     def watch_hosts(self) -> None:
         """Call hosts unknown whose Lease is old, and known again when they say so."""
@@ -252,8 +252,8 @@ class Operator:
         if not isinstance(found, Placement):
             return
         uid = obj["metadata"]["uid"]
-        self.ledger.set_task(uid, found.allocation(request, owner_of(obj)))
-        self._write(obj, task_status.bound(obj, found, "", self.world.now))
+        self.ledger.hold(uid, Allocation(found.holding(request), owner_of(obj), "Task"))
+        self._write(obj, task_status.bound(obj, found, self.world.now))
         self.world.check_exclusive(found.host)
 
     def _account(self, name: str) -> Standing:
@@ -261,9 +261,10 @@ class Operator:
         obj = self.seen[name]
         standing = standing_of(obj, self.world.now)
         if standing in (Standing.BOUND, Standing.STOPPED):
-            self.ledger.set_task(obj["metadata"]["uid"], allocation_of(obj))
+            held = Allocation(holding_of(obj), owner_of(obj), "Task")
+            self.ledger.hold(obj["metadata"]["uid"], held)
         else:
-            self.ledger.forget(obj["metadata"]["uid"])
+            self.ledger.release(obj["metadata"]["uid"])
         return standing
 
     def _write(self, obj: Object, changes: Mapping[str, Any]) -> None:

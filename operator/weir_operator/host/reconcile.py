@@ -18,7 +18,7 @@ from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.host.decide import STATES, allocated_of, decide, state_of
 from weir_operator.host.liveness import Liveness
-from weir_operator.scheduling.loop import Scheduler
+from weir_operator.scheduling.scheduler import Scheduler
 from weir_operator.writes import refresh, write_status
 
 logger = logging.getLogger(__name__)

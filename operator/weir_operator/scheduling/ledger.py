@@ -4,8 +4,17 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from weir_crds.demand import Holding
 from weir_crds.facts import HostFacts
-from weir_operator.scheduling.allocation import Allocation
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What one bound or assumed workload holds, of what kind it is and on whose account."""
+
+    holding: Holding
+    owner: str
+    kind: str
 
 
 @dataclass(slots=True)
@@ -89,26 +98,27 @@ class HostState:
     def add(self, uid: str, allocation: Allocation) -> None:
         """Note what a Task holds from now on."""
         self.allocations[uid] = allocation
-        self._count_memory(allocation, 1)
-        for pool in self._pools(allocation):
-            pool.millis += allocation.shared_millis or 0
+        holding = allocation.holding
+        self._count_memory(holding, 1)
+        for pool in self._pools(holding):
+            pool.millis += holding.shared_millis or 0
             pool.tasks += 1
-        for core in allocation.cpus:
+        for core in holding.cpus:
             self._core_holders[core].add(uid)
             node = self.facts.node_of(core) if self.facts else None
             if node is not None:
                 self.free[node].discard(core)
-        for gpu in allocation.gpus:
+        for gpu in holding.gpus:
             self._gpu_holders[gpu].add(uid)
 
     def remove(self, uid: str) -> None:
         """Note that a Task holds nothing any more."""
-        allocation = self.allocations.pop(uid)
-        self._count_memory(allocation, -1)
-        for pool in self._pools(allocation):
-            pool.millis -= allocation.shared_millis or 0
+        holding = self.allocations.pop(uid).holding
+        self._count_memory(holding, -1)
+        for pool in self._pools(holding):
+            pool.millis -= holding.shared_millis or 0
             pool.tasks -= 1
-        for core in allocation.cpus:
+        for core in holding.cpus:
             holders = self._core_holders[core]
             holders.discard(uid)
             if holders:
@@ -117,22 +127,26 @@ class HostState:
             node = self.facts.node_of(core) if self.facts else None
             if node is not None:
                 self.free[node].add(core)
-        for gpu in allocation.gpus:
+        for gpu in holding.gpus:
             self._gpu_holders[gpu].discard(uid)
             if not self._gpu_holders[gpu]:
                 del self._gpu_holders[gpu]
 
-    def _count_memory(self, allocation: Allocation, sign: int) -> None:
-        self.memory_used += sign * allocation.memory_bytes
-        if allocation.numa_node is not None:
-            self._memory_tied[allocation.numa_node] += sign * allocation.memory_bytes
+    def count(self, kind: str) -> int:
+        """Return how many of a kind have something here."""
+        return sum(allocation.kind == kind for allocation in self.allocations.values())
 
-    def _pools(self, allocation: Allocation) -> Iterable[Pool]:
-        if allocation.shared_millis is None:
+    def _count_memory(self, holding: Holding, sign: int) -> None:
+        self.memory_used += sign * holding.memory_bytes
+        if holding.numa_node is not None:
+            self._memory_tied[holding.numa_node] += sign * holding.memory_bytes
+
+    def _pools(self, holding: Holding) -> Iterable[Pool]:
+        if holding.shared_millis is None:
             return ()
-        if allocation.numa_node is None:
+        if holding.numa_node is None:
             return (self.shared,)
-        return (self.shared, self.shared_by_node[allocation.numa_node])
+        return (self.shared, self.shared_by_node[holding.numa_node])
 
 
 @dataclass(slots=True)
@@ -144,11 +158,11 @@ class Usage:
     gpus: int = 0
     tasks: int = 0
 
-    def change(self, allocation: Allocation, sign: int) -> None:
-        """Add (1) or take off (-1) what a Task holds."""
-        self.cpu_millis += sign * allocation.cpu_millis
-        self.memory_bytes += sign * allocation.memory_bytes
-        self.gpus += sign * len(allocation.gpus)
+    def change(self, holding: Holding, sign: int) -> None:
+        """Add (1) or take off (-1) what a workload holds."""
+        self.cpu_millis += sign * holding.cpu_millis
+        self.memory_bytes += sign * holding.memory_bytes
+        self.gpus += sign * len(holding.gpus)
         self.tasks += sign
 
 
@@ -187,23 +201,24 @@ class Ledger:
         self.on_change(name)
         return True
 
-    def set_task(self, uid: str, allocation: Allocation) -> None:
-        """Note what a bound or assumed Task holds; again and again is the same as once."""
+    def hold(self, uid: str, allocation: Allocation) -> None:
+        """Note what a bound or assumed workload holds; again and again is the same as once."""
         current = self.allocation(uid)
         if current == allocation:
             return
         if current is not None:
-            self.forget(uid)
-        state = self.hosts.get(allocation.host)
+            self.release(uid)
+        host = allocation.holding.host
+        state = self.hosts.get(host)
         if state is None:
-            state = self.hosts[allocation.host] = HostState(allocation.host)
+            state = self.hosts[host] = HostState(host)
         state.add(uid, allocation)
-        self._host_of[uid] = allocation.host
-        self._usage[allocation.owner].change(allocation, 1)
-        self.on_change(allocation.host)
+        self._host_of[uid] = host
+        self._usage[allocation.owner].change(allocation.holding, 1)
+        self.on_change(host)
 
-    def forget(self, uid: str) -> bool:
-        """Note that a Task holds nothing any more; tell whether it held something."""
+    def release(self, uid: str) -> bool:
+        """Note that a workload holds nothing any more; tell whether it held something."""
         name = self._host_of.pop(uid, None)
         if name is None:
             return False
@@ -211,7 +226,7 @@ class Ledger:
         allocation = state.allocations[uid]
         state.remove(uid)
         usage = self._usage[allocation.owner]
-        usage.change(allocation, -1)
+        usage.change(allocation.holding, -1)
         if not usage.tasks:
             del self._usage[allocation.owner]
         self._made_room(state)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from heapq import nsmallest
 
 from weir_crds.capacity import Gpu
-from weir_crds.demand import Request
+from weir_crds.demand import Holding, Request
 from weir_crds.facts import HostFacts
 from weir_crds.fit import never_fits
-from weir_operator.scheduling.allocation import Allocation
 from weir_operator.scheduling.ledger import HostState
 
 LACK_CPU = "lack cpu"
@@ -19,18 +18,20 @@ GPU_IN_USE = "gpu in use"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A host, and what of it the Task gets."""
+    """A host, and what of it a workload gets."""
 
     host: str
     cpus: tuple[int, ...] = ()
     numa_node: int | None = None
+    """The one whose cores it gets, and whose memory only; None: any memory."""
     gpus: tuple[Gpu, ...] = ()
+    nodes: tuple[int, ...] = ()
+    """The NUMA nodes of its cores."""
 
-    def allocation(self, request: Request, owner: str) -> Allocation:
-        """Return what the Task will hold there."""
-        return Allocation(
+    def holding(self, request: Request) -> Holding:
+        """Return what it will hold there."""
+        return Holding(
             host=self.host,
-            owner=owner,
             cpus=self.cpus,
             numa_node=self.numa_node,
             shared_millis=None if self.cpus else request.cpu_millis,
@@ -99,7 +100,8 @@ def place(
 def _accept(request: Request, state: HostState, offer: _Offer) -> Placement:
     cpus = [core for node, count in offer.take for core in nsmallest(count, state.free[node])]
     gpus = _nearest(_free_gpus(request, state), offer.numa_node, request.gpus)
-    return Placement(state.name, tuple(sorted(cpus)), offer.numa_node, gpus)
+    nodes = tuple(sorted(node for node, _ in offer.take))
+    return Placement(state.name, tuple(sorted(cpus)), offer.numa_node, gpus, nodes)
 
 
 def _never(request: Request, facts: HostFacts) -> HostRefusal | None:

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from weir_crds.demand import Request
-from weir_kube.store import Key
+from weir_operator.scheduling.workload import WorkloadKey
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A Task that waits for a host."""
+    """A workload that waits for a host."""
 
     uid: str
-    key: Key
+    key: WorkloadKey
     owner: str
     priority: int
     created: str

@@ -9,7 +9,7 @@ from typing import Any
 from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.times import now_rfc3339, parse_time
-from weir_operator.scheduling.words import Waiting
+from weir_operator.scheduling.messages import WaitReport
 
 FIRST_WORD_SECONDS = 2.0
 """A wait shorter than this is never written."""
@@ -116,20 +116,20 @@ def on_loss(spec: Mapping[str, Any], lost_seconds: float | None) -> Loss:
     return Loss(OnLoss.UNBIND if wish == "Restart" else OnLoss.END)
 
 
-def held_back(standing: Standing, task: Mapping[str, Any]) -> Waiting | None:
+def held_back(standing: Standing, task: Mapping[str, Any]) -> WaitReport | None:
     """Return why a Task of that standing is not even queued, or None when it is."""
     match standing:
         case Standing.AWAITING_APPROVAL:
-            return Waiting(Reason.AWAITING_APPROVAL, "spec.approval is Pending")
+            return WaitReport(Reason.AWAITING_APPROVAL, "spec.approval is Pending")
         case Standing.SUSPENDED:
-            return Waiting(Reason.SUSPENDED, "spec.suspend is true")
+            return WaitReport(Reason.SUSPENDED, "spec.suspend is true")
         case Standing.BACKING_OFF:
             return back_off(task["spec"], task["status"])
         case _:
             return None
 
 
-def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Waiting:
+def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> WaitReport:
     """Return what is said of a Task that waits for its next run; constant for as long as it does.
 
     Raises:
@@ -137,7 +137,7 @@ def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Waiting:
     """
     result, due = status["lastResult"], retry.due_at(spec, status)
     again = f", tried again at {now_rfc3339(due)}" if due else ""
-    return Waiting(Reason.BACK_OFF, f"run {result['runID']}: {result['reason']}{again}")
+    return WaitReport(Reason.BACK_OFF, f"run {result['runID']}: {result['reason']}{again}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +152,7 @@ _BY_WISH = frozenset({Reason.SUSPENDED, Reason.AWAITING_APPROVAL})
 
 
 def word_on(
-    waiting: Waiting,
+    waiting: WaitReport,
     condition: Mapping[str, Any] | None,
     *,
     waited_seconds: float,

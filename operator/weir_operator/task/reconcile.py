@@ -14,8 +14,9 @@ from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.host.liveness import Liveness
-from weir_operator.scheduling.loop import Scheduler
-from weir_operator.scheduling.words import Waiting
+from weir_operator.scheduling.messages import WaitReport
+from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.workload import Changes, workload_key
 from weir_operator.task import status
 from weir_operator.task.decide import (
     End,
@@ -99,10 +100,10 @@ class TaskReconciler:
             In how many seconds to look again; None: when something changes.
 
         Raises:
-            WeirError: a write failed, or the Task asks for nonsense.
+            WeirError: a write failed, or the Task asks for something invalid.
         """
         now = self._now()  # before the scheduler's: what it holds back is looked at when it is due
-        self._scheduler.observe_task(key)
+        self._scheduler.observe_workload(workload_key(TASK, key))
         task = self._store.get(key)
         if task is None:
             self._waits.pop(key, None)
@@ -113,7 +114,7 @@ class TaskReconciler:
             self._waits.pop(key, None)
             self._retain(key, task)
             return None
-        if self._scheduler.is_binding(key):
+        if self._scheduler.is_binding(workload_key(TASK, key)):
             return None  # its end has us look again
         if standing is Standing.STOPPED:
             return await self._unbind(key, task)
@@ -122,7 +123,7 @@ class TaskReconciler:
             return await self._watch_host(key, task)
         if end := end_of(standing):
             return await self._end(key, task, end)
-        waiting = held_back(standing, task) or self._scheduler.why(key)
+        waiting = held_back(standing, task) or self._scheduler.why(workload_key(TASK, key))
         if waiting is None:
             self._waits.pop(key, None)
             return None
@@ -168,7 +169,7 @@ class TaskReconciler:
             logger.info("unbound task=%s run=%d host=%s why=%s", key, run, host, why)
         return AT_ONCE
 
-    async def _say(self, key: Key, task: Object, standing: Standing, waiting: Waiting) -> float:
+    async def _say(self, key: Key, task: Object, standing: Standing, waiting: WaitReport) -> float:
         now = self._clock()
         wait = self._waits.get(key)
         if wait is None or wait.uid != task["metadata"]["uid"]:
@@ -193,7 +194,7 @@ class TaskReconciler:
             logger.info("ended task=%s reason=%s", key, end.reason)
         return AT_ONCE
 
-    async def _write(self, task: Object, changes: status.Changes) -> bool:
+    async def _write(self, task: Object, changes: Changes) -> bool:
         return await write_status(self._api, TASK, self._store, task, changes)
 
     def _retain(self, key: Key, task: Object) -> None:

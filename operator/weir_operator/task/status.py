@@ -8,11 +8,11 @@ from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.phase import phase_of
 from weir_crds.times import now_rfc3339
+from weir_operator.scheduling.messages import WaitReport, bound_message
 from weir_operator.scheduling.place import Placement
-from weir_operator.scheduling.words import Waiting
+from weir_operator.scheduling.workload import Changes
 from weir_operator.task.decide import End, back_off
 
-Changes = dict[str, Any]
 FIRST_RUN = 1
 _OF_A_RUN = (
     "nodeName",
@@ -28,7 +28,7 @@ _OF_A_RUN = (
 _CONDITIONS_OF_A_RUN = (ConditionType.STARTED, ConditionType.PAUSED, ConditionType.SUCCEEDED)
 
 
-def bound(task: Mapping[str, Any], placement: Placement, message: str, now: dt.datetime) -> Changes:
+def bound(task: Mapping[str, Any], placement: Placement, now: dt.datetime) -> Changes:
     """Return the one write that gives a Task its host, cores and GPUs."""
     status = task.get("status") or {}
     changes: Changes = {
@@ -47,11 +47,11 @@ def bound(task: Mapping[str, Any], placement: Placement, message: str, now: dt.d
         type=ConditionType.SCHEDULED,
         status=conditions.TRUE,
         reason=Reason.BOUND,
-        message=message,
+        message=bound_message(placement),
     )
 
 
-def waiting(task: Mapping[str, Any], why: Waiting, now: dt.datetime) -> Changes:
+def waiting(task: Mapping[str, Any], why: WaitReport, now: dt.datetime) -> Changes:
     """Return the write that says why a Task waits."""
     return _scheduled(task, {}, why, now)
 
@@ -80,11 +80,11 @@ def unbound(task: Mapping[str, Any], now: dt.datetime, *, lost: bool = False) ->
     kept = conditions.without(status.get("conditions"), *_CONDITIONS_OF_A_RUN)
     before = {**task, "status": {**status, "conditions": kept}}
     if spec.get("suspend"):
-        why = Waiting(Reason.SUSPENDED, "spec.suspend is true")
+        why = WaitReport(Reason.SUSPENDED, "spec.suspend is true")
     elif lost:
-        why = Waiting(Reason.QUEUED, f"its host {status['nodeName']} was lost")
+        why = WaitReport(Reason.QUEUED, f"its host {status['nodeName']} was lost")
     else:
-        why = Waiting(Reason.QUEUED, f"run {run} was stopped")
+        why = WaitReport(Reason.QUEUED, f"run {run} was stopped")
     unbound = _scheduled(before, changes, why, now)
     if not retrying or spec.get("suspend"):
         return unbound
@@ -92,7 +92,7 @@ def unbound(task: Mapping[str, Any], now: dt.datetime, *, lost: bool = False) ->
 
 
 def _scheduled(
-    task: Mapping[str, Any], changes: Changes, why: Waiting, now: dt.datetime
+    task: Mapping[str, Any], changes: Changes, why: WaitReport, now: dt.datetime
 ) -> Changes:
     return _with(
         task,

@@ -68,9 +68,7 @@ class Entry:
         self.gpus: tuple[int, ...] = ()
         if bound:
             holding = holding_of(obj)
-            self.cpu_millis = (
-                1000 * len(holding.cpus) if holding.shared_millis is None else holding.shared_millis
-            )
+            self.cpu_millis = holding.cpu_millis
             self.gpus = holding.gpus
         self.word = self.judge(is_ready)
         self.queued = (

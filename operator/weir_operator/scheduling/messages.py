@@ -15,8 +15,8 @@ _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """Why a Task is not bound: reason and message of ``Scheduled=False``."""
+class WaitReport:
+    """Why a workload is not bound: reason and message of ``Scheduled=False``."""
 
     reason: Reason
     message: str
@@ -33,17 +33,12 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def bound_message(placement: Placement, nodes: Iterable[int]) -> str:
-    """Return the message of ``Scheduled=True``: ``n1, cores 2-5 (NUMA 0), gpu 0``.
-
-    Args:
-        placement: what the Task got.
-        nodes: NUMA nodes of its cores.
-    """
+def bound_message(placement: Placement) -> str:
+    """Return the message of ``Scheduled=True``: ``n1, cores 2-5 (NUMA 0), gpu 0``."""
     parts = [placement.host]
     if placement.cpus:
         word = "core" if len(placement.cpus) == 1 else "cores"
-        parts.append(f"{word} {ranges(placement.cpus)} (NUMA {ranges(nodes)})")
+        parts.append(f"{word} {ranges(placement.cpus)} (NUMA {ranges(placement.nodes)})")
     else:
         parts.append("shared cores")
     if placement.gpus:
@@ -51,13 +46,13 @@ def bound_message(placement: Placement, nodes: Iterable[int]) -> str:
     return ", ".join(parts)
 
 
-def waiting_of(request: Request, refusal: Refusal) -> Waiting:
+def wait_report(request: Request, refusal: Refusal) -> WaitReport:
     """Return why no host takes a request: ``0/3 hosts: 2 lack cpu (n1, n2), 1 cordoned (n3)``."""
     if not refusal.hosts:
-        return Waiting(Reason.NO_HOSTS, "there is no Host yet")
+        return WaitReport(Reason.NO_HOSTS, "there is no Host yet")
     if request.host_name is not None and request.host_name not in refusal.hosts:
         message = f"0/{len(refusal.hosts)} hosts: there is no Host {request.host_name}"
-        return Waiting(Reason.UNSCHEDULABLE, message)
+        return WaitReport(Reason.UNSCHEDULABLE, message)
     refusals = refusal.hosts.values()
     if all(one.never for one in refusals):
         reason = Reason.UNSCHEDULABLE
@@ -65,7 +60,7 @@ def waiting_of(request: Request, refusal: Refusal) -> Waiting:
         reason = Reason.INSUFFICIENT_CAPACITY
     else:
         reason = Reason.NO_HOSTS
-    return Waiting(reason, f"0/{len(refusal.hosts)} hosts: {_counted(refusal.hosts)}")
+    return WaitReport(reason, f"0/{len(refusal.hosts)} hosts: {_counted(refusal.hosts)}")
 
 
 def _counted(hosts: Mapping[str, HostRefusal]) -> str:

@@ -7,8 +7,8 @@ from weir_crds.capacity import Gpu
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
 from weir_crds.facts import HostFacts
+from weir_operator.scheduling.messages import WaitReport, bound_message, ranges, wait_report
 from weir_operator.scheduling.place import Placement, Refusal, place
-from weir_operator.scheduling.words import Waiting, bound_message, ranges, waiting_of
 
 
 @pytest.mark.parametrize(
@@ -20,40 +20,40 @@ def test_ranges(numbers: list[int], text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("placement", "nodes", "message"),
+    ("placement", "message"),
     [
-        (Placement("n1", (2, 3, 4, 5), 0), [0], "n1, cores 2-5 (NUMA 0)"),
-        (Placement("n1", (7,), 1), [1], "n1, core 7 (NUMA 1)"),
-        (Placement("n1", (0, 1, 4), None), [0, 1], "n1, cores 0-1,4 (NUMA 0-1)"),
-        (Placement("n1"), [], "n1, shared cores"),
-        (Placement("n1", (2,), 0, (Gpu(0, "GPU-a"),)), [0], "n1, core 2 (NUMA 0), gpu 0"),
+        (Placement("n1", (2, 3, 4, 5), 0, nodes=(0,)), "n1, cores 2-5 (NUMA 0)"),
+        (Placement("n1", (7,), 1, nodes=(1,)), "n1, core 7 (NUMA 1)"),
+        (Placement("n1", (0, 1, 4), None, nodes=(0, 1)), "n1, cores 0-1,4 (NUMA 0-1)"),
+        (Placement("n1"), "n1, shared cores"),
+        (Placement("n1", (2,), 0, (Gpu(0, "GPU-a"),), (0,)), "n1, core 2 (NUMA 0), gpu 0"),
     ],
 )
-def test_bound(placement: Placement, nodes: list[int], message: str) -> None:
-    assert bound_message(placement, nodes) == message
+def test_bound(placement: Placement, message: str) -> None:
+    assert bound_message(placement) == message
 
 
-def waiting(request: Request, *hosts: HostFacts, full: tuple[str, ...] = ()) -> Waiting:
+def waiting(request: Request, *hosts: HostFacts, full: tuple[str, ...] = ()) -> WaitReport:
     ledger = ledger_of(*hosts)
     for number, name in enumerate(full):
         hold(ledger, f"t{number}", name, *range(8))
     result = place(request, ledger.known_hosts())
     assert isinstance(result, Refusal)
-    return waiting_of(request, result)
+    return wait_report(request, result)
 
 
 def test_hosts_are_counted_by_reason_most_first() -> None:
     said = waiting(
         cpu(2), facts("n1"), facts("n2"), facts("n3", unavailable="cordoned"), full=("n1", "n2")
     )
-    assert said == Waiting(
+    assert said == WaitReport(
         Reason.INSUFFICIENT_CAPACITY, "0/3 hosts: 2 lack cpu (n1, n2), 1 cordoned (n3)"
     )
 
 
 def test_five_are_named() -> None:
     said = waiting(cpu(99), *(facts(f"n{number}") for number in range(7)))
-    assert said == Waiting(
+    assert said == WaitReport(
         Reason.UNSCHEDULABLE, "0/7 hosts: 7 too few cores (n0, n1, n2, n3, n4, …)"
     )
 

@@ -1,0 +1,160 @@
+"""Write binds, many at a time, until each has an answer."""
+
+import asyncio
+import datetime as dt
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from weir_crds.errors import WeirError
+from weir_kube.api import Api
+from weir_kube.backoff import exponential
+from weir_kube.errors import ApiUnavailableError, TooManyRequestsError, UnauthorizedError
+from weir_kube.store import Object, Store
+from weir_operator import metrics
+from weir_operator.scheduling.place import Placement
+from weir_operator.scheduling.queue import Pending
+from weir_operator.scheduling.workload import Workload
+from weir_operator.writes import refresh, write_status
+
+logger = logging.getLogger(__name__)
+
+BINDS_AT_ONCE = 32
+_REPEATS_AT_ONCE = 8
+_OUTCOME_UNKNOWN = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
+
+
+class Outcome(StrEnum):
+    """How a bind ended."""
+
+    BOUND = "bound"
+    CONFLICT = "conflict"
+    """The object has changed: the cache shows it as it is now."""
+    GONE = "gone"
+    REFUSED = "refused"
+    """The write was refused, or failed here; nothing was bound."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """One decision, and the object that it was made on."""
+
+    pending: Pending
+    placement: Placement
+    obj: Object
+    workload: Workload
+    store: Store
+
+
+class Binder:
+    """The binds in flight.
+
+    One whose answer is missing is repeated until there is one: it may have taken effect, and the
+    repeat is harmless, because it conflicts then. While it pauses it takes no place from others.
+    """
+
+    def __init__(
+        self, api: Api, *, now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC)
+    ) -> None:
+        """Make a binder that writes to ``api``; ``now`` is the time for what is written."""
+        self._api = api
+        self._now = now
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pausing = 0
+        self._repeats = asyncio.Semaphore(_REPEATS_AT_ONCE)
+
+    def __len__(self) -> int:
+        """Return how many binds have no answer yet."""
+        return len(self._tasks)
+
+    def __contains__(self, uid: object) -> bool:
+        """Tell whether a bind of that object has no answer yet."""
+        return uid in self._tasks
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another bind may be started."""
+        return len(self._tasks) - self._pausing < BINDS_AT_ONCE
+
+    def start(self, bind: Bind, on_done: Callable[[Bind, Outcome], None]) -> None:
+        """Write a bind in a task of its own; ``on_done`` is called once, when it has ended."""
+        self._tasks[bind.pending.uid] = asyncio.create_task(
+            self._run(bind, on_done), name=f"bind {bind.pending.key}"
+        )
+        metrics.BINDS_IN_FLIGHT.set(len(self._tasks))
+
+    def close(self) -> None:
+        """Give up all binds; they may have taken effect, so nobody is told of an outcome."""
+        for task in self._tasks.values():
+            task.cancel()
+
+    async def _run(self, bind: Bind, on_done: Callable[[Bind, Outcome], None]) -> None:
+        key, host = bind.pending.key, bind.placement.host
+        what = key.kind.lower()
+        started = time.perf_counter()
+        outcome = Outcome.REFUSED
+        try:
+            outcome = await self._write(bind)
+        except WeirError as exc:
+            logger.warning("bind refused %s=%s host=%s: %s", what, key, host, exc)
+        except Exception:
+            logger.exception("bind failed %s=%s host=%s", what, key, host)
+        del self._tasks[bind.pending.uid]
+        if outcome is Outcome.BOUND:
+            logger.info("bound %s=%s host=%s cpus=%s", what, key, host, bind.placement.cpus)
+        metrics.BINDS.labels(outcome.value).inc()
+        metrics.BIND_SECONDS.observe(time.perf_counter() - started)
+        metrics.BINDS_IN_FLIGHT.set(len(self._tasks))
+        on_done(bind, outcome)
+
+    async def _write(self, bind: Bind) -> Outcome:
+        try:
+            return await self._try(bind)
+        except _OUTCOME_UNKNOWN as exc:
+            unanswered: WeirError = exc
+        attempt = 0
+        while True:
+            attempt += 1
+            delay = unanswered.retry_after_seconds or exponential(attempt, 0.2, 10.0)
+            key = bind.pending.key
+            logger.warning(
+                "bind unanswered %s=%s, again in %.1f s: %s",
+                key.kind.lower(), key, delay, unanswered,
+            )  # fmt: skip
+            self._pausing += 1
+            try:
+                await asyncio.sleep(delay)
+                await self._repeats.acquire()
+            finally:
+                self._pausing -= 1
+            try:
+                return await self._repeat(bind)
+            except _OUTCOME_UNKNOWN as exc:
+                unanswered = exc
+            finally:
+                self._repeats.release()
+
+    async def _try(self, bind: Bind) -> Outcome:
+        changes = bind.workload.bound(bind.obj, bind.placement, self._now())
+        kind = bind.workload.kind
+        if await write_status(self._api, kind, bind.store, bind.obj, changes):
+            return Outcome.BOUND
+        return Outcome.CONFLICT if bind.pending.key.object_key in bind.store else Outcome.GONE
+
+    async def _repeat(self, bind: Bind) -> Outcome:
+        """Write again; a refusal tells nothing of the try before, so the object itself is asked."""
+        try:
+            return await self._try(bind)
+        except _OUTCOME_UNKNOWN:
+            raise
+        except WeirError:
+            await refresh(self._api, bind.workload.kind, bind.store, bind.obj)
+            live = bind.store.get(bind.pending.key.object_key)
+            if live is None:
+                return Outcome.GONE
+            is_same = live["metadata"]["uid"] == bind.pending.uid
+            if is_same and bind.workload.claim(live, self._now()).holds is None:
+                raise
+            return Outcome.CONFLICT

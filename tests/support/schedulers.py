@@ -1,0 +1,26 @@
+"""A scheduler of Tasks over stores that a test fills by hand."""
+
+import datetime as dt
+from collections.abc import Callable
+from typing import Any
+
+from weir_kube.store import Store
+from weir_kube.workqueue import WorkQueue
+from weir_operator.scheduling.binder import Binder
+from weir_operator.scheduling.scheduler import Placed, Scheduler, Watched
+from weir_operator.task.workload import TaskWorkload
+
+
+def task_scheduler(
+    api: Any,
+    tasks: Store,
+    hosts: Store,
+    now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+) -> Scheduler:
+    """Return a scheduler whose queues of reconciles nobody works off."""
+    return Scheduler(
+        Binder(api, now=now),
+        [Placed(tasks, WorkQueue("tasks"), TaskWorkload())],
+        Watched(hosts, WorkQueue("hosts")),
+        now=now,
+    )
