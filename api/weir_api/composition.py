@@ -96,6 +96,7 @@ def _auth_settings(chosen: Settings) -> AuthSettings:
         admin_secret=chosen.admin_secret,
         admin_register_secret=chosen.admin_register_secret,
         invitations_path=f"{PREFIX}/auth/invitations",
+        trusted_proxies=chosen.trusted_proxy,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from weir_api.peers import Network
 from weir_crds.errors import WeirError
 from weir_kube.errors import ConfigError
 from weir_kube.flags import add_flag, variable_of
@@ -38,6 +39,7 @@ class Settings:
     working_dir: str
     session_hours: int
     secure_cookie: bool
+    trusted_proxy: tuple[Network, ...]
     max_body_bytes: int
     log_level: str
     log_json: bool
@@ -65,6 +67,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         working_dir=args.working_dir,
         session_hours=args.session_hours,
         secure_cookie=args.secure_cookie,
+        trusted_proxy=args.trusted_proxy,
         max_body_bytes=args.max_body_bytes,
         log_level=args.log_level,
         log_json=args.log_json,
@@ -190,6 +193,13 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     switch("--secure-cookie", "send the session's cookie over HTTPS only")
     flag(
+        "--trusted-proxy",
+        "addresses of proxies whose X-Forwarded-For names the client (default: none)",
+        type=_networks,
+        default="",
+        metavar="NETWORK,...",
+    )
+    flag(
         "--max-body-bytes",
         "how large a request's body may be (default: %(default)s)",
         type=_positive,
@@ -216,6 +226,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     switch("--log-json", "log JSON objects")
     return parser
+
+
+def _networks(text: str) -> tuple[Network, ...]:
+    words = filter(None, (word.strip() for word in text.split(",")))
+    try:
+        return tuple(ipaddress.ip_network(word) for word in words)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def _positive(text: str) -> int:

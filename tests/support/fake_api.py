@@ -1,7 +1,8 @@
-"""An API server in memory: what ``weir_kube.api.Api`` promises, as far as the daemon uses it."""
+"""An API server in memory: what ``weir_kube.api.Api`` promises, as far as tests here need it."""
 
 import asyncio
 import copy
+import datetime as dt
 import itertools
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -187,7 +188,8 @@ class FakeApi:
             new["metadata"]["namespace"] = namespace
         if key_of(new) in self._of(kind):
             raise AlreadyExistsError("exists", status=409)
-        new["metadata"].update(uid=str(uuid.uuid4()), generation=1)
+        made_at = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        new["metadata"].update(uid=str(uuid.uuid4()), generation=1, creationTimestamp=made_at)
         self.writes.append((kind.kind, key_of(new), None))
         self._store(kind, new, None)
         await self._reply()
@@ -210,10 +212,15 @@ class FakeApi:
         old = self._of(kind).get(key)
         if old is None:
             raise NotFoundError("not found", status=404)
-        wanted = (patch.get("metadata") or {}).get("resourceVersion")
-        if wanted not in (None, old["metadata"]["resourceVersion"]):
+        wanted = patch.get("metadata") or {}
+        if wanted.get("resourceVersion") not in (None, old["metadata"]["resourceVersion"]):
             raise ConflictError("conflict", status=409)
+        if wanted.get("uid") not in (None, old["metadata"]["uid"]) and subresource is None:
+            raise ConflictError("another object", status=409)
         new = copy.deepcopy(old)
+        for part in ("annotations", "labels") if subresource is None else ():
+            if part in wanted:
+                new["metadata"][part] = _merged(new["metadata"].get(part) or {}, wanted[part])
         part = subresource or "spec"
         new[part] = _merged(new.get(part) or {}, patch.get(part) or {})
         _check_final(old, new)
@@ -222,6 +229,28 @@ class FakeApi:
             self._store(kind, new, old)
         await self._reply()
         return copy.deepcopy(self._of(kind).get(key) or new)
+
+    async def delete(
+        self,
+        kind: Kind,
+        name: str,
+        namespace: str | None = None,
+        uid: str | None = None,
+        *,
+        deadline_seconds: float = 15.0,
+    ) -> bool:
+        """As ``Api.delete``."""
+        await self._reach()
+        key = Key(namespace or "", name)
+        found = self._of(kind).get(key)
+        if found is None:
+            return False
+        if uid not in (None, found["metadata"]["uid"]):
+            raise ConflictError("another object", status=409)
+        self.writes.append((kind.kind, key, "delete"))
+        self.remove(kind, key)
+        await self._reply()
+        return True
 
     # -- inside ---------------------------------------------------------------------------------
 

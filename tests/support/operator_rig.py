@@ -10,7 +10,7 @@ from support.fake_api import FakeApi
 from support.madeup import create_host, numa_capacity
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK, Kind
-from weir_kube.errors import ApiError, ConflictError, NotFoundError
+from weir_kube.errors import ApiError, NotFoundError
 from weir_kube.store import Key, Object
 from weir_operator.controller import Controller
 from weir_operator.settings import Settings
@@ -69,20 +69,14 @@ class OperatorApi(FakeApi):
         name: str,
         namespace: str | None = None,
         uid: str | None = None,
+        *,
+        deadline_seconds: float = 15.0,
     ) -> bool:
         """As ``Api.delete``."""
-        await self._reach()
-        key = Key(namespace or "", name)
-        if exc := self.refuse(kind, key):
+        if exc := self.refuse(kind, Key(namespace or "", name)):
+            await self._reach()
             raise exc
-        found = self.peek(kind, key)
-        if found is None:
-            return False
-        if uid not in (None, found["metadata"]["uid"]):
-            raise ConflictError("another uid", status=409)
-        self.writes.append((kind.kind, key, "delete"))
-        self.remove(kind, key)
-        return True
+        return await super().delete(kind, name, namespace, uid)
 
 
 class OperatorRig:

@@ -1,14 +1,15 @@
-"""Replicas of the facade's accounts, in this process, before the real API server."""
+"""Replicas of the facade's accounts, in this process, before an API server real or in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 
+from support.fake_api import FakeApi
 from support.serve import going_on, served
 from weir_api.access.accounts import Account
 from weir_api.access.identity import Role
@@ -84,19 +85,23 @@ def cookie_of(answer: aiohttp.ClientResponse) -> dict[str, str]:
 
 @asynccontextmanager
 async def replica(
-    kubeconfig: Path,
+    kubeconfig: Path | FakeApi,
     settings: AuthSettings | None = None,
     more: MoreRoutes = lambda caches, writer: (),
 ) -> AsyncIterator[Replica]:
     """Serve the accounts, and what ``more`` returns, on loopback.
 
     Args:
-        kubeconfig: of the account weir-api.
+        kubeconfig: of the account weir-api; or an API server in memory, for which no rule of the
+            CRDs is in force.
         settings: what an administrator decides.
         more: further routes.
     """
     async with AsyncExitStack() as stack:
-        api = await stack.enter_async_context(await connect(str(kubeconfig)))
+        if isinstance(kubeconfig, FakeApi):
+            api = cast(Api, kubeconfig)
+        else:
+            api = await stack.enter_async_context(await connect(str(kubeconfig)))
         caches = Caches(api)
         writer = Writer(api, caches)
         service = AuthService(settings or AuthSettings(), caches, writer)

@@ -1,6 +1,5 @@
 """Who sends a request: the session of a cookie, the holder of a bearer token, or nobody."""
 
-import re
 import time
 from collections.abc import Callable
 from hmac import compare_digest
@@ -18,14 +17,13 @@ from weir_api.access.accounts import (
 from weir_api.access.bootstrap import Bootstrap
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity
-from weir_api.access.tokens import LastUsed
+from weir_api.access.tokens import LastUsed, is_secret
 from weir_api.errors import AccessDeniedError
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
 
 SESSION_COOKIE = "kohakuriver_session"
 
-_SECRET = re.compile("[0-9a-f]{64}")
 _BEARER = "bearer "
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
@@ -84,7 +82,7 @@ class Authenticator:
 
     async def _holder(self, secret: str, token_types: tuple[str, ...]) -> Identity | None:
         """Return whose secret this is; None: nobody's, or it is not valid any more."""
-        if _SECRET.fullmatch(secret) is None:
+        if not is_secret(secret):
             return None
         hashed = token_hash(secret)
         names = [token_name(token_type, hashed) for token_type in token_types]
@@ -131,7 +129,7 @@ async def everyone_is_the_system(request: web.Request) -> Identity:
 def session_secret(request: web.Request) -> str | None:
     """Return the secret in the session cookie; None: there is none that could be one."""
     secret = request.cookies.get(SESSION_COOKIE)
-    return secret if secret and _SECRET.fullmatch(secret) else None
+    return secret if secret and is_secret(secret) else None
 
 
 def _refuse_other_sites(request: web.Request) -> None:

@@ -11,7 +11,9 @@ import hmac
 from aiohttp import web
 
 from weir_api.access.directory import Directory
-from weir_api.access.throttle import Throttle, peer_key
+from weir_api.access.throttle import Throttle
+from weir_api.access.tokens import is_secret
+from weir_api.peers import Peers, neighbourhood
 
 _HEADER = "X-Admin-Token"
 
@@ -22,8 +24,9 @@ class Bootstrap:
     def __init__(
         self,
         directory: Directory,
-        throttle: Throttle,
+        peers: Peers,
         *,
+        throttle: Throttle,
         admin_secret: str | None,
         register_secret: str | None,
         invitations_path: str,
@@ -32,12 +35,14 @@ class Bootstrap:
 
         Args:
             directory: tells whether there is an administrator.
+            peers: tells addresses.
             throttle: counts wrong secrets by address.
             admin_secret: for ``X-Admin-Token`` on making an invitation.
             register_secret: for registering as the first administrator.
             invitations_path: where invitations are made, the only place for ``X-Admin-Token``.
         """
         self._directory = directory
+        self._peers = peers
         self._throttle = throttle
         self._admin_secret = admin_secret or None
         self._register_secret = register_secret or None
@@ -58,27 +63,32 @@ class Bootstrap:
             or request.path != self._invitations_path
         ):
             return False
-        peer = peer_key(request.remote)
-        self._throttle.begin(peer)
-        if not _same(request.headers.get(_HEADER, ""), self._admin_secret):
-            return False
-        self._throttle.take_back(peer)
-        return True
+        peer = neighbourhood(self._peers.of(request))
+        with self._throttle.attempt("admin secret", peer) as attempt:
+            attempt.succeeded = _same(request.headers.get(_HEADER, ""), self._admin_secret)
+        return attempt.succeeded
 
     def invitation_secret(self, role: str) -> str:
         """Return the secret of the one invitation to this role that ``X-Admin-Token`` can make."""
         return _derived(self._admin_key, f"invitation/{role}")
 
-    def registration_secret(self, token: str) -> str | None:
+    def registration_secret(self, token: str, peer: str) -> str | None:
         """Return the secret of the first administrator's invitation, if ``token`` stands for it.
 
         None: it does not, or there is an administrator.
+
+        Raises:
+            SlowDownError: too many wrong secrets from that address.
         """
         if self._register_secret is None or self._directory.has_admin:
             return None
-        if not _same(token, self._register_secret):
-            return None
-        return _derived(self._register_key, "registration")
+        if is_secret(token):
+            # Nobody guesses 256 bits: who has an invitation does not wait for those who guess.
+            right = _same(token, self._register_secret)
+        else:
+            with self._throttle.attempt("register secret", neighbourhood(peer)) as attempt:
+                right = attempt.succeeded = _same(token, self._register_secret)
+        return _derived(self._register_key, "registration") if right else None
 
 
 def _same(given: str, secret: str) -> bool:

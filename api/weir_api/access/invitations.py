@@ -94,14 +94,15 @@ class Invitations:
         if found is None or not await self._tokens.end(found):
             raise UnknownObjectError("there is no such invitation")
 
-    async def find(self, token: str, user: str) -> Token:
+    async def find(self, token: str, user: str, peer: str) -> Token:
         """Return the invitation that a token stands for, if that User may register with it.
 
         Raises:
             BadRequestError: there is none, or it has ended, or it is used up.
             StateConflictError: a User of that name registered with it before.
+            SlowDownError: too many wrong guesses of the first administrator's secret from there.
         """
-        first = self._bootstrap.registration_secret(token)
+        first = self._bootstrap.registration_secret(token, peer)
         if first is not None:
             await self._ensure_first(first)
         name = token_name(INVITATION, token_hash(first if first is not None else token))

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import unicodedata
+from collections import Counter
 
 from weir_api.access.accounts import SESSION, Account, account_of
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.passwords import Passwords
-from weir_api.access.throttle import Throttle, peer_key
+from weir_api.access.throttle import Throttle
 from weir_api.access.tokens import Tokens
 from weir_api.errors import (
     AccessDeniedError,
+    SlowDownError,
     StateConflictError,
     UnauthenticatedError,
-    UnavailableError,
 )
+from weir_api.peers import neighbourhood
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
@@ -23,9 +25,9 @@ from weir_kube.errors import ConflictError, NotFoundError
 
 logger = logging.getLogger(__name__)
 
-# People mistype; behind one address there may be a whole institute.
-FREE_TRIES_PER_USER = 5
-FREE_TRIES_PER_PEER = 50
+FREE_TRIES = 5
+"""People mistype."""
+_AT_ONCE_PER_PEER = 8
 
 
 class Logins:
@@ -39,8 +41,7 @@ class Logins:
         passwords: Passwords,
         tokens: Tokens,
         *,
-        by_user: Throttle,
-        by_peer: Throttle,
+        throttle: Throttle,
     ) -> None:
         """Prepare.
 
@@ -50,28 +51,29 @@ class Logins:
             writer: writes new passwords.
             passwords: hashes and compares.
             tokens: ends sessions.
-            by_user: counts failures by username.
-            by_peer: counts failures by address.
+            throttle: counts failures by username and address together: who guesses from elsewhere
+                locks nobody out, nor does who makes names up lock out their neighbours.
         """
         self._directory = directory
         self._lookups = lookups
         self._writer = writer
         self._passwords = passwords
         self._tokens = tokens
-        self._by_user = by_user
-        self._by_peer = by_peer
+        self._throttle = throttle
+        self._under_way: Counter[str] = Counter()
 
-    async def log_in(self, username: str, password: str, peer: str | None) -> Account:
+    async def log_in(self, username: str, password: str, peer: str) -> Account:
         """Return whose username and password these are.
 
         Raises:
             UnauthenticatedError: nobody's.
             AccessDeniedError: the account is disabled, told only to who knows its password.
-            SlowDownError: too many failures.
+            SlowDownError: too many failures with that username from that address, or too many
+                logins from there at once.
             UnavailableError: too many log in at once, or the account cannot be looked up.
         """
         name = user_name(canonical(username))
-        account = await self._check(name, password, peer)
+        account = await self._check(name, password, peer, ("login", name, neighbourhood(peer)))
         if not account.active:
             logger.info("login refused user=%s: disabled", name)
             raise AccessDeniedError("the account is disabled")
@@ -88,7 +90,7 @@ class Logins:
             await self._tokens.end(session)
 
     async def change_password(
-        self, account: Account, old: str, new: str, peer: str | None
+        self, account: Account, old: str, new: str, *, token_name: str, peer: str
     ) -> Account:
         """Change a user's password, which voids all of their sessions; return the user.
 
@@ -96,6 +98,8 @@ class Logins:
             account: whose.
             old: the password until now.
             new: the password from now on.
+            token_name: of the caller's credential. Failures count by it: who has logged in is not
+                kept from this by who has not, wherever they are.
             peer: the caller's address.
 
         Raises:
@@ -104,7 +108,7 @@ class Logins:
             StateConflictError: it was changed by somebody else meanwhile.
         """
         try:
-            account = await self._check(account.name, old, peer)
+            account = await self._check(account.name, old, peer, ("password", token_name))
         except UnauthenticatedError as exc:
             raise AccessDeniedError("the current password is another one") from exc
         hashed = await self._passwords.hash(new)
@@ -118,21 +122,24 @@ class Logins:
         await self._tokens.tidy_up(account, (SESSION,))
         return account_of(obj) or account
 
-    async def _check(self, name: str, password: str, peer: str | None) -> Account:
+    async def _check(
+        self, name: str, password: str, peer: str, throttle_key: tuple[str, ...]
+    ) -> Account:
         """Return the User of that name, as it was when this was its password; else raise."""
-        address = peer_key(peer)
-        self._by_peer.begin(address)
-        self._by_user.begin(name)
+        source = neighbourhood(peer)
+        if self._under_way[source] >= _AT_ONCE_PER_PEER:
+            raise SlowDownError("too many logins at once; wait")
+        self._under_way[source] += 1
         try:
-            account = await self._with_password(name, password)
-        except UnavailableError:  # nothing was compared
-            self._by_peer.take_back(address)
-            self._by_user.take_back(name)
-            raise
+            with self._throttle.attempt(*throttle_key) as attempt:
+                account = await self._with_password(name, password)
+                attempt.succeeded = account is not None
+        finally:
+            self._under_way[source] -= 1
+            if not self._under_way[source]:
+                del self._under_way[source]
         if account is None:
             raise UnauthenticatedError("unknown username or wrong password")
-        self._by_peer.take_back(address)
-        self._by_user.forgive(name)
         return account
 
     async def _with_password(self, name: str, password: str) -> Account | None:

@@ -7,12 +7,13 @@ from weir_api.access.authenticate import Authenticator, everyone_is_the_system
 from weir_api.access.bootstrap import Bootstrap
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.invitations import Invitations
-from weir_api.access.logins import FREE_TRIES_PER_PEER, FREE_TRIES_PER_USER, Logins
+from weir_api.access.logins import FREE_TRIES, Logins
 from weir_api.access.passwords import Passwords
 from weir_api.access.sweep import Sweep
 from weir_api.access.throttle import Throttle
 from weir_api.access.tokens import LastUsed, Tokens
 from weir_api.access.users import Users
+from weir_api.peers import Network, Peers
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 
@@ -28,6 +29,7 @@ class AuthSettings:
         admin_secret: what ``X-Admin-Token`` must say for the first administrator's invitation.
         admin_register_secret: what the first administrator registers with.
         invitations_path: the URL path on which ``X-Admin-Token`` is looked at.
+        trusted_proxies: whose ``X-Forwarded-For`` is believed.
     """
 
     enabled: bool = True
@@ -36,6 +38,7 @@ class AuthSettings:
     admin_secret: str | None = None
     admin_register_secret: str | None = None
     invitations_path: str = "/api/auth/invitations"
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class AuthService:
@@ -45,12 +48,13 @@ class AuthService:
         """Put it together; the caches may fill before or after."""
         self.settings = settings
         self.directory = Directory(caches)
+        self.peers = Peers(settings.trusted_proxies)
         self.passwords = Passwords()
         lookups = Lookups(writer)
-        by_peer = Throttle(free=FREE_TRIES_PER_PEER)
         bootstrap = Bootstrap(
             self.directory,
-            by_peer,
+            self.peers,
+            throttle=Throttle(free=FREE_TRIES),
             admin_secret=settings.admin_secret,
             register_secret=settings.admin_register_secret,
             invitations_path=settings.invitations_path,
@@ -63,12 +67,9 @@ class AuthService:
             writer,
             self.passwords,
             self.tokens,
-            by_user=Throttle(free=FREE_TRIES_PER_USER),
-            by_peer=by_peer,
+            throttle=Throttle(free=FREE_TRIES),
         )
-        self.users = Users(
-            self.directory, writer, self.passwords, self.tokens, self.invitations, by_peer=by_peer
-        )
+        self.users = Users(self.directory, writer, self.passwords, self.tokens, self.invitations)
         self.sweep = Sweep(self.directory, writer, self.tokens, self.invitations)
         self._last_used = LastUsed(self.directory, writer)
         self.authenticate = (

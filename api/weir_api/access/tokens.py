@@ -4,6 +4,7 @@ last used."""
 import asyncio
 import datetime as dt
 import logging
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -29,6 +30,7 @@ LAST_USED_SECONDS = 300.0
 """How often the last use of a token is written."""
 
 _SECRET_BYTES = 32
+_SECRET = re.compile("[0-9a-f]{64}")
 _HINT = 8
 _MAX_WAITING = 1000
 _PAUSE_SECONDS = 0.05
@@ -191,6 +193,11 @@ class LastUsed:
             await self._writer.patch_status(ACCESSTOKEN, token.obj, {"lastUsedAt": at})
         except ApiError as exc:
             logger.debug("token=%s: last use not written: %s", name, exc)
+
+
+def is_secret(text: str) -> bool:
+    """Tell whether a text has the form of our secrets: 64 hexadecimal digits."""
+    return _SECRET.fullmatch(text) is not None
 
 
 def new_secret() -> str:

@@ -11,7 +11,6 @@ from weir_api.access.identity import Role
 from weir_api.access.invitations import Invitations
 from weir_api.access.logins import canonical
 from weir_api.access.passwords import Passwords
-from weir_api.access.throttle import Throttle, peer_key
 from weir_api.access.tokens import Tokens, utc_now
 from weir_api.errors import (
     BadRequestError,
@@ -41,7 +40,6 @@ class Users:
         tokens: Tokens,
         invitations: Invitations,
         *,
-        by_peer: Throttle,
         now: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         """Prepare.
@@ -52,7 +50,6 @@ class Users:
             passwords: hashes.
             tokens: ends theirs.
             invitations: who may register.
-            by_peer: counts unknown invitations by address.
             now: the time.
         """
         self._directory = directory
@@ -60,7 +57,6 @@ class Users:
         self._passwords = passwords
         self._tokens = tokens
         self._invitations = invitations
-        self._by_peer = by_peer
         self._now = now
 
     def list(self) -> list[Account]:
@@ -84,22 +80,19 @@ class Users:
         username: str,
         password: str,
         display_name: str | None,
-        peer: str | None,
+        peer: str,
     ) -> Account:
         """Make a User for who shows a valid invitation.
 
         Raises:
             BadRequestError: the invitation is unknown, expired or used up.
             StateConflictError: somebody has that username.
-            SlowDownError: too many bad invitations from that address.
+            SlowDownError: too many guesses of the first administrator's secret from that address.
             UnavailableError: too many register at once; no use is lost.
         """
         username = canonical(username)
         name = user_name(username)
-        address = peer_key(peer)
-        self._by_peer.begin(address)
-        invitation = await self._invitations.find(token, name)
-        self._by_peer.take_back(address)
+        invitation = await self._invitations.find(token, name, peer)
         if self._directory.account(name) is not None:
             raise _taken()
         hashed = await self._passwords.hash(password)

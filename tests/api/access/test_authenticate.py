@@ -12,6 +12,7 @@ from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import ANONYMOUS
 from weir_api.access.throttle import Throttle
 from weir_api.access.tokens import LastUsed
+from weir_api.peers import Peers
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.access_token import password_mark, token_hash, token_name
@@ -83,7 +84,12 @@ async def test_a_session_is_of_one_password(
     caches.note(ACCESSTOKEN, session(opened_with))
     live = Live(caches, ada(now, 2))
     bootstrap = Bootstrap(
-        directory, Throttle(free=1), admin_secret=None, register_secret=None, invitations_path="/i"
+        directory,
+        Peers(),
+        throttle=Throttle(free=1),
+        admin_secret=None,
+        register_secret=None,
+        invitations_path="/i",
     )
     authenticate = Authenticator(directory, Lookups(live), LastUsed(directory, live), bootstrap)
 

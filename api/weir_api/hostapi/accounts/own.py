@@ -133,7 +133,8 @@ class OwnRoutes:
             self._account(call.identity),
             wanted.current_password,
             wanted.new_password,
-            call.request.remote,
+            token_name=call.identity.token_name or "",
+            peer=self._service.peers.of(call.request),
         )
         answer = json_reply({"message": "password changed"})
         if shown is not None and shown.type == SESSION:

@@ -162,7 +162,7 @@ class SessionRoutes:
         self._need_accounts()
         wanted: LoginIn = call.body
         account = await self._service.logins.log_in(
-            wanted.username, wanted.password, call.request.remote
+            wanted.username, wanted.password, self._service.peers.of(call.request)
         )
         return await self._logged_in(account, "logged in")
 
@@ -184,7 +184,7 @@ class SessionRoutes:
             wanted.username,
             wanted.password,
             wanted.display_name,
-            call.request.remote,
+            self._service.peers.of(call.request),
         )
         return await self._logged_in(account, "registered")
 

@@ -93,20 +93,6 @@ async def test_login_refused(facade: Replica) -> None:
                 assert told == {"detail": "unknown username or wrong password"}
 
 
-async def test_guessing_is_slowed_down_for_that_user_only(facade: Replica) -> None:
-    await facade.person("ada")
-    await facade.person("bob")
-    wrong = {"username": "ada", "password": "wrong wrong"}
-    for _ in range(6):
-        await call(facade.http, "POST", "/login", wrong, status=401)
-    async with facade.http.post("/api/auth/login", json=wrong) as answer:
-        assert answer.status == 429
-        assert int(answer.headers["Retry-After"]) >= 1
-    right = {"username": "ada", "password": PASSWORD}
-    await call(facade.http, "POST", "/login", right, status=429)
-    await call(facade.http, "POST", "/login", {"username": "bob", "password": PASSWORD})
-
-
 async def test_a_username_is_the_same_on_every_keyboard(facade: Replica) -> None:
     _, secret = await facade.service.invitations.make(None, Role.USER, 2, 1)
     told = await register(facade, secret, {**NEW, "username": "Rene\u0301e"})
@@ -476,16 +462,6 @@ async def test_changing_the_password_ends_the_other_sessions(facade: Replica) ->
     await call(facade.http, "GET", "/me", headers=renewed, status=401)
 
 
-async def test_guessing_the_current_password_is_slowed_down(facade: Replica) -> None:
-    """Who finds a browser open shall not find out the password there."""
-    await facade.person("ada")
-    mine = await facade.log_in("ada")
-    guess = {"current_password": "wrong wrong", "new_password": "all mine now"}
-    for _ in range(6):
-        await call(facade.http, "POST", "/password", guess, mine, status=403)
-    await call(facade.http, "POST", "/password", guess, mine, status=429)
-
-
 async def test_an_account_that_changes_meanwhile_keeps_its_password(
     facade: Replica, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,12 +478,6 @@ async def test_an_account_that_changes_meanwhile_keeps_its_password(
     await call(facade.http, "POST", "/password", change, mine, status=409)
     await facade.log_in("ada")
     await call(facade.http, "GET", "/me", headers=mine)
-
-
-async def test_guessing_invitations_is_slowed_down(facade: Replica) -> None:
-    for number in range(51):
-        await register(facade, f"{number:064x}", status=400)
-    await register(facade, "0" * 64, status=429)
 
 
 async def test_a_login_under_way_while_the_password_changes_is_no_way_in(
