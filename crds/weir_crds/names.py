@@ -1,5 +1,7 @@
 """Reserved names: labels, namespaces, accounts, and names that are derived from an object."""
 
+import re
+
 LABEL_UID = "weir.dev/uid"
 LABEL_NAMESPACE = "weir.dev/namespace"
 LABEL_NAME = "weir.dev/name"
@@ -7,6 +9,18 @@ LABEL_RUN = "weir.dev/run"
 LABEL_HOST = "weir.dev/host"
 LABEL_KIND = "weir.dev/kind"
 """These six are on every container of ours: whose it is, which run, and on which Host."""
+LABEL_CPU_POOL = "weir.dev/cpu-pool"
+"""On containers: whether their cores are their own, or those of the shared pool."""
+OUR_LABELS = (
+    LABEL_UID,
+    LABEL_NAMESPACE,
+    LABEL_NAME,
+    LABEL_RUN,
+    LABEL_HOST,
+    LABEL_KIND,
+    LABEL_CPU_POOL,
+)
+"""All that a container of ours may bear, and an image made of one must not."""
 
 LABEL_OWNER = "weir.dev/owner"
 """On an object: the id of the user who owns it."""
@@ -50,11 +64,6 @@ CLUSTER_ROLE_SECRETS = "weir-secrets"
 """Bound in a namespace by its administrator: the daemon may read Secrets and ConfigMaps there."""
 
 
-def container_name(uid: str, run_id: int) -> str:
-    """Return the one name that the container of this run can have: ``weir-<uid>-<runID>``."""
-    return f"weir-{uid}-{run_id}"
-
-
 def daemon_audience(host_uid: str) -> str:
     """Return the audience of tokens for the daemon of one Host: ``weir-daemon/<Host uid>``.
 
@@ -62,3 +71,32 @@ def daemon_audience(host_uid: str) -> str:
     address and certificate its Host states: the uid is the API server's to give.
     """
     return f"weir-daemon/{host_uid}"
+
+
+_CONTAINER_NAME = re.compile(r"weir-(.+)-([0-9]+)")
+
+
+def container_name(uid: str, incarnation: int) -> str:
+    """Return the one name of this incarnation of an object: ``weir-<uid>-<n>``.
+
+    A Task's incarnation is its runID: each run has a container of its own.
+    """
+    return f"weir-{uid}-{incarnation}"
+
+
+def identity_labels(container_name: str, host_name: str) -> dict[str, str]:
+    """Return the labels by which, together with its name, a container is known to be ours.
+
+    Raises:
+        ValueError: it is no name of ours.
+    """
+    parsed = parse_container_name(container_name)
+    if parsed is None:
+        raise ValueError(f"not a container's name: {container_name!r}")
+    return {LABEL_UID: parsed[0], LABEL_HOST: host_name}
+
+
+def parse_container_name(name: str) -> tuple[str, int] | None:
+    """Return uid and incarnation of a name; None: it is no name of ours."""
+    match = _CONTAINER_NAME.fullmatch(name)
+    return (match[1], int(match[2])) if match else None

@@ -19,17 +19,17 @@ from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
-    ContainerState,
     EngineEvent,
     EngineInfo,
     EngineUnavailableError,
+    InstanceState,
 )
 from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.host.keeper import HostKeeper, share_of
 from weir_nodedaemon.host.status import EngineState, HostIdentity, MachineState
 from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.holdings import Holdings, HostShare
-from weir_nodedaemon.instances.journal import RecordStore
+from weir_nodedaemon.instances.journal import Journal
 from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.shared_pool import SharedPool
@@ -37,7 +37,7 @@ from weir_nodedaemon.instances.sweep import Sweep
 from weir_nodedaemon.kinds.task.container import ContainerDefaults
 from weir_nodedaemon.kinds.task.reconcile import TaskReconciler
 from weir_nodedaemon.kinds.task.start import Starter, Wake
-from weir_nodedaemon.kinds.task.status_writer import Teller
+from weir_nodedaemon.kinds.task.status_writer import StatusWriter
 from weir_nodedaemon.kinds.task.store import TaskStore, has_ended, trimmed
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.machine.capacity import CapacityWatch
@@ -64,7 +64,7 @@ class Periods:
     fence: float = 1.0
 
 
-class Agent:
+class Daemon:
     """Everything that acts on this host, wired up."""
 
     def __init__(
@@ -137,21 +137,21 @@ class Agent:
             HostShare(frozenset(capacity.current.cpus), capacity.current.memory_bytes)
         )
         self._pool = SharedPool(engine, self._observations, self._holdings)
-        records = RecordStore(state_dir / "runs")
+        records = Journal(state_dir / "runs")
         self._pulls = Pulls(engine, self.queue.add)
         wake = Wake(self.queue.add, self.queue.add_after)
-        teller = Teller(api, tasks, now)
+        status_writer = StatusWriter(api, tasks, now)
         self._starter = Starter(
             defaults=defaults,
             capacity=capacity,
             reader=api,
-            is_current=teller.is_current,
+            is_current=status_writer.is_current,
             engine=engine,
             observations=self._observations,
             holdings=self._holdings,
             pool=self._pool,
             pulls=self._pulls,
-            teller=teller,
+            status_writer=status_writer,
             wake=wake,
         )
         self._fence = Fence(
@@ -169,7 +169,7 @@ class Agent:
             observations=self._observations,
             starter=self._starter,
             fence=self._fence,
-            teller=teller,
+            status_writer=status_writer,
             records=records,
             logs=logs,
             wake=wake,
@@ -349,11 +349,11 @@ class Agent:
     async def _look_at_all(self) -> None:
         info = await self._engine.info()
         await self._look_at_machine(info)
-        containers = await self._observations.look_at_all()
+        containers = await self._observations.observe_all()
         self._engine_answers(EngineState(info.name, info.version, ready=True))
         self._host_queue.add(self._host_key)
         states = Counter(container.state for container in containers.values())
-        for state in ContainerState:
+        for state in InstanceState:
             metrics.CONTAINERS.labels(state).set(states[state])
         if not self.has_synced:
             return

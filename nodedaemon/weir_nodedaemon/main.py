@@ -22,7 +22,7 @@ from weir_kube.logging import setup_logging
 from weir_kube.process import causes, version
 from weir_kube.store import Store
 from weir_nodedaemon import settings
-from weir_nodedaemon.daemon import Agent
+from weir_nodedaemon.daemon import Daemon
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerEngine
@@ -140,7 +140,7 @@ async def serve(chosen: Settings) -> None:
             chosen.host_name,
             duration_seconds=LEASE_SECONDS,
         )
-        agent = Agent(
+        daemon = Daemon(
             identity=identity,
             capacity=room,
             gpus=gpus,
@@ -158,8 +158,8 @@ async def serve(chosen: Settings) -> None:
         health = HealthServer(
             chosen.metrics_listen,
             {
-                "tasks": lambda: agent.has_synced or "the Tasks of this host are not known yet",
-                "engine": lambda: agent.engine_ready or "the engine does not answer",
+                "tasks": lambda: daemon.has_synced or "the Tasks of this host are not known yet",
+                "engine": lambda: daemon.engine_ready or "the engine does not answer",
                 "lease": lambda: heartbeat.age_seconds < LEASE_SECONDS,
             },
         )
@@ -171,7 +171,7 @@ async def serve(chosen: Settings) -> None:
         )
         async with asyncio.TaskGroup() as group:
             group.create_task(heartbeat.run(), name="heartbeat")
-            group.create_task(agent.run(), name="agent")
+            group.create_task(daemon.run(), name="daemon")
 
 
 def make_engine(chosen: Settings) -> ContainerEngine:

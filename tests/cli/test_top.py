@@ -8,14 +8,14 @@ import pytest
 from support.cluster import Cluster
 from support.served_host import ServedHost, weir
 from weir_crds.kinds import HOST
-from weir_nodedaemon.engines.port import ContainerUsage
+from weir_nodedaemon.engines.port import InstanceUsage
 
 FINGERPRINT = "sha256:" + "00" * 32
 
 
-async def burns(name: str) -> ContainerUsage:
+async def burns(name: str) -> InstanceUsage:
     """Use one and a half cores."""
-    return ContainerUsage(cpu_seconds=1.5 * time.monotonic(), memory_bytes=3 * 2**20, pids=4)
+    return InstanceUsage(cpu_seconds=1.5 * time.monotonic(), memory_bytes=3 * 2**20, pids=4)
 
 
 @pytest.fixture

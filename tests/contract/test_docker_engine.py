@@ -3,20 +3,23 @@
 import asyncio
 import itertools
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import docker
 import pytest
 
 from support.engine_rig import Rig, until
 from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.port import (
-    ContainerCreateError,
     ContainerEngine,
-    ContainerState,
+    CreateRefusedError,
+    InstanceGoneError,
+    InstanceState,
     Mount,
     Stream,
 )
@@ -54,9 +57,9 @@ async def test_a_gpu_that_docker_cannot_give_is_a_failed_start(rig: Rig) -> None
     """As without NVIDIA's toolkit, and with it of an unknown device: for good, not tried again."""
     name = await rig.create(gpu_uuids=("GPU-00000000-0000-0000-0000-000000000000",))
     assert (await rig.seen(name)).gpu_uuids == ("GPU-00000000-0000-0000-0000-000000000000",)
-    with pytest.raises(ContainerCreateError):
+    with pytest.raises(CreateRefusedError):
         await rig.engine.start(name)
-    assert (await rig.seen(name)).state is ContainerState.CREATED
+    assert (await rig.seen(name)).state is InstanceState.CREATED
 
 
 @pytest.mark.parametrize(
@@ -184,10 +187,10 @@ async def test_a_program_that_speaks_as_the_init_does_is_not_taken_for_it(rig: R
 
 async def test_a_start_that_docker_refuses_is_told_and_stays_to_be_seen(rig: Rig) -> None:
     name = await rig.create(mounts=(Mount("/tmp", "/proc/self"),))
-    with pytest.raises(ContainerCreateError) as caught:
+    with pytest.raises(CreateRefusedError) as caught:
         await rig.engine.start(name)
     seen = await rig.seen(name)
-    assert seen.state is ContainerState.CREATED
+    assert seen.state is InstanceState.CREATED
     assert seen.error
     assert seen.error in str(caught.value)
 
@@ -243,7 +246,7 @@ async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str
     name = await rig.run("sleep 0.5; exit 3")
     later: ContainerEngine = rig.engine_of((await rig.seen(name)).labels["weir.dev/host"])
     rig.engines.append(later)
-    assert (await later.observe())[name].state is ContainerState.RUNNING
+    assert (await later.observe())[name].state is InstanceState.RUNNING
 
     async def ended() -> bool:
         return (await later.observe())[name].exit_code == 3
@@ -252,18 +255,63 @@ async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str
     assert (await later.observe())[name] == (await rig.seen(name))
 
 
-async def test_a_settled_world_is_observed_with_one_request(
+async def test_what_somebody_runs_from_a_committed_container_is_not_ours(
+    rig: Rig, client: Any
+) -> None:
+    """``docker commit`` puts the labels of the container on the image, and so on what it runs."""
+    name = await rig.run("sleep 60")
+    image = f"localhost/debug-{name}"
+    client.commit(name, image, "1")
+    theirs = f"my-own-work-{uuid.uuid4().hex[:8]}"
+    quiet = client.create_host_config(network_mode="none")
+    client.create_container(f"{image}:1", ["sleep", "60"], name=theirs, host_config=quiet)
+    try:
+        client.start(theirs)
+        labels = client.inspect_container(theirs)["Config"]["Labels"]
+        assert labels["weir.dev/uid"] == (await rig.seen(name)).labels["weir.dev/uid"]
+        assert await rig.engine.inspect(theirs) is None
+        assert (await rig.engine.observe()).keys() == {name}
+        await rig.engine.signal(theirs, signal.SIGKILL)
+        await rig.engine.remove(theirs)
+        with pytest.raises(InstanceGoneError):
+            await rig.engine.update_cpus(theirs, (0,))
+        assert client.inspect_container(theirs)["State"]["Running"]
+    finally:
+        client.remove_container(theirs, force=True)
+        client.remove_image(f"{image}:1", force=True)
+
+
+async def test_an_image_that_we_keep_has_the_files_and_none_of_our_labels(
+    rig: Rig, client: Any
+) -> None:
+    name = await rig.run("echo work > /result; sleep 60", labels={"mine": "yes"})
+    await until(lambda: _wrote(client, name), "it has written")
+    image = f"localhost/kept-{name}:1"
+    await rig.engine.commit(name, image)
+    try:
+        labels = client.inspect_image(image)["Config"]["Labels"]
+        assert {key: value for key, value in labels.items() if value} == {"mine": "yes"}
+        assert await rig.lines("cat /result", image=image) == ["work"]
+    finally:
+        client.remove_image(image, force=True)
+
+
+async def _wrote(client: Any, name: str) -> bool:
+    return any(change["Path"] == "/result" for change in client.diff(name) or ())
+
+
+async def test_a_quiet_world_is_observed_with_one_request(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await asyncio.gather(*(rig.run("sleep 60") for _ in range(4)))
     await rig.engine.observe()
     requests = itertools.count()
-    call = docker.APIClient.request
+    call = aiohttp.ClientSession._request
 
-    def counted(*args: Any, **kwargs: Any) -> Any:
+    async def counted(*args: Any, **kwargs: Any) -> Any:
         next(requests)
-        return call(*args, **kwargs)
+        return await call(*args, **kwargs)
 
-    monkeypatch.setattr(docker.APIClient, "request", counted)
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", counted)
     assert len(await rig.engine.observe()) == 4
     assert next(requests) == 1

@@ -13,9 +13,9 @@ import pytest
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
-    ContainerState,
     EngineUnavailableError,
     ImagePullError,
+    InstanceState,
     LogChunk,
     Stream,
 )
@@ -35,6 +35,8 @@ CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "signal": lambda engine: engine.signal("weir-u-1", 15),
     "remove": lambda engine: engine.remove("weir-u-1"),
     "update_cpus": lambda engine: engine.update_cpus("weir-u-1", (0,)),
+    "start_again": lambda engine: engine.start_again("weir-u-1"),
+    "commit": lambda engine: engine.commit("weir-u-1", "kept:1"),
     "usage": lambda engine: engine.usage("weir-u-1"),
     "logs": lambda engine: anext(engine.logs("weir-u-1")),
     "events": lambda engine: anext(engine.events()),
@@ -169,14 +171,18 @@ async def test_one_container_with_a_broken_log_does_not_hide_the_others(tmp_path
             "Id": id,
             "Name": f"/weir-{id}-1",
             "State": {"Status": "exited", "ExitCode": code},
-            "Config": {"Labels": {"weir.dev/host": "h"}},
+            "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": id}},
             "HostConfig": {},
         }
 
     listed = [
-        {"Id": "a", "State": "exited", "Names": ["/weir-a-1"]},
-        {"Id": "b", "State": "exited", "Names": ["/weir-b-1"]},
-        {"Id": "c", "State": "dead", "Names": ["/weir-c-1"], "Labels": {"weir.dev/host": "h"}},
+        {
+            "Id": id,
+            "State": state,
+            "Names": [f"/weir-{id}-1"],
+            "Labels": {"weir.dev/host": "h", "weir.dev/uid": id},
+        }
+        for id, state in (("a", "exited"), ("b", "exited"), ("c", "dead"))
     ]
 
     async def answers(path: str, writer: asyncio.StreamWriter) -> None:
@@ -192,9 +198,9 @@ async def test_one_container_with_a_broken_log_does_not_hide_the_others(tmp_path
     async with docker_that(answers, tmp_path) as engine:
         observed = await engine.observe()
     assert {name: (seen.state, seen.exit_code) for name, seen in observed.items()} == {
-        "weir-a-1": (ContainerState.EXITED, 127),
-        "weir-b-1": (ContainerState.EXITED, 0),
-        "weir-c-1": (ContainerState.REMOVING, None),
+        "weir-a-1": (InstanceState.EXITED, 127),
+        "weir-b-1": (InstanceState.EXITED, 0),
+        "weir-c-1": (InstanceState.REMOVING, None),
     }
 
 
@@ -202,7 +208,7 @@ async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> 
     container = {
         "Name": "/weir-u-1",
         "State": {"Status": "running", "ExitCode": 0},
-        "Config": {"Labels": {"weir.dev/host": "h"}},
+        "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": "u"}},
         "HostConfig": {},
         "Id": "1",
     }
@@ -232,7 +238,7 @@ async def test_a_follower_that_docker_ends_too_early_still_hears_the_end(tmp_pat
         "Id": "1",
         "Name": "/weir-u-1",
         "State": {"Status": "exited", "ExitCode": 0},
-        "Config": {"Labels": {"weir.dev/host": "h"}},
+        "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": "u"}},
         "HostConfig": {},
     }
 

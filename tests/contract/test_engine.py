@@ -9,12 +9,13 @@ import pytest
 
 from support.engine_rig import Rig, until
 from weir_nodedaemon.engines.port import (
-    ContainerCreateError,
     ContainerEngine,
-    ContainerGoneError,
-    ContainerState,
+    CreateRefusedError,
     ImagePullError,
+    InstanceGoneError,
+    InstanceState,
     Mount,
+    ObservedInstance,
     Stream,
 )
 
@@ -26,8 +27,9 @@ async def test_a_new_container_is_created_and_has_not_run(rig: Rig) -> None:
     name = await rig.create(cpus=(0,), memory_bytes=64 * MIB, stop_grace_seconds=3)
     seen = await rig.seen(name)
     assert seen.name == name
-    assert seen.labels["weir.dev/uid"] == "u"
-    assert seen.state is ContainerState.CREATED
+    assert seen.labels["weir.dev/kind"] == "Task"
+    assert name == f"weir-{seen.labels['weir.dev/uid']}-1"
+    assert seen.state is InstanceState.CREATED
     assert (seen.exit_code, seen.started_at, seen.finished_at) == (None, None, None)
     assert (seen.cpus, seen.memory_bytes, seen.stop_grace_seconds) == ((0,), 64 * MIB, 3)
     assert await rig.engine.observe() == {name: seen}
@@ -100,7 +102,7 @@ async def test_a_program_that_ignores_term_is_killed(rig: Rig) -> None:
     await _said(rig, name, b"up\n")
     await rig.engine.signal(name, signal.SIGTERM)
     await asyncio.sleep(0.2)
-    assert (await rig.seen(name)).state is ContainerState.RUNNING
+    assert (await rig.seen(name)).state is InstanceState.RUNNING
     await rig.engine.signal(name, signal.SIGKILL)
     assert (await rig.ended(name)).exit_code == 137
 
@@ -121,7 +123,7 @@ async def test_a_paused_program_stands_still(rig: Rig) -> None:
     name = await rig.run("sleep 0.3; echo done")
     await rig.engine.pause(name)
     await asyncio.sleep(0.6)
-    assert (await rig.seen(name)).state is ContainerState.PAUSED
+    assert (await rig.seen(name)).state is InstanceState.PAUSED
     assert (await rig.output(name))[Stream.STDOUT] == b""
     await rig.engine.resume(name)
     assert (await rig.ended(name)).exit_code == 0
@@ -141,6 +143,7 @@ STATES: dict[str, tuple[Verb, ...]] = {
 }
 VERBS: dict[str, Verb] = {
     "start": lambda engine, name: engine.start(name),
+    "start again": lambda engine, name: engine.start_again(name),
     "pause": lambda engine, name: engine.pause(name),
     "resume": lambda engine, name: engine.resume(name),
     "term": lambda engine, name: engine.signal(name, signal.SIGTERM),
@@ -150,10 +153,10 @@ VERBS: dict[str, Verb] = {
 }
 # Every verb in every state, and the state after it.
 AFTER = {
-    "created": ("running", "created", "created", "created", "created", None, "created"),
-    "running": ("running", "paused", "running", "exited", "exited", None, "running"),
-    "paused": ("paused", "paused", "running", "exited", "exited", None, "paused"),
-    "exited": ("exited", "exited", "exited", "exited", "exited", None, "exited"),
+    "created": ("running", "created", "created", "created", "created", "created", None, "created"),
+    "running": ("running", "running", "paused", "running", "exited", "exited", None, "running"),
+    "paused": ("paused", "paused", "paused", "running", "exited", "exited", None, "paused"),
+    "exited": ("exited", "running", "exited", "exited", "exited", "exited", None, "exited"),
 }
 
 
@@ -191,9 +194,9 @@ async def test_every_verb_in_every_state_twice_over(
         assert await rig.seen(name) == before
 
 
-@pytest.mark.parametrize("verb", ["start", "pause", "resume", "update"])
+@pytest.mark.parametrize("verb", ["start", "start again", "pause", "resume", "update"])
 async def test_what_is_not_there_cannot_be_moved_on(rig: Rig, verb: str) -> None:
-    with pytest.raises(ContainerGoneError):
+    with pytest.raises(InstanceGoneError):
         await VERBS[verb](rig.engine, rig.spec().name)
 
 
@@ -220,19 +223,43 @@ async def test_another_hosts_container_is_neither_seen_nor_touched(rig: Rig) -> 
     assert await rig.engine.observe() == {}
     await rig.engine.signal(spec.name, signal.SIGKILL)
     await rig.engine.remove(spec.name)
-    with pytest.raises(ContainerGoneError):
+    with pytest.raises(InstanceGoneError):
         await rig.engine.pause(spec.name)
-    with pytest.raises(ContainerGoneError):
+    with pytest.raises(InstanceGoneError):
         await rig.output(spec.name)
-    with pytest.raises(ContainerCreateError):
+    with pytest.raises(CreateRefusedError):
         await rig.engine.create(spec)
     assert await rig.engine.usage(spec.name) is None
-    assert (await other.observe())[spec.name].state is ContainerState.RUNNING
+    assert (await other.observe())[spec.name].state is InstanceState.RUNNING
 
 
 async def test_the_host_of_a_container_is_the_engines_whatever_the_labels_say(rig: Rig) -> None:
     name = await rig.create(labels={"weir.dev/host": "somebody-else"})
     assert name in await rig.engine.observe()
+
+
+async def test_what_is_started_again_has_what_it_wrote_and_a_new_end(rig: Rig) -> None:
+    """As a machine that is switched on again; a Task's container never is."""
+    name = await rig.run("exit 3")
+    first = await rig.ended(name)
+    await rig.engine.start_again(name)
+    await until(lambda: _ended_after(rig, name, first), "it has ended a second time")
+    second = await rig.seen(name)
+    assert (second.exit_code, second.error) == (3, "")
+    assert second.started_at is not None
+    assert first.finished_at is not None
+    assert second.started_at >= first.finished_at
+
+
+async def test_a_container_is_kept_as_an_image_that_others_can_be_made_of(rig: Rig) -> None:
+    name = await rig.run("sleep 60")
+    image = f"localhost/kept-{name}:1"
+    await rig.engine.commit(name, image)
+    assert await rig.engine.has_image(image)
+    assert (await rig.seen(name)).state is InstanceState.RUNNING
+    assert (await rig.result("exit 4", image=image)).exit_code == 4
+    with pytest.raises(InstanceGoneError):
+        await rig.engine.commit(rig.spec().name, image)
 
 
 async def test_observe_shows_what_inspect_shows(rig: Rig) -> None:
@@ -251,13 +278,13 @@ async def test_observe_shows_what_inspect_shows(rig: Rig) -> None:
     observed = await rig.engine.observe()
     assert observed == {name: await rig.seen(name) for name in names}
     assert observed[names[1]].cpus == (1,)
-    assert observed[names[2]].state is ContainerState.RUNNING
+    assert observed[names[2]].state is InstanceState.RUNNING
     await rig.engine.remove(names[1])
     assert (await rig.engine.observe()).keys() == set(names) - {names[1]}
 
 
 async def test_a_mount_of_what_is_not_there_is_refused(rig: Rig) -> None:
-    with pytest.raises(ContainerCreateError, match="bind source path does not exist"):
+    with pytest.raises(CreateRefusedError, match="bind source path does not exist"):
         await rig.create(mounts=(Mount("/nonexistent/folder", "/data"),))
     assert await rig.engine.observe() == {}
 
@@ -294,6 +321,11 @@ async def test_an_engine_says_what_it_is(rig: Rig) -> None:
     info = await rig.engine.info()
     assert info.name in {"docker", "fake"}
     assert info.version
+
+
+async def _ended_after(rig: Rig, name: str, first: ObservedInstance) -> bool:
+    seen = await rig.seen(name)
+    return seen.state is InstanceState.EXITED and seen.finished_at != first.finished_at
 
 
 async def _said(rig: Rig, name: str, words: bytes) -> None:

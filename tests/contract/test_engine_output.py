@@ -6,7 +6,7 @@ from contextlib import aclosing
 import pytest
 
 from support.engine_rig import Rig, until
-from weir_nodedaemon.engines.port import ContainerGoneError, EngineEvent, LogChunk, Stream
+from weir_nodedaemon.engines.port import EngineEvent, InstanceGoneError, LogChunk, Stream
 
 # Ten million bytes, in a second.
 LINE = "0123456789" * 8
@@ -82,7 +82,7 @@ async def test_follow_ends_when_the_container_is_removed(rig: Rig) -> None:
 
 @pytest.mark.parametrize("follow", [False, True])
 async def test_what_is_not_there_has_no_output(rig: Rig, follow: bool) -> None:
-    with pytest.raises(ContainerGoneError):
+    with pytest.raises(InstanceGoneError):
         await rig.output(rig.spec().name, follow=follow)
 
 

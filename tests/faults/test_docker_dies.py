@@ -13,11 +13,11 @@ from support.polling import eventually
 from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
-    ContainerLostError,
     ContainerSpec,
-    ContainerState,
+    InstanceLostError,
+    InstanceState,
     Mount,
-    ObservedContainer,
+    ObservedInstance,
 )
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(300)]
@@ -46,7 +46,7 @@ class Victim:
             assert time.monotonic() < deadline, "dockerd does not come back"
             await asyncio.sleep(0.05)
 
-    async def started(self, spec: ContainerSpec) -> ObservedContainer | None:
+    async def started(self, spec: ContainerSpec) -> ObservedInstance | None:
         """Start a container as the daemon does: again until it runs; None: it was lost."""
         deadline = time.monotonic() + 30
         while True:
@@ -54,10 +54,10 @@ class Victim:
                 seen = await self.engine.inspect(spec.name)
                 if seen is None:
                     await self.engine.create(spec)
-                elif seen.state is not ContainerState.CREATED:
+                elif seen.state is not InstanceState.CREATED:
                     return seen
                 await self.engine.start(spec.name)
-            except ContainerLostError:
+            except InstanceLostError:
                 return None
             except WeirError:
                 assert time.monotonic() < deadline
@@ -99,7 +99,7 @@ async def test_in_a_start_it_is_started_all_the_same(
         if seen is None:
             assert (folder / "runs").read_text() == "ran\n"
         else:
-            assert seen.state is ContainerState.RUNNING, seen
+            assert seen.state is InstanceState.RUNNING, seen
             await asyncio.to_thread(eventually, (folder / "runs").exists, "it ran")
             assert (folder / "runs").read_text() == "ran\n", f"part {part}"
         await victim.engine.remove(spec.name)

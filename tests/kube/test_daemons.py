@@ -22,7 +22,7 @@ from weir_kube.errors import (
     DaemonRefusedError,
     DaemonUnavailableError,
 )
-from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
 
@@ -351,5 +351,5 @@ async def test_our_own_clients_leaving_is_not_laid_at_the_daemons_door(
 
 async def test_whole_output_of_a_run_that_ended(served: Served, daemons: Daemons) -> None:
     have_output(served.world, b"x" * 100_000)
-    served.world.engine.containers[CONTAINER].state = ContainerState.EXITED
+    served.world.engine.containers[CONTAINER].state = InstanceState.EXITED
     assert len(await read(daemons, served.host, follow="1")) == 100_000

@@ -1,4 +1,4 @@
-"""A node daemon's agent over fakes."""
+"""A node daemon over fakes."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from support.daemon_rig import Rig
 
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    """One host with four cores; its agent is not started yet."""
+    """One host with four cores; its daemon is not started yet."""
     async with Rig(tmp_path) as made:
         yield made
 

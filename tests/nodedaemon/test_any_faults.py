@@ -27,7 +27,7 @@ CODES = [0, 3, 4, 0, 5]
 CORES: list[tuple[int, ...]] = [(), (0,), (1,), (0, 1)]
 STEPS = [
     "bind", "bind", "bind", "pause", "run", "kill", "delete", "touch",
-    "agent dies", "agent starts", "api away", "api back", "engine away", "engine back",
+    "daemon dies", "daemon starts", "api away", "api back", "engine away", "engine back",
     "somebody pauses",
 ]  # fmt: skip
 
@@ -67,9 +67,9 @@ class Story:
                     **spec,
                 )
                 self.tasks[key] = Expected(program)
-            case "agent dies":
+            case "daemon dies":
                 await rig.kill()
-            case "agent starts":
+            case "daemon starts":
                 await rig.kill()
                 rig.start()
             case "api away" | "api back":

@@ -1,4 +1,4 @@
-"""Tasks brought to their end by a whole agent, over a fake engine and a fake API server."""
+"""Tasks brought to their end by a whole daemon, over a fake engine and a fake API server."""
 
 import asyncio
 import base64
@@ -11,9 +11,9 @@ from support.daemon_rig import HOST_NAME, NAMESPACE, Rig
 from support.tasks import BUSYBOX
 from weir_crds.kinds import HOST, TASK
 from weir_kube.kinds import CONFIGMAP, SECRET
-from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.engines.port import InstanceState
 
-RUNNING, PAUSED = ContainerState.RUNNING, ContainerState.PAUSED
+RUNNING, PAUSED = InstanceState.RUNNING, InstanceState.PAUSED
 
 
 async def test_a_task_that_ends_at_once_costs_one_write(rig: Rig) -> None:
@@ -52,7 +52,7 @@ async def test_a_finished_task_is_never_written_again_not_even_by_a_new_agent(ri
     await rig.kill()
     rig.start()
 
-    await until(lambda: rig.agent is not None and rig.agent.engine_ready)
+    await until(lambda: rig.daemon is not None and rig.daemon.engine_ready)
     await rig.quiet()
 
 
@@ -339,7 +339,7 @@ async def test_the_last_shared_core_is_not_given_away(rig: Rig) -> None:
 
 async def test_reserved_cores_are_not_in_the_pool(rig: Rig) -> None:
     rig.start()
-    await until(lambda: rig.host() is not None and rig.agent is not None and rig.agent.has_synced)
+    await until(lambda: rig.host() is not None and rig.daemon is not None and rig.daemon.has_synced)
     host = rig.host()
     assert host is not None
     host["spec"]["reserved"] = {"cpus": [0], "memory": "1Gi"}

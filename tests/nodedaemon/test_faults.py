@@ -1,4 +1,4 @@
-"""The agent, the engine, the API server go away: nothing is lost, nothing runs twice."""
+"""The daemon, the engine, the API server go away: nothing is lost, nothing runs twice."""
 
 import asyncio
 
@@ -6,10 +6,10 @@ from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import HOST, TASK
 from weir_kube.store import Key
-from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.logs.store import LogStore
 
-RUNNING = ContainerState.RUNNING
+RUNNING = InstanceState.RUNNING
 
 
 async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> None:
@@ -17,7 +17,7 @@ async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> Non
     rig.start()
     await until(lambda: rig.container(key) is RUNNING)
     await rig.kill()
-    await until(lambda: rig.container(key) is ContainerState.EXITED)
+    await until(lambda: rig.container(key) is InstanceState.EXITED)
     rig.start()
 
     status = await rig.finished(key)
@@ -33,9 +33,9 @@ async def test_the_api_server_away_while_a_task_ends(rig: Rig) -> None:
     rig.start()
     await until(lambda: rig.container(key) is rig.container(stopped) is RUNNING)
     rig.api.available = False
-    await until(lambda: rig.container(stopped) is ContainerState.EXITED, timeout=5)
+    await until(lambda: rig.container(stopped) is InstanceState.EXITED, timeout=5)
     await asyncio.sleep(2)
-    assert rig.container(key) is ContainerState.EXITED
+    assert rig.container(key) is InstanceState.EXITED
 
     rig.api.available = True
 
@@ -117,12 +117,12 @@ async def test_nothing_is_removed_while_the_api_server_does_not_answer(rig: Rig)
 async def test_a_deletion_that_is_a_lie_of_the_watch_removes_nothing(rig: Rig) -> None:
     """The cache says gone, the live GET says no: what the object says counts."""
     key = rig.bind("stays", command=["sleep", "60"])
-    agent = rig.start()
+    daemon = rig.start()
     await until(lambda: rig.told(key, "Started")[0] == "True")
 
     gone = rig.task(key)
-    agent.store.apply("DELETED", gone)
-    agent._task_changed(key)
+    daemon.store.apply("DELETED", gone)
+    daemon._task_changed(key)
     await asyncio.sleep(0.5)
 
     assert rig.container(key) is RUNNING
@@ -171,14 +171,14 @@ async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
 
 async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig) -> None:
     key = rig.bind("unsure", command=["sh", "-c", "sleep 0.1; exit 4"])
-    agent = rig.start()
+    daemon = rig.start()
     await until(lambda: rig.container(key) is RUNNING)
     replies = iter([False, True])  # the request arrives, its reply does not
     rig.api.loses = lambda: next(replies, False)
 
     status = await rig.finished(key)
 
-    assert agent.has_synced
+    assert daemon.has_synced
     assert status["exitCode"] == 4
     assert [w for w in rig.api.writes if w[0] == "Task"] == [("Task", key, "status")]
 
@@ -212,4 +212,4 @@ async def test_a_machine_that_takes_the_host_over_ends_the_daemon_that_had_it(ri
     assert found is not None
     assert found["spec"] == theirs
     assert "status" not in found  # nothing was written to what is theirs
-    assert rig.container(running) is ContainerState.RUNNING
+    assert rig.container(running) is InstanceState.RUNNING

@@ -8,7 +8,7 @@ from weir_crds.kinds import TASK
 from weir_crds.names import container_name
 from weir_kube.store import Key
 from weir_nodedaemon.engines.docker.objects import create_body
-from weir_nodedaemon.engines.port import ContainerSpec, ContainerState
+from weir_nodedaemon.engines.port import ContainerSpec, InstanceState
 from weir_nodedaemon.machine.capacity import MachineCapacity
 from weir_nodedaemon.machine.gpus.port import Gpu, GpuLoad, GpuReading, GpusUnknownError
 from weir_nodedaemon.machine.numa import NumaNode
@@ -29,7 +29,7 @@ def rig(rig: Rig) -> Rig:
 
 
 async def runs(rig: Rig, *keys: Key) -> None:
-    await until(lambda: all(rig.container(key) is ContainerState.RUNNING for key in keys))
+    await until(lambda: all(rig.container(key) is InstanceState.RUNNING for key in keys))
     await until(lambda: all(rig.told(key, "Started")[0] == "True" for key in keys))
 
 
@@ -104,7 +104,7 @@ async def test_a_gpu_is_one_containers_at_a_time(rig: Rig) -> None:
         rig.api.change_status(TASK, key, gpus=[{"index": 0, "uuid": "GPU-a"}])
     rig.start()
     await until(
-        lambda: [rig.container(key) for key in (first, second)].count(ContainerState.RUNNING) == 1
+        lambda: [rig.container(key) for key in (first, second)].count(InstanceState.RUNNING) == 1
     )
     waits, runs_ = sorted((first, second), key=lambda key: rig.container(key) is not None)
     await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"))
@@ -131,7 +131,7 @@ async def test_a_lost_gpu_is_named_and_its_task_runs_on(rig: Rig) -> None:
     (message,) = [c["message"] for c in told["conditions"] if c["type"] == "GPUReady"]
     assert message == "lost: gpu 0 (A100, GPU-a, 0000:00:00.0)"
     assert rig.is_ready()
-    assert rig.container(key) is ContainerState.RUNNING
+    assert rig.container(key) is InstanceState.RUNNING
     await rig.quiet()
 
     await rig.kill()

@@ -183,7 +183,7 @@ class Story:
                 host.restart()
             host.see()
             for _ in range(4):
-                host.look_at_all()
+                host.observe_all()
             assert host.containers == {}
         assert not any(state.allocations for state in world.operator.ledger.hosts.values())
 

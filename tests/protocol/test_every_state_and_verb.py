@@ -45,7 +45,7 @@ def exited(world: World, code: int) -> None:
 def told(world: World) -> None:
     """Let the daemon act, and the operator not yet."""
     world.hosts["n1"].see()
-    world.hosts["n1"].look_at_all()
+    world.hosts["n1"].observe_all()
 
 
 def lost(world: World, wish: str) -> None:

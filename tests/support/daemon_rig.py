@@ -1,4 +1,4 @@
-"""A node daemon's agent over a fake engine and a fake API server, to start, kill and watch."""
+"""A node daemon over a fake engine and a fake API server, to start, kill and watch."""
 
 import asyncio
 import random
@@ -19,12 +19,12 @@ from weir_crds.phase import phase_of
 from weir_kube.api import Api
 from weir_kube.process import causes
 from weir_kube.store import Key, Object, Store
-from weir_nodedaemon.daemon import Agent, Periods
+from weir_nodedaemon.daemon import Daemon, Periods
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
-    ContainerState,
     EngineUnavailableError,
+    InstanceState,
 )
 from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.kinds.task.container import ContainerDefaults
@@ -81,7 +81,7 @@ class MadeUpGpus:
 
 
 class Rig:
-    """One host: its world and API outlive the agent, which may be killed and started."""
+    """One host: its world and API outlive the daemon, which may be killed and started."""
 
     def __init__(self, state_dir: Path, *, cpus: int = 4, memory_bytes: int = 8 * GIB) -> None:
         self.state_dir = state_dir
@@ -94,7 +94,7 @@ class Rig:
         )
         self.gpus = MadeUpGpus()
         self.lease_age = 0.0
-        self.agent: Agent | None = None
+        self.daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Rig":
@@ -104,10 +104,10 @@ class Rig:
         await self.kill()
         await self.world.close()
 
-    def start(self) -> Agent:
-        """Start an agent, as after a restart of the process."""
+    def start(self) -> Daemon:
+        """Start a daemon, as after a restart of the process."""
         assert self._running is None
-        self.agent = Agent(
+        self.daemon = Daemon(
             identity=HostIdentity(
                 name=HOST_NAME,
                 host_id="11111111-2222-3333-4444-555555555555",
@@ -129,8 +129,8 @@ class Rig:
             lease_age=lambda: self.lease_age,
             periods=_FAST,
         )
-        self._running = asyncio.create_task(self.agent.run())
-        return self.agent
+        self._running = asyncio.create_task(self.daemon.run())
+        return self.daemon
 
     def _read_capacity(self, engine_cpus: Collection[int] | None) -> MachineCapacity:
         """Return what the made-up machine has of what its engine has."""
@@ -145,7 +145,7 @@ class Rig:
         )
 
     async def kill(self) -> None:
-        """End the agent at whatever line it is."""
+        """End the daemon at whatever line it is."""
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
@@ -153,12 +153,12 @@ class Rig:
                 await running
 
     async def failure(self) -> str:
-        """Start an agent that shall end by itself, and return what it said."""
+        """Start a daemon that shall end by itself, and return what it said."""
         self.start()
         return await self.last_words()
 
     async def last_words(self) -> str:
-        """Wait for the agent to end by itself, and return what it said."""
+        """Wait for the daemon to end by itself, and return what it said."""
         assert self._running is not None
         running, self._running = self._running, None
         said: list[str] = []
@@ -205,7 +205,7 @@ class Rig:
         found = [c for c in self.status(key).get("conditions") or () if c["type"] == type]
         return str(found[0]["message"]) if found else ""
 
-    def container(self, key: Key, run: int = 1) -> ContainerState | None:
+    def container(self, key: Key, run: int = 1) -> InstanceState | None:
         """Return the state of a Task's container; None: there is none."""
         found = self.world.containers.get(self.name(key, run))
         return found.seen.state if found else None

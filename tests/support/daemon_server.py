@@ -15,11 +15,11 @@ from weir_crds.names import container_name
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Store
 from weir_nodedaemon.engines.port import (
-    ContainerGoneError,
-    ContainerState,
-    ContainerUsage,
+    InstanceGoneError,
+    InstanceState,
+    InstanceUsage,
     LogChunk,
-    ObservedContainer,
+    ObservedInstance,
     Stream,
 )
 from weir_nodedaemon.logs import LogStore
@@ -27,7 +27,7 @@ from weir_nodedaemon.logs import LogStore
 
 @dataclass
 class Container:
-    state: ContainerState = ContainerState.RUNNING
+    state: InstanceState = InstanceState.RUNNING
     output: list[LogChunk] = field(default_factory=list)
     removed: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -47,7 +47,7 @@ class ScriptedEngine:
         self.usage_calls = 0
         self._cut_on_removal = cut_on_removal
 
-    def add(self, name: str, state: ContainerState = ContainerState.RUNNING) -> Container:
+    def add(self, name: str, state: InstanceState = InstanceState.RUNNING) -> Container:
         self.containers[name] = Container(state)
         return self.containers[name]
 
@@ -56,7 +56,7 @@ class ScriptedEngine:
         self.containers[name].touch()
 
     def end(self, name: str) -> None:
-        self.containers[name].state = ContainerState.EXITED
+        self.containers[name].state = InstanceState.EXITED
         self.containers[name].touch()
 
     def remove(self, name: str) -> None:
@@ -64,13 +64,13 @@ class ScriptedEngine:
         container.removed = True
         container.touch()
 
-    async def inspect(self, name: str) -> ObservedContainer | None:
+    async def inspect(self, name: str) -> ObservedInstance | None:
         container = self.containers.get(name)
-        return ObservedContainer(name, {}, container.state) if container else None
+        return ObservedInstance(name, {}, container.state) if container else None
 
     async def logs(self, name: str, *, follow: bool = False) -> AsyncIterator[LogChunk]:
         if name not in self.containers:
-            raise ContainerGoneError(name)
+            raise InstanceGoneError(name)
         container = self.containers[name]
         self.readers += 1
         at = 0
@@ -79,23 +79,23 @@ class ScriptedEngine:
                 if container.removed:
                     if self._cut_on_removal:
                         return
-                    raise ContainerGoneError(name)
+                    raise InstanceGoneError(name)
                 if at < len(container.output):
                     self.chunks_read += 1
                     yield container.output[at]
                     at += 1
-                elif not follow or container.state is ContainerState.EXITED:
+                elif not follow or container.state is InstanceState.EXITED:
                     return
                 else:
                     await container.changed.wait()
         finally:
             self.readers -= 1
 
-    async def usage(self, name: str) -> ContainerUsage | None:
+    async def usage(self, name: str) -> InstanceUsage | None:
         self.usage_calls += 1
         if name not in self.containers:
             return None
-        return ContainerUsage(cpu_seconds=1.5, memory_bytes=4096, pids=2)
+        return InstanceUsage(cpu_seconds=1.5, memory_bytes=4096, pids=2)
 
 
 HOST = {"metadata": {"name": "n1", "uid": "6f0c0f5e-8f3c-4d56-9d5d-6a4f4f1c1a01"}, "spec": {}}

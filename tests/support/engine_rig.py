@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     ContainerSpec,
-    ContainerState,
-    ObservedContainer,
+    InstanceState,
+    ObservedInstance,
     Stream,
 )
 
@@ -54,7 +54,7 @@ class Rig:
         values: dict[str, Any] = {
             "name": f"weir-{uuid.uuid4()}-1",
             "image": self.image,
-            "labels": {"weir.dev/uid": "u"},
+            "labels": {"weir.dev/kind": "Task"},
             "command": None if script is None else ("sh", "-c", script),
             "network_mode": "None",  # twice as fast as with a bridge
         }
@@ -72,22 +72,22 @@ class Rig:
         await self.engine.start(name)
         return name
 
-    async def seen(self, name: str) -> ObservedContainer:
+    async def seen(self, name: str) -> ObservedInstance:
         """Return a container that has to be there."""
         container = await self.engine.inspect(name)
         assert container is not None, f"{name} is gone"
         return container
 
-    async def ended(self, name: str) -> ObservedContainer:
+    async def ended(self, name: str) -> ObservedInstance:
         """Wait for a container's end."""
 
-        async def look() -> ObservedContainer | None:
+        async def look() -> ObservedInstance | None:
             container = await self.seen(name)
-            return container if container.state is ContainerState.EXITED else None
+            return container if container.state is InstanceState.EXITED else None
 
         return await until(look, f"{name} has ended")
 
-    async def result(self, script: str | None, **changes: Any) -> ObservedContainer:
+    async def result(self, script: str | None, **changes: Any) -> ObservedInstance:
         """Run a container to its end."""
         return await self.ended(await self.run(script, **changes))
 

@@ -145,7 +145,7 @@ class World:
                 self.operator.look(name)
             for host in self.hosts.values():
                 host.see()
-                host.look_at_all()
+                host.observe_all()
             after = [obj["metadata"]["version"] for obj in self.tasks.values()]
             if after == before:
                 return

@@ -8,16 +8,15 @@ from weir_crds import names
 from weir_crds.capacity import Gpu
 from weir_crds.facts import HostFacts
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.instances.fence import limits
 from weir_nodedaemon.instances.holdings import (
     EXCLUSIVE,
-    LABEL_CPU_POOL,
     SHARED,
     Holdings,
     HostShare,
 )
-from weir_nodedaemon.instances.journal import RunID, RunRecord, StopReason
+from weir_nodedaemon.instances.journal import InstanceID, JournalEntry, StopReason
 from weir_nodedaemon.kinds.task import verdict as report
 from weir_nodedaemon.kinds.task.container import claim_of
 from weir_nodedaemon.kinds.task.plan import Act, plan
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from support.protocol import World
 
 Object = dict[str, Any]
-RUNNING, PAUSED, EXITED = ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.EXITED
+RUNNING, PAUSED, EXITED = InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.EXITED
 GIB = 2**30
 
 
@@ -34,7 +33,7 @@ GIB = 2**30
 class Container:
     """What runs on a host."""
 
-    seen: ObservedContainer
+    seen: ObservedInstance
     owner: str
     run: int
     deaf: bool = False
@@ -62,7 +61,7 @@ class Host:
     blind: bool = False
     """Whether its daemon was started anew and has not heard of its Tasks yet."""
     seen: dict[str, Object] = field(default_factory=dict)
-    records: dict[RunID, RunRecord] = field(default_factory=dict)
+    records: dict[InstanceID, JournalEntry] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,7 +88,7 @@ class Host:
             else:
                 self.seen.pop(each, None)
 
-    def look_at_all(self) -> None:
+    def observe_all(self) -> None:
         """Look at every Task and every container."""
         for name in sorted(self.seen):
             self.look(name)
@@ -105,7 +104,7 @@ class Host:
             age = self.world.seconds - self.heard_at
             if found is None or container is None or not container.alive or age < found.term_after:
                 continue
-            record = self.records.get(id) or RunRecord("default", container.owner)
+            record = self.records.get(id) or JournalEntry("default", container.owner)
             if not record.term_sent:
                 self.records[id] = replace(
                     record,
@@ -159,7 +158,7 @@ class Host:
         container = self.containers.get(cname)
         if "finishedAt" in obj["status"] and container is None:
             return
-        record = self.records.get(id) or RunRecord("default", name)
+        record = self.records.get(id) or JournalEntry("default", name)
         spec = self.world.parsed(obj)
         seen = container.seen if container else None
         todo = plan(spec, obj["status"], seen, record, self.world.now)
@@ -180,7 +179,7 @@ class Host:
             case _:
                 pass
 
-    def _act(self, act: Act, obj: Object, container: Container, record: RunRecord) -> None:
+    def _act(self, act: Act, obj: Object, container: Container, record: JournalEntry) -> None:
         cname = container.seen.name
         match act:
             case Act.PAUSE | Act.RESUME:
@@ -213,9 +212,9 @@ class Host:
         self.holdings.release(cname)
         assert cname not in self.world.started, f"{cname} was started twice"
         self.world.started.add(cname)
-        seen = ObservedContainer(
+        seen = ObservedInstance(
             cname,
-            {LABEL_CPU_POOL: EXCLUSIVE if claim.cpus else SHARED},
+            {names.LABEL_CPU_POOL: EXCLUSIVE if claim.cpus else SHARED},
             RUNNING,
             started_at=self.world.now,
             cpus=tuple(claim.cpus) or tuple(range(self.cores)),
@@ -253,11 +252,11 @@ class Host:
         return written is not None
 
 
-def run_of(obj: Object) -> RunID:
+def run_of(obj: Object) -> InstanceID:
     """Return the current run of a bound Task."""
-    return RunID(obj["metadata"]["uid"], obj["status"]["runID"])
+    return InstanceID(obj["metadata"]["uid"], obj["status"]["runID"])
 
 
-def is_exclusive(seen: ObservedContainer) -> bool:
+def is_exclusive(seen: ObservedInstance) -> bool:
     """Tell whether a container's cores are its own."""
-    return seen.labels[LABEL_CPU_POOL] == EXCLUSIVE
+    return seen.labels[names.LABEL_CPU_POOL] == EXCLUSIVE

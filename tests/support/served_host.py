@@ -43,7 +43,7 @@ class Finished:
 
 
 class ServedHost:
-    """One Host; the test plays operator and agent."""
+    """One Host; the test plays operator and daemon."""
 
     def __init__(self, admin: Api, namespace: str, folder: Path) -> None:
         self.admin = admin
@@ -91,7 +91,7 @@ class ServedHost:
         )
 
     async def archive(self, container: str) -> None:
-        """Do what the agent does at the end of a run."""
+        """Do what the daemon does at the end of a run."""
         uid, run_id = container.removeprefix("weir-").rsplit("-", 1)
         self.engine.end(container)
         await self.logs.archive(uid, int(run_id), self.engine.logs(container))

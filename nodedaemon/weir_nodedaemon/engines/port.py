@@ -1,6 +1,6 @@
-"""What the daemon needs of a container engine.
+"""What the daemon needs of an engine: small Protocols, so that each kind asks for what it uses.
 
-Every call is idempotent, keyed by the container's deterministic name, and has a deadline inside the
+Every call is idempotent, keyed by the instance's deterministic name, and has a deadline inside the
 engine: past it ``EngineUnavailableError`` is raised, and the call may still have taken effect, so
 the caller observes again and assumes nothing.
 """
@@ -32,33 +32,43 @@ class ImagePullError(WeirError):
         self.permanent = permanent
 
 
-class ContainerCreateError(WeirError):
-    """The engine refused to create or start a container: bad mount, missing program, bad option."""
+class EngineRefusedError(WeirError):
+    """The engine answered that it could not, and the caller is not known to be at fault.
+
+    It is not away: asking all anew helps nothing. It may be able to the next time.
+    """
+
+    reason = "EngineRefused"
+
+
+class CreateRefusedError(WeirError):
+    """What is asked for cannot be had: bad mount, bad option, no such user. Final."""
 
     reason = "CreateFailed"
 
 
-class ContainerLostError(WeirError):
+class InstanceLostError(WeirError):
     """The engine lost a container whose program had begun: how it goes on cannot be known."""
 
     reason = "HostLost"
 
 
-class ContainerGoneError(WeirError):
+class InstanceGoneError(WeirError):
     """No container of that name exists (any more)."""
 
     reason = "ContainerGone"
     retry_after_seconds = 0.2
 
 
-class ContainerState(StrEnum):
-    """Where a container is in its life."""
+class InstanceState(StrEnum):
+    """Where an instance is in its life."""
 
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"
     EXITED = "exited"
     REMOVING = "removing"
+    UNKNOWN = "unknown"  # it is there, and the engine could not show it in time
 
 
 class Stream(StrEnum):
@@ -103,12 +113,12 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class ObservedContainer:
-    """A container of this host as the engine shows it now."""
+class ObservedInstance:
+    """A container or machine of this host as the engine shows it now."""
 
     name: str
     labels: Mapping[str, str]
-    state: ContainerState
+    state: InstanceState
     exit_code: int | None = None  # of an exited container; 128 + n: ended by signal n
     oom_killed: bool = False
     error: str = ""  # the engine's own words why the program could not be started, for good
@@ -137,7 +147,7 @@ class EngineEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerUsage:
+class InstanceUsage:
     """What a container has used, from the engine's counters."""
 
     cpu_seconds: float
@@ -155,20 +165,73 @@ class EngineInfo:
     root_dir: str = ""  # where it keeps images and containers; "": not told
 
 
-class ContainerEngine(Protocol):
-    """A container engine that shows only the containers labelled with this host's name."""
+class Lifecycle(Protocol):
+    """What every engine does with instances: this is all that ``instances/`` asks of it.
+
+    An engine shows only what is this host's: its name is ``weir-<uid>-<n>``, and its labels say
+    this host and that same uid. Whatever else bears our labels (somebody committed one of our
+    containers, and runs the image) is not seen and not touched.
+    """
 
     async def info(self) -> EngineInfo:
         """Return name and version; raises EngineUnavailableError when it does not answer."""
         ...
 
-    async def observe(self) -> dict[str, ObservedContainer]:
-        """Return all containers of this host, by name."""
+    async def observe(self) -> dict[str, ObservedInstance]:
+        """Return all instances of this host, by name."""
         ...
 
-    async def inspect(self, name: str) -> ObservedContainer | None:
-        """Return one container of this host, or None."""
+    async def inspect(self, name: str) -> ObservedInstance | None:
+        """Return one instance of this host, or None."""
         ...
+
+    async def start(self, name: str) -> None:
+        """Start a created instance; a running or ended one is left as it is.
+
+        A missing program is no error here: the instance runs, and ends with ``error`` set. Raises
+        InstanceLostError when the engine died in an earlier start, and the program had begun.
+        """
+        ...
+
+    async def start_again(self, name: str) -> None:
+        """Start an ended instance once more, with all that it wrote; a running one is left."""
+        ...
+
+    async def pause(self, name: str) -> None:
+        """Freeze a running instance; one in any other state is left as it is."""
+        ...
+
+    async def resume(self, name: str) -> None:
+        """Thaw a paused instance; one in any other state is left as it is."""
+        ...
+
+    async def signal(self, name: str, signal_number: int) -> None:
+        """Send a signal to an instance, which thaws it; an ended or missing one is no error."""
+        ...
+
+    async def remove(self, name: str) -> None:
+        """Remove an instance, killing it if it runs; a missing one is no error."""
+        ...
+
+    async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
+        """Move an instance to these cores; an ended one is left as it is."""
+        ...
+
+    def events(self) -> AsyncGenerator[EngineEvent, None]:
+        """Yield events of this host's instances until the engine's stream ends or fails.
+
+        The first one has the action ``""``: what happened before it is not reported, so observe
+        all.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections and threads."""
+        ...
+
+
+class Images(Protocol):
+    """Images that containers are made from."""
 
     async def has_image(self, image: str) -> bool:
         """Tell whether the image is on the host."""
@@ -178,56 +241,50 @@ class ContainerEngine(Protocol):
         """Pull an image; raises ImagePullError. Cancelling the call ends the pull."""
         ...
 
-    async def create(self, spec: ContainerSpec) -> None:
-        """Create a container; one that exists under that name already is left as it is."""
-        ...
 
-    async def start(self, name: str) -> None:
-        """Start a created container; a running or ended one is left as it is.
-
-        A missing program is no error here: the container runs, and ends with ``error`` set. Raises
-        ContainerLostError when the engine died in an earlier start, and the program had begun.
-        """
-        ...
-
-    async def pause(self, name: str) -> None:
-        """Freeze a running container; one in any other state is left as it is."""
-        ...
-
-    async def resume(self, name: str) -> None:
-        """Thaw a paused container; one in any other state is left as it is."""
-        ...
-
-    async def signal(self, name: str, signal_number: int) -> None:
-        """Send a signal to a container, which thaws it; an ended or missing one is no error."""
-        ...
-
-    async def remove(self, name: str) -> None:
-        """Remove a container, killing it if it runs; a missing one is no error."""
-        ...
-
-    async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
-        """Move a container to these cores; an ended one is left as it is."""
-        ...
+class Logs(Protocol):
+    """The output of instances."""
 
     def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
-        """Yield the container's output from its beginning; with follow until it ends.
+        """Yield the instance's output from its beginning; with follow until it ends.
 
         Closing the iterator (``aclosing``) or cancelling its reader closes the connection.
         """
         ...
 
-    def events(self) -> AsyncGenerator[EngineEvent, None]:
-        """Yield events of this host's containers until the engine's stream ends or fails.
 
-        The first one has the action ``""``: what happened before it is not told, so look at all.
+class Usage(Protocol):
+    """What instances use."""
+
+    async def usage(self, name: str) -> InstanceUsage | None:
+        """Return what a running instance has used; None when it does not run."""
+        ...
+
+
+class Commit(Protocol):
+    """Images made of instances."""
+
+    async def commit(self, name: str, image: str) -> None:
+        """Keep the files of an instance as ``<repository>:<tag>``; what it runs goes on.
+
+        The image carries none of our labels: what is run from it is not taken for ours.
         """
         ...
 
-    async def usage(self, name: str) -> ContainerUsage | None:
-        """Return what a running container has used; None when it does not run."""
+
+class Containers(Protocol):
+    """Makes containers."""
+
+    async def create(self, spec: ContainerSpec) -> None:
+        """Create a container; one that exists under that name already is left as it is.
+
+        Raises:
+            CreateRefusedError: the spec cannot be had here; waiting cannot help.
+            ImagePullError: the image is not (any more) on the host.
+            EngineRefusedError: the engine answered that it could not; it may the next time.
+        """
         ...
 
-    async def close(self) -> None:
-        """Release connections and threads."""
-        ...
+
+class ContainerEngine(Lifecycle, Containers, Images, Logs, Usage, Commit, Protocol):
+    """An engine of containers."""

@@ -18,8 +18,8 @@ from weir_crds.errors import WeirError
 from weir_crds.host import LEASE_SECONDS
 from weir_kube.store import Object
 from weir_nodedaemon import metrics
-from weir_nodedaemon.engines.port import ContainerEngine, ContainerState, ObservedContainer
-from weir_nodedaemon.instances.journal import RecordStore, RunID, RunRecord, StopReason
+from weir_nodedaemon.engines.port import ContainerEngine, InstanceState, ObservedInstance
+from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry, StopReason
 from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.kinds.task.store import TaskStore
 
@@ -30,7 +30,7 @@ MARGIN_SECONDS = 10.0
 MISSED_SECONDS = 20.0
 """A Lease younger than this was renewed in time, or is about to be."""
 
-_ALIVE = (ContainerState.RUNNING, ContainerState.PAUSED)
+_ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +61,11 @@ class Fence:
         store: TaskStore,
         engine: ContainerEngine,
         observations: Observations,
-        records: RecordStore,
+        records: Journal,
         now: Callable[[], dt.datetime],
         period_seconds: float,
     ) -> None:
-        """Use these; see ``Agent``, which wires them up.
+        """Use these; see ``Daemon``, which wires them up.
 
         Args:
             lease_age: seconds since the Lease was last renewed.
@@ -80,7 +80,7 @@ class Fence:
         self._store = store
         self._engine = engine
         self._observations = observations
-        self._records = records
+        self._journal = records
         self._now = now
         self._period_seconds = period_seconds
 
@@ -106,9 +106,9 @@ class Fence:
         pending = [(task, found) for task, found in self._limited() if self._is_due(found)]
         if not pending:
             return
-        containers = await self._observations.look_at_all()
+        containers = await self._observations.observe_all()
         for task, found in pending:
-            id = RunID(task["metadata"]["uid"], task["status"]["runID"])
+            id = InstanceID(task["metadata"]["uid"], task["status"]["runID"])
             container = containers.get(names.container_name(*id))
             if container is not None and container.state in _ALIVE:
                 await self._stop(task, id, container, found)
@@ -122,10 +122,10 @@ class Fence:
         return self._lease_age() >= found.term_after
 
     async def _stop(
-        self, task: Object, id: RunID, container: ObservedContainer, found: Limits
+        self, task: Object, id: InstanceID, container: ObservedInstance, found: Limits
     ) -> None:
         metadata = task["metadata"]
-        record = self._records.get(id) or RunRecord(metadata["namespace"], metadata["name"])
+        record = self._journal.get(id) or JournalEntry(metadata["namespace"], metadata["name"])
         age, now = self._lease_age(), self._now()
         left = found.kill_after - age
         if not record.term_sent:
@@ -137,7 +137,7 @@ class Fence:
                 stop_deadline=now + dt.timedelta(seconds=max(0.0, left)),
                 term_sent=True,  # it is about to be; KILL follows in any case
             )
-            self._records.put(id, noted)
+            self._journal.put(id, noted)
             metrics.FENCED.inc()
             logger.warning(
                 "fencing container=%s: lease not renewed for %.0f s", container.name, age

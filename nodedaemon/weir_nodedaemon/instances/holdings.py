@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
+from weir_crds.names import LABEL_CPU_POOL
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 
-# On containers: whether their cores are their own, or those of the shared pool.
-LABEL_CPU_POOL = "weir.dev/cpu-pool"
 SHARED = "shared"
 EXCLUSIVE = "exclusive"
 
-_HOLDING = (ContainerState.RUNNING, ContainerState.PAUSED, ContainerState.REMOVING)
+_HOLDING = (InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.REMOVING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ class Holdings:
         self._assumed: dict[str, Claim] = {}
 
     def assume(
-        self, name: str, claim: Claim, observed: Mapping[str, ObservedContainer]
+        self, name: str, claim: Claim, observed: Mapping[str, ObservedInstance]
     ) -> str | None:
         """Take what a start needs; return None, or why it has to wait and take nothing."""
         others = {n: c for n, c in self._held(observed).items() if n != name}
@@ -62,7 +61,7 @@ class Holdings:
         """Give back what a start assumed; False when there was nothing."""
         return self._assumed.pop(name, None) is not None
 
-    def pool(self, observed: Mapping[str, ObservedContainer]) -> tuple[int, ...]:
+    def pool(self, observed: Mapping[str, ObservedInstance]) -> tuple[int, ...]:
         """Return the cores of the shared pool: all less reserved less exclusive, at least one."""
         taken = frozenset().union(*(claim.cpus for claim in self._held(observed).values()))
         free = self._pool(taken)
@@ -71,7 +70,7 @@ class Holdings:
     def _pool(self, taken: Iterable[int]) -> tuple[int, ...]:
         return tuple(sorted(self.share.cpus - self.share.reserved_cpus - frozenset(taken)))
 
-    def _held(self, observed: Mapping[str, ObservedContainer]) -> dict[str, Claim]:
+    def _held(self, observed: Mapping[str, ObservedInstance]) -> dict[str, Claim]:
         held = {name: _claim_of(c) for name, c in observed.items() if c.state in _HOLDING}
         return held | self._assumed
 
@@ -93,12 +92,12 @@ class Holdings:
         return None
 
 
-def is_shared(container: ObservedContainer) -> bool:
+def is_shared(container: ObservedInstance) -> bool:
     """Tell whether a container runs on the shared pool."""
     return container.labels.get(LABEL_CPU_POOL) == SHARED
 
 
-def _claim_of(container: ObservedContainer) -> Claim:
+def _claim_of(container: ObservedInstance) -> Claim:
     return Claim(
         cpus=frozenset() if is_shared(container) else frozenset(container.cpus),
         memory_bytes=container.memory_bytes or 0,

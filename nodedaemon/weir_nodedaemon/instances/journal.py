@@ -28,7 +28,7 @@ class StopReason(StrEnum):
     HOST_LOST = "HostLost"  # its Lease could not be renewed: another host may run it soon
 
 
-class RunID(NamedTuple):
+class InstanceID(NamedTuple):
     """One run of one object."""
 
     uid: str
@@ -36,7 +36,7 @@ class RunID(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RunRecord:
+class JournalEntry:
     """What was done to a run so far."""
 
     namespace: str
@@ -50,13 +50,13 @@ class RunRecord:
     paused_seconds: float = 0.0  # of the pauses that are over
 
 
-class RecordStore:
+class Journal:
     """The records of this host's runs, a file each; what is read once stays in memory."""
 
     def __init__(self, root: Path) -> None:
         """Read what is there; what cannot be read is left out."""
         self._root = root
-        self._known: dict[RunID, RunRecord] = {}
+        self._known: dict[InstanceID, JournalEntry] = {}
         root.mkdir(parents=True, exist_ok=True)
         for leftover in root.glob("*.tmp"):
             leftover.unlink(missing_ok=True)
@@ -65,11 +65,11 @@ class RecordStore:
             if found is not None:
                 self._known[found[0]] = found[1]
 
-    def get(self, run: RunID) -> RunRecord | None:
+    def get(self, run: InstanceID) -> JournalEntry | None:
         """Return the record of a run, or None."""
         return self._known.get(run)
 
-    def put(self, run: RunID, record: RunRecord) -> None:
+    def put(self, run: InstanceID, record: JournalEntry) -> None:
         """Note a record, atomically; a disk that refuses it costs only the hint after a restart."""
         if self._known.get(run) == record:
             return
@@ -83,7 +83,7 @@ class RecordStore:
             metrics.RECORDS_LOST.inc()
             logger.warning("record not written path=%s: %s", path, exc)
 
-    def uids(self) -> Mapping[str, RunRecord]:
+    def uids(self) -> Mapping[str, JournalEntry]:
         """Return every uid that has records, with one of them (they name its object)."""
         return {run.uid: record for run, record in self._known.items()}
 
@@ -93,11 +93,11 @@ class RecordStore:
             del self._known[run]
             self._path(run).unlink(missing_ok=True)
 
-    def _path(self, run: RunID) -> Path:
+    def _path(self, run: InstanceID) -> Path:
         return self._root / f"{run.uid}-{run.run}.json"
 
 
-def _encode(run: RunID, record: RunRecord) -> dict[str, Any]:
+def _encode(run: InstanceID, record: JournalEntry) -> dict[str, Any]:
     values = {"uid": run.uid, "run": run.run, **dataclasses.asdict(record)}
     return {
         key: value.isoformat() if isinstance(value, dt.datetime) else value
@@ -105,11 +105,11 @@ def _encode(run: RunID, record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[RunID, RunRecord] | None:
+def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
     try:
         values = json.loads(path.read_text())
-        run = RunID(values["uid"], values["run"])
-        return run, RunRecord(
+        run = InstanceID(values["uid"], values["run"])
+        return run, JournalEntry(
             namespace=values["namespace"],
             name=values["name"],
             started=values["started"],

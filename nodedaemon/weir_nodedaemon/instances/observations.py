@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from weir_nodedaemon.engines.port import ContainerEngine, ObservedContainer
+from weir_nodedaemon.engines.port import InstanceState, Lifecycle, ObservedInstance
 
 
 class Observations:
     """A cache of containers by name. A look that began earlier never overwrites a later one."""
 
-    def __init__(self, engine: ContainerEngine, on_change: Callable[[], None]) -> None:
+    def __init__(self, engine: Lifecycle, on_change: Callable[[], None]) -> None:
         """Begin empty.
 
         Args:
@@ -17,7 +17,7 @@ class Observations:
         """
         self._engine = engine
         self._on_change = on_change
-        self._containers: dict[str, ObservedContainer] = {}
+        self._containers: dict[str, ObservedInstance] = {}
         self._looked: dict[str, int] = {}
         self._looks = 0
         self._full_look = 0
@@ -28,11 +28,11 @@ class Observations:
         return self._full_look > 0
 
     @property
-    def containers(self) -> Mapping[str, ObservedContainer]:
+    def containers(self) -> Mapping[str, ObservedInstance]:
         """All containers of this host, by name."""
         return self._containers
 
-    async def look_at_all(self) -> Mapping[str, ObservedContainer]:
+    async def observe_all(self) -> Mapping[str, ObservedInstance]:
         """Observe the whole engine; raises EngineUnavailableError."""
         began = self._begin()
         found = await self._engine.observe()
@@ -49,7 +49,7 @@ class Observations:
             self._on_change()
         return self._containers
 
-    async def look_at(self, name: str) -> ObservedContainer | None:
+    async def observe(self, name: str) -> ObservedInstance | None:
         """Observe one container; raises EngineUnavailableError."""
         began = self._begin()
         found = await self._engine.inspect(name)
@@ -70,9 +70,9 @@ class Observations:
         self._looks += 1
         return self._looks
 
-    def _put(self, name: str, found: ObservedContainer | None, began: int) -> None:
+    def _put(self, name: str, found: ObservedInstance | None, began: int) -> None:
         self._looked[name] = began
         if found is None:
             self._containers.pop(name, None)
-        else:
+        elif found.state is not InstanceState.UNKNOWN or name not in self._containers:
             self._containers[name] = found

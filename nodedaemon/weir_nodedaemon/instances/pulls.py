@@ -10,7 +10,7 @@ from weir_crds.errors import WeirError
 from weir_kube.store import Key
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import ContainerEngine, ImagePullError
-from weir_nodedaemon.instances.journal import RunID
+from weir_nodedaemon.instances.journal import InstanceID
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class PullState:
 class _Pull:
     """One pull under way."""
 
-    waiters: dict[RunID, Key] = field(default_factory=dict)
+    waiters: dict[InstanceID, Key] = field(default_factory=dict)
     began: float = 0.0
     trouble: str | None = None
     task: asyncio.Task[None] | None = None
@@ -57,10 +57,10 @@ class Pulls:
         self._pauses = pauses
         self._clock = clock
         self._pulls: dict[str, _Pull] = {}
-        self._results: dict[RunID, PullState] = {}
+        self._results: dict[InstanceID, PullState] = {}
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
-    def want(self, image: str, run: RunID, key: Key) -> PullState:
+    def want(self, image: str, run: InstanceID, key: Key) -> PullState:
         """Return how the pull for this run stands, starting it if need be. Never blocks."""
         result = self._results.get(run)
         if result is not None:
@@ -73,7 +73,7 @@ class Pulls:
         pull.waiters[run] = key
         return PullState(trouble=pull.trouble, waited_seconds=self._clock() - pull.began)
 
-    def leave(self, run: RunID) -> None:
+    def leave(self, run: InstanceID) -> None:
         """Take note that a run waits no more; a pull for which nobody waits is cancelled."""
         self._results.pop(run, None)
         for image, pull in list(self._pulls.items()):
@@ -82,7 +82,7 @@ class Pulls:
                 if pull.task is not None:
                     pull.task.cancel()
 
-    def leave_key(self, key: Key, *, but: RunID | None = None) -> None:
+    def leave_key(self, key: Key, *, but: InstanceID | None = None) -> None:
         """Take note that no run of an object (but one) waits any more."""
         waiting = {
             run for pull in self._pulls.values() for run, k in pull.waiters.items() if k == key

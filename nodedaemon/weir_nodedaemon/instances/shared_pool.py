@@ -3,13 +3,13 @@
 import asyncio
 import logging
 
-from weir_nodedaemon.engines.port import ContainerEngine, ContainerGoneError, ContainerState
+from weir_nodedaemon.engines.port import ContainerEngine, InstanceGoneError, InstanceState
 from weir_nodedaemon.instances.holdings import Holdings, is_shared
 from weir_nodedaemon.instances.observations import Observations
 
 logger = logging.getLogger(__name__)
 
-_MOVABLE = (ContainerState.CREATED, ContainerState.RUNNING, ContainerState.PAUSED)
+_MOVABLE = (InstanceState.CREATED, InstanceState.RUNNING, InstanceState.PAUSED)
 
 
 class SharedPool:
@@ -47,7 +47,7 @@ class SharedPool:
                 try:
                     await self._engine.update_cpus(name, wanted)
                     logger.info("moved container=%s cpus=%s", name, wanted)
-                    await self._observations.look_at(name)
-                except ContainerGoneError:
+                    await self._observations.observe(name)
+                except InstanceGoneError:
                     pass
                 wanted = self.cpus  # as it is after the wait

@@ -22,11 +22,11 @@ from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
-    ContainerState,
     EngineUnavailableError,
-    ObservedContainer,
+    InstanceState,
+    ObservedInstance,
 )
-from weir_nodedaemon.instances.journal import RecordStore, RunID, RunRecord
+from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry
 from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.kinds.task.store import TaskStore
 from weir_nodedaemon.logs.store import LogStore
@@ -49,7 +49,7 @@ class Sweep:
         store: TaskStore,
         engine: ContainerEngine,
         observations: Observations,
-        records: RecordStore,
+        records: Journal,
         logs: LogStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -60,7 +60,7 @@ class Sweep:
         self._store = store
         self._engine = engine
         self._observations = observations
-        self._records = records
+        self._journal = records
         self._logs = logs
         self._clock = clock
         self._kill_at: dict[str, float] = {}  # of orphans that were sent TERM
@@ -83,15 +83,15 @@ class Sweep:
         """
         if not self._store.has_synced:
             return _LOOK_AGAIN_SECONDS
-        container = await self._observations.look_at(name)
+        container = await self._observations.observe(name)
         if container is None or self._explained(container):
             self._kill_at.pop(name, None)
             return None
         if name not in self._kill_at and not await self._is_orphan(container):
             return _LOOK_AGAIN_SECONDS  # the cache lags behind
-        if container.state in (ContainerState.RUNNING, ContainerState.PAUSED):
+        if container.state in (InstanceState.RUNNING, InstanceState.PAUSED):
             return await self._stop(name, container)
-        if container.state is ContainerState.EXITED:
+        if container.state is InstanceState.EXITED:
             await self._keep_output(container)
         await self._engine.remove(name)
         self._observations.forget(name)
@@ -108,7 +108,7 @@ class Sweep:
         """
         if not self._store.has_synced:
             return
-        records = self._records.uids()
+        records = self._journal.uids()
         stored = await asyncio.to_thread(self._logs.uids)
         alive = {container.labels.get(names.LABEL_UID) for container in self._containers()}
         for uid in sorted((stored | records.keys()) - alive):
@@ -120,20 +120,20 @@ class Sweep:
             ):
                 continue
             await self._logs.remove(uid)
-            self._records.remove(uid)
+            self._journal.remove(uid)
             logger.info("removed logs uid=%s", uid)
 
-    def _containers(self) -> list[ObservedContainer]:
+    def _containers(self) -> list[ObservedInstance]:
         return list(self._observations.containers.values())
 
-    def _explained(self, container: ObservedContainer) -> bool:
+    def _explained(self, container: ObservedInstance) -> bool:
         labels = container.labels
         if labels.get(names.LABEL_KIND) != TASK.kind:
             return True  # not ours to judge
         task = self._store.of_uid(labels.get(names.LABEL_UID, ""))
         return task is not None and str(task["status"].get("runID")) == labels.get(names.LABEL_RUN)
 
-    async def _is_orphan(self, container: ObservedContainer) -> bool:
+    async def _is_orphan(self, container: ObservedInstance) -> bool:
         """Ask the API server; what it says is final: runID only grows, and uids never return."""
         labels = container.labels
         try:
@@ -149,16 +149,16 @@ class Sweep:
             or str(status.get("runID")) != labels.get(names.LABEL_RUN)
         )
 
-    async def _keep_output(self, container: ObservedContainer) -> None:
+    async def _keep_output(self, container: ObservedInstance) -> None:
         """Archive the output if the Task is still there; that it fails holds nothing up."""
         labels = container.labels
         uid, run = labels[names.LABEL_UID], int(labels[names.LABEL_RUN])
         namespace, name = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
         if not await self._lives_elsewhere(uid, namespace, name):
             return
-        id = RunID(uid, run)
-        if self._records.get(id) is None:
-            self._records.put(id, RunRecord(namespace, name, started=True))
+        id = InstanceID(uid, run)
+        if self._journal.get(id) is None:
+            self._journal.put(id, JournalEntry(namespace, name, started=True))
         try:
             await self._logs.archive(uid, run, self._engine.logs(container.name))
         except EngineUnavailableError:
@@ -167,7 +167,7 @@ class Sweep:
             metrics.LOGS_LOST.labels(exc.reason).inc()
             logger.warning("output is lost container=%s: %s", container.name, exc)
 
-    async def _stop(self, name: str, container: ObservedContainer) -> float:
+    async def _stop(self, name: str, container: ObservedInstance) -> float:
         kill_at = self._kill_at.get(name)
         if kill_at is None:
             grace = float(container.stop_grace_seconds)

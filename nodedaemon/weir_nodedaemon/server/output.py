@@ -8,10 +8,10 @@ from typing import Protocol
 
 from weir_crds.names import container_name
 from weir_nodedaemon.engines.port import (
-    ContainerGoneError,
-    ContainerState,
+    InstanceGoneError,
+    InstanceState,
     LogChunk,
-    ObservedContainer,
+    ObservedInstance,
 )
 from weir_nodedaemon.logs import LogStore, closing, skip_bytes
 from weir_nodedaemon.server.errors import NotStartedError, OutputLostError
@@ -27,7 +27,7 @@ _POLL_SECONDS = 0.05
 class LogSource(Protocol):
     """What is read of a ``ContainerEngine``."""
 
-    async def inspect(self, name: str) -> ObservedContainer | None:
+    async def inspect(self, name: str) -> ObservedInstance | None:
         """Return one container of this host, or None."""
         ...
 
@@ -74,7 +74,7 @@ async def read_run(
     reading goes on in the archive, which is complete before any container is removed.
 
     Raises:
-        ContainerGoneError: neither a container nor an archive was there.
+        InstanceGoneError: neither a container nor an archive was there.
         NotStartedError: the container has not been started yet.
         OutputLostError: the rest is not to be had; what was yielded is not all.
         EngineUnavailableError: the engine failed; what was yielded may not be all.
@@ -101,15 +101,15 @@ async def _live(
 ) -> AsyncIterator[LogChunk]:
     """Yield what the engine gives; return when that was all or the archive has the rest."""
     observed = await engine.inspect(run.container)
-    if observed is not None and observed.state is ContainerState.CREATED:
+    if observed is not None and observed.state is InstanceState.CREATED:
         raise NotStartedError(f"{run} has no output yet: its container has not started")
-    broken: ContainerGoneError | None = None
+    broken: InstanceGoneError | None = None
     try:
         async with closing(engine.logs(run.container, follow=follow)) as chunks:
             async for chunk in chunks:
                 seen.add(chunk.data)
                 yield chunk
-    except ContainerGoneError as error:
+    except InstanceGoneError as error:
         broken = error
     # An engine may also end the output of a container that is being removed as if it were whole.
     for _ in range(round(_SETTLE_SECONDS / _POLL_SECONDS)):
@@ -120,8 +120,8 @@ async def _live(
             if seen.size_bytes == 0 and broken is not None:
                 raise broken
             raise OutputLostError(f"the container of {run} was removed, its output not archived")
-        over = observed.state is ContainerState.EXITED or not follow
-        if broken is None and over and observed.state is not ContainerState.REMOVING:
+        over = observed.state is InstanceState.EXITED or not follow
+        if broken is None and over and observed.state is not InstanceState.REMOVING:
             return
         await asyncio.sleep(_POLL_SECONDS)
     raise OutputLostError(f"the engine ended the output of {run}, but not the container")

@@ -14,7 +14,7 @@ from weir_nodedaemon.engines.docker.objects import (
     parse_time,
     usage,
 )
-from weir_nodedaemon.engines.port import ContainerSpec, ContainerState, EngineEvent
+from weir_nodedaemon.engines.port import ContainerSpec, EngineEvent, InstanceState
 
 
 def spec(**changes: Any) -> ContainerSpec:
@@ -44,7 +44,7 @@ def inspected(**changes: Any) -> dict[str, Any]:
 def test_what_is_not_asked_for_is_left_to_the_image_and_to_docker() -> None:
     body = create_body(spec(), "h")
     assert body.keys() == {"Image", "Labels", "Env", "StopTimeout", "HostConfig"}
-    assert body["Labels"] == {"a": "b", "weir.dev/host": "h"}
+    assert body["Labels"] == {"a": "b", "weir.dev/host": "h", "weir.dev/uid": "u"}
     assert body["HostConfig"].keys() == {
         "Init",
         "NetworkMode",
@@ -91,7 +91,7 @@ def test_gpus_are_read_back() -> None:
 
 def test_an_ended_container_is_read() -> None:
     seen = observed(inspected())
-    assert (seen.name, seen.state, seen.exit_code) == ("weir-u-1", ContainerState.EXITED, 3)
+    assert (seen.name, seen.state, seen.exit_code) == ("weir-u-1", InstanceState.EXITED, 3)
     assert seen.started_at == dt.datetime(2026, 11, 22, 10, 0, 0, 123456, dt.UTC)
     assert seen.finished_at == dt.datetime(2026, 11, 22, 10, 0, 1, 500000, dt.UTC)
     assert (seen.cpus, seen.memory_bytes, seen.stop_grace_seconds) == ((0, 1, 4), 64, 7)
@@ -110,7 +110,7 @@ def test_an_end_is_not_before_its_start() -> None:
 def test_a_start_that_failed_for_good_is_told() -> None:
     seen = observed(inspected(Status="created", ExitCode=128, Error="no such user"))
     assert (seen.state, seen.exit_code, seen.error) == (
-        ContainerState.CREATED,
+        InstanceState.CREATED,
         None,
         "no such user",
     )

@@ -18,7 +18,7 @@ from weir_nodedaemon.engines.fake.program import (
     Write,
     parse,
 )
-from weir_nodedaemon.engines.port import ContainerState, EngineUnavailableError, Stream
+from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceState, Stream
 
 IMAGE = "localhost/busybox:demo"
 
@@ -77,7 +77,7 @@ async def test_containers_outlive_the_engine_that_made_them(rig: Rig) -> None:
     name = await rig.run("sleep 0.1; exit 3")
     await rig.engine.close()
     rig.engine = rig.engine_of("h")
-    assert (await rig.engine.observe())[name].state is ContainerState.RUNNING
+    assert (await rig.engine.observe())[name].state is InstanceState.RUNNING
     assert (await rig.ended(name)).exit_code == 3
 
 

@@ -159,8 +159,8 @@ async def test_a_restart_writes_nothing(rig: Rig) -> None:
     await rig.kill()
     before = list(rig.api.writes)
 
-    agent = rig.start()
-    await until(lambda: agent.engine_ready)
+    daemon = rig.start()
+    await until(lambda: daemon.engine_ready)
     await rig.quiet(0.8)
 
     assert rig.api.writes == before

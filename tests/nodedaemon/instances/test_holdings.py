@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.instances.holdings import (
     EXCLUSIVE,
     LABEL_CPU_POOL,
@@ -28,11 +28,11 @@ def seen(
     memory: int | None = None,
     shared: bool = False,
     gpus: tuple[str, ...] = (),
-) -> dict[str, ObservedContainer]:
-    container = ObservedContainer(
+) -> dict[str, ObservedInstance]:
+    container = ObservedInstance(
         name=name,
         labels={LABEL_CPU_POOL: SHARED if shared else EXCLUSIVE},
-        state=ContainerState(state),
+        state=InstanceState(state),
         cpus=cpus,
         memory_bytes=memory,
         gpu_uuids=gpus,
@@ -75,7 +75,7 @@ REFUSALS = [
     ("wanted", "observed", "refusal"), [r[1:] for r in REFUSALS], ids=[r[0] for r in REFUSALS]
 )
 def test_a_start_waits_for_what_others_hold(
-    wanted: Claim, observed: dict[str, ObservedContainer], refusal: str | None
+    wanted: Claim, observed: dict[str, ObservedInstance], refusal: str | None
 ) -> None:
     held = holdings()
 
@@ -119,7 +119,7 @@ def test_the_pool_is_never_empty() -> None:
 def test_random_starts_and_ends_never_share_a_core() -> None:
     chance = random.Random(1)
     held = holdings()
-    running: dict[str, ObservedContainer] = {}
+    running: dict[str, ObservedInstance] = {}
     for step in range(5000):
         name = f"c{step % 12}"
         if name in running:
@@ -136,5 +136,5 @@ def test_random_starts_and_ends_never_share_a_core() -> None:
             assert set(held.pool(running)).isdisjoint(exclusive)
 
 
-def _shares(container: ObservedContainer) -> bool:
+def _shares(container: ObservedInstance) -> bool:
     return container.labels[LABEL_CPU_POOL] == SHARED

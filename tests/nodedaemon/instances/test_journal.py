@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from weir_nodedaemon.instances.journal import RecordStore, RunID, RunRecord, StopReason
+from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry, StopReason
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=dt.UTC)
-RUN = RunID("u-1", 2)
-FULL = RunRecord(
+RUN = InstanceID("u-1", 2)
+FULL = JournalEntry(
     namespace="default",
     name="t",
     started=True,
@@ -21,37 +21,37 @@ FULL = RunRecord(
 )
 
 
-@pytest.mark.parametrize("record", [FULL, RunRecord("default", "t")])
-def test_a_record_outlives_the_process(tmp_path: Path, record: RunRecord) -> None:
-    RecordStore(tmp_path).put(RUN, record)
+@pytest.mark.parametrize("record", [FULL, JournalEntry("default", "t")])
+def test_a_record_outlives_the_process(tmp_path: Path, record: JournalEntry) -> None:
+    Journal(tmp_path).put(RUN, record)
 
-    assert RecordStore(tmp_path).get(RUN) == record
+    assert Journal(tmp_path).get(RUN) == record
 
 
 def test_what_is_removed_is_gone_for_all_runs(tmp_path: Path) -> None:
-    store = RecordStore(tmp_path)
-    for run in (RUN, RunID("u-1", 3), RunID("u-2", 1)):
+    store = Journal(tmp_path)
+    for run in (RUN, InstanceID("u-1", 3), InstanceID("u-2", 1)):
         store.put(run, FULL)
 
     store.remove("u-1")
 
     assert store.get(RUN) is None
-    assert RecordStore(tmp_path).uids().keys() == {"u-2"}
+    assert Journal(tmp_path).uids().keys() == {"u-2"}
 
 
 def test_a_file_that_is_no_record_is_left_out(tmp_path: Path) -> None:
-    RecordStore(tmp_path).put(RUN, FULL)
+    Journal(tmp_path).put(RUN, FULL)
     (tmp_path / "u-9-1.json").write_text('{"uid": "u-9"')
     (tmp_path / "u-8-1.tmp").write_text("half")
 
-    store = RecordStore(tmp_path)
+    store = Journal(tmp_path)
 
     assert store.uids().keys() == {"u-1"}
     assert not list(tmp_path.glob("*.tmp"))
 
 
 def test_a_disk_that_refuses_costs_only_the_file(tmp_path: Path) -> None:
-    store = RecordStore(tmp_path / "runs")
+    store = Journal(tmp_path / "runs")
     (tmp_path / "runs").rmdir()
 
     store.put(RUN, FULL)
@@ -60,7 +60,7 @@ def test_a_disk_that_refuses_costs_only_the_file(tmp_path: Path) -> None:
 
 
 def test_an_unchanged_record_is_not_written_again(tmp_path: Path) -> None:
-    store = RecordStore(tmp_path)
+    store = Journal(tmp_path)
     store.put(RUN, FULL)
     (file,) = tmp_path.glob("*.json")
     before = file.stat().st_mtime_ns

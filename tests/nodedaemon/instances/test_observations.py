@@ -3,29 +3,29 @@
 import asyncio
 from typing import Any, cast
 
-from weir_nodedaemon.engines.port import ContainerEngine, ContainerState, ObservedContainer
+from weir_nodedaemon.engines.port import ContainerEngine, InstanceState, ObservedInstance
 from weir_nodedaemon.instances.observations import Observations
 
-CREATED, RUNNING = ContainerState.CREATED, ContainerState.RUNNING
+CREATED, RUNNING = InstanceState.CREATED, InstanceState.RUNNING
 
 
-def seen(state: ContainerState) -> ObservedContainer:
-    return ObservedContainer("c", {}, state)
+def seen(state: InstanceState) -> ObservedInstance:
+    return ObservedInstance("c", {}, state)
 
 
 class SlowEngine:
     """Takes a look when asked, and shows it when told to."""
 
     def __init__(self) -> None:
-        self.world: dict[str, ObservedContainer] = {}
+        self.world: dict[str, ObservedInstance] = {}
         self.shown = asyncio.Event()
 
-    async def observe(self) -> dict[str, ObservedContainer]:
+    async def observe(self) -> dict[str, ObservedInstance]:
         found = dict(self.world)
         await self.shown.wait()
         return found
 
-    async def inspect(self, name: str) -> ObservedContainer | None:
+    async def inspect(self, name: str) -> ObservedInstance | None:
         return self.world.get(name)
 
 
@@ -38,7 +38,7 @@ def make() -> tuple[SlowEngine, Observations, list[str]]:
 async def look_around(cache: Observations, engine: SlowEngine, meanwhile: Any) -> None:
     """Begin to look at all, do something, and let the look end."""
     engine.shown.clear()
-    looking = asyncio.create_task(cache.look_at_all())
+    looking = asyncio.create_task(cache.observe_all())
     await asyncio.sleep(0)
     await meanwhile()
     engine.shown.set()
@@ -51,7 +51,7 @@ async def test_a_start_seen_during_a_full_look_stays_seen() -> None:
 
     async def starts() -> None:
         engine.world["c"] = seen(RUNNING)
-        await cache.look_at("c")
+        await cache.observe("c")
 
     await look_around(cache, engine, starts)
 
@@ -64,7 +64,7 @@ async def test_a_container_made_during_a_full_look_stays_seen() -> None:
 
     async def appears() -> None:
         engine.world["c"] = seen(CREATED)
-        await cache.look_at("c")
+        await cache.observe("c")
 
     await look_around(cache, engine, appears)
 
@@ -75,7 +75,7 @@ async def test_a_container_removed_during_a_full_look_stays_gone() -> None:
     engine, cache, _ = make()
     engine.world["c"] = seen(RUNNING)
     engine.shown.set()
-    await cache.look_at_all()
+    await cache.observe_all()
 
     async def goes() -> None:
         del engine.world["c"]
@@ -90,10 +90,10 @@ async def test_what_vanished_unseen_is_gone_after_the_next_full_look() -> None:
     engine, cache, changes = make()
     engine.shown.set()
     engine.world["c"] = seen(RUNNING)
-    await cache.look_at("c")
+    await cache.observe("c")
     engine.world.clear()
 
-    await cache.look_at_all()
+    await cache.observe_all()
 
     assert cache.containers == {}
     assert changes == ["changed", "changed"]
@@ -104,8 +104,8 @@ async def test_looks_that_show_nothing_new_tell_nothing() -> None:
     engine.shown.set()
     engine.world["c"] = seen(RUNNING)
     for _ in range(3):
-        await cache.look_at("c")
-        await cache.look_at_all()
+        await cache.observe("c")
+        await cache.observe_all()
     cache.forget("other")
 
     assert changes == ["changed"]

@@ -9,10 +9,10 @@ import pytest
 from support.aio import until
 from weir_kube.store import Key
 from weir_nodedaemon.engines.port import ContainerEngine, EngineUnavailableError, ImagePullError
-from weir_nodedaemon.instances.journal import RunID
+from weir_nodedaemon.instances.journal import InstanceID
 from weir_nodedaemon.instances.pulls import Pulls
 
-A, B = RunID("a", 1), RunID("b", 1)
+A, B = InstanceID("a", 1), InstanceID("b", 1)
 KEY_A, KEY_B = Key("default", "a"), Key("default", "b")
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from support.aio import until
 from support.daemon_server import CONTAINER, LOG, UID, ScriptedEngine, World
-from weir_nodedaemon.engines.port import ContainerState, Stream
+from weir_nodedaemon.engines.port import InstanceState, Stream
 from weir_nodedaemon.server.output import Run, read_run
 
 
@@ -217,7 +217,7 @@ async def test_what_ran_here_is_served_also_when_its_task_has_left(
 
 async def test_a_created_container_has_not_started(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER, ContainerState.CREATED)
+    world.engine.add(CONTAINER, InstanceState.CREATED)
     async with world.get(LOG + "?follow=true") as response:
         assert (response.status, response.headers["Retry-After"]) == (409, "1")
         assert (await response.json())["reason"] == "NotStarted"

@@ -4,7 +4,7 @@ import time
 import pytest
 
 from support.daemon_server import CONTAINER, UID, ScriptedEngine, World
-from weir_nodedaemon.engines.port import ContainerUsage, EngineUnavailableError
+from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceUsage
 from weir_nodedaemon.machine.temperatures import Temperatures
 from weir_nodedaemon.server.routes.stats import HostNumbers, Stats
 
@@ -56,7 +56,7 @@ async def test_many_callers_cost_one_look_in_two_seconds(world: World) -> None:
 
 async def test_an_engine_that_fails_leaves_the_numbers_out(world: World) -> None:
     class Failing(ScriptedEngine):
-        async def usage(self, name: str) -> ContainerUsage | None:
+        async def usage(self, name: str) -> InstanceUsage | None:
             raise EngineUnavailableError("away")
 
     world.have_task()
@@ -83,7 +83,7 @@ async def test_without_tasks_the_engine_is_not_asked(world: World) -> None:
 
 async def test_the_machine_alone_answers_while_the_engine_hangs(world: World) -> None:
     class Hanging(ScriptedEngine):
-        async def usage(self, name: str) -> ContainerUsage | None:
+        async def usage(self, name: str) -> InstanceUsage | None:
             await asyncio.Event().wait()
             raise AssertionError
 

@@ -14,7 +14,7 @@ from weir_crds.names import (
     LABEL_UID,
 )
 from weir_nodedaemon.engines.docker.engine import DockerEngine
-from weir_nodedaemon.engines.port import ContainerSpec, ContainerState
+from weir_nodedaemon.engines.port import ContainerSpec, InstanceState
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server.output import Run, read_run
 
@@ -44,7 +44,7 @@ async def start(engine: DockerEngine, image: str, command: str) -> Run:
 async def ended(engine: DockerEngine, run: Run) -> None:
     async def look() -> bool:
         seen = await engine.inspect(run.container)
-        return seen is not None and seen.state is ContainerState.EXITED
+        return seen is not None and seen.state is InstanceState.EXITED
 
     await until_async(look, "the container has ended", timeout=30)
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir_nodedaemon.engines.port import ContainerLostError, ContainerState
+from weir_nodedaemon.engines.port import InstanceLostError, InstanceState
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,9 @@ class Leftovers:
         """Begin with none."""
         self._created: dict[str, str] = {}
 
-    def note(self, name: str, container_id: str, state: ContainerState) -> None:
+    def note(self, name: str, container_id: str, state: InstanceState) -> None:
         """Take note of what Docker shows of a container."""
-        if state is ContainerState.CREATED:
+        if state is InstanceState.CREATED:
             self._created[name] = container_id
         else:
             self._created.pop(name, None)
@@ -100,9 +100,9 @@ class Leftovers:
         """Clear away what an earlier start has left; tell whether there was something.
 
         Raises:
-            ContainerLostError: the program had begun.
+            InstanceLostError: the program had begun.
         """
         left = await self.clear(name)
         if left.begun:
-            raise ContainerLostError("Docker died in the middle of its start; what ran was killed")
+            raise InstanceLostError("Docker died in the middle of its start; what ran was killed")
         return bool(left.pids)

@@ -5,26 +5,26 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from weir_crds.names import LABEL_HOST
-from weir_nodedaemon.engines.docker.refusals import may_pass
+from weir_crds.names import LABEL_HOST, LABEL_UID, identity_labels, parse_container_name
+from weir_nodedaemon.engines.docker.refusals import is_users_fault
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
-    ContainerState,
-    ContainerUsage,
     EngineEvent,
-    ObservedContainer,
+    InstanceState,
+    InstanceUsage,
+    ObservedInstance,
 )
 from weir_nodedaemon.machine.cpulist import format_cpulist, parse_cpulist
 
 # Docker's words for a container's state, in lists and in detail.
 STATES = {
-    "created": ContainerState.CREATED,
-    "running": ContainerState.RUNNING,
-    "restarting": ContainerState.RUNNING,
-    "paused": ContainerState.PAUSED,
-    "exited": ContainerState.EXITED,
-    "removing": ContainerState.REMOVING,
-    "dead": ContainerState.REMOVING,
+    "created": InstanceState.CREATED,
+    "running": InstanceState.RUNNING,
+    "restarting": InstanceState.RUNNING,
+    "paused": InstanceState.PAUSED,
+    "exited": InstanceState.EXITED,
+    "removing": InstanceState.REMOVING,
+    "dead": InstanceState.REMOVING,
 }
 _NETWORKS = {"Bridge": "bridge", "Host": "host", "None": "none"}
 _EVENTS = frozenset({"create", "start", "die", "pause", "unpause", "oom", "destroy"})
@@ -94,7 +94,7 @@ def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
         ]
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Labels": {**spec.labels, LABEL_HOST: host_name},
+        "Labels": {**spec.labels, **identity_labels(spec.name, host_name)},
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "StopTimeout": spec.stop_grace_seconds,
         "HostConfig": host,
@@ -108,17 +108,17 @@ def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
     return body
 
 
-def observed(container: Mapping[str, Any]) -> ObservedContainer:
+def observed(container: Mapping[str, Any]) -> ObservedInstance:
     """Return our view of the answer of ``GET /containers/<name>/json``."""
     state, config, host = container["State"], container["Config"], container["HostConfig"]
     seen = STATES[state["Status"]]
-    ended = seen is ContainerState.EXITED
+    ended = seen is InstanceState.EXITED
     started_at = parse_time(state.get("StartedAt"))
     finished_at = parse_time(state.get("FinishedAt")) if ended else None
     if started_at is not None and finished_at is not None:
         # Docker notes the start after the process runs: a quick one has ended before.
         finished_at = max(started_at, finished_at)
-    return ObservedContainer(
+    return ObservedInstance(
         name=container["Name"].removeprefix("/"),
         labels=config.get("Labels") or {},
         state=seen,
@@ -144,24 +144,35 @@ def available_cpus(refusal: str) -> tuple[int, ...] | None:
     return parse_cpulist(match[1]) if match else None
 
 
-def half_removed(listed: Mapping[str, Any]) -> ObservedContainer | None:
-    """Return our view of an entry of Docker's list that is going away; None: it has no name.
-
-    Docker may fail to show such a container in detail.
-    """
-    names = listed.get("Names") or ()
+def listed(entry: Mapping[str, Any]) -> ObservedInstance | None:
+    """Return what an entry of Docker's list shows, which is little; None: it has no name."""
+    names = entry.get("Names") or ()
     if not names:
         return None
-    return ObservedContainer(
+    return ObservedInstance(
         name=names[0].removeprefix("/"),
-        labels=listed.get("Labels") or {},
-        state=ContainerState.REMOVING,
+        labels=entry.get("Labels") or {},
+        state=STATES.get(entry["State"], InstanceState.UNKNOWN),
+    )
+
+
+def is_ours(container: ObservedInstance, host_name: str) -> bool:
+    """Tell whether a container is this host's: its labels and its name agree on it.
+
+    Labels alone prove nothing: ``docker commit`` puts those of the container on the image, and
+    Docker those of the image on whatever is run from it.
+    """
+    parsed = parse_container_name(container.name)
+    return (
+        parsed is not None
+        and container.labels.get(LABEL_HOST) == host_name
+        and container.labels.get(LABEL_UID) == parsed[0]
     )
 
 
 def _start_error(words: str) -> str:
     """Return why a start failed for good; what may pass leaves a container to start again."""
-    return "" if may_pass(words) else words
+    return words if is_users_fault(0, words) else ""
 
 
 def parse_time(text: str | None) -> dt.datetime | None:
@@ -184,7 +195,7 @@ def init_failure(output: bytes) -> str:
     return match[1].decode(errors="replace") if match else ""
 
 
-def usage(stats: Mapping[str, Any]) -> ContainerUsage | None:
+def usage(stats: Mapping[str, Any]) -> InstanceUsage | None:
     """Return the counters in the answer of ``GET /containers/<name>/stats``; None: not running."""
     memory = stats.get("memory_stats") or {}
     if "usage" not in memory:
@@ -192,7 +203,7 @@ def usage(stats: Mapping[str, Any]) -> ContainerUsage | None:
     details = memory.get("stats") or {}
     # The page cache that the kernel can drop at once is not counted: cgroup v1, then v2.
     cache = details.get("total_inactive_file", details.get("inactive_file", 0))
-    return ContainerUsage(
+    return InstanceUsage(
         cpu_seconds=stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9,
         memory_bytes=max(0, memory["usage"] - cache),
         pids=(stats.get("pids_stats") or {}).get("current", 0),
@@ -200,9 +211,12 @@ def usage(stats: Mapping[str, Any]) -> ContainerUsage | None:
 
 
 def event(message: Mapping[str, Any]) -> EngineEvent | None:
-    """Return our view of an event, or None when it changes nothing that ``observe`` shows."""
+    """Return our view of an event, or None when it changes nothing that ``observe`` shows.
+
+    An event has the labels of the container, but it is the name that says whether it is ours.
+    """
     action = message.get("Action")
     name = message.get("Actor", {}).get("Attributes", {}).get("name")
-    if action not in _EVENTS or not name:
+    if action not in _EVENTS or not name or parse_container_name(name) is None:
         return None
     return EngineEvent(name=name, action=action)

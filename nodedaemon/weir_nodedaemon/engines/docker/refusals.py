@@ -5,6 +5,8 @@ Docker tells a registry's answers apart in words only, and they differ between i
 
 import re
 
+from weir_nodedaemon.engines.port import EngineRefusedError, EngineUnavailableError
+
 
 class RefusedError(Exception):
     """Docker answered with an error. Goes no further than the engine."""
@@ -33,34 +35,73 @@ _REGISTRY_SAID_NO = (
     "unauthorized",
     "unsupported manifest",
 )
-_WAIT = (
+# Docker, or the containerd below it, is going away or coming back.
+_AWAY = (
+    "code = unavailable",
     "connection refused",
     "connection reset",
     "context canceled",
     "context deadline exceeded",
+    "service unavailable",
+    "shutting down",
+    "transport is closing",
+    "ttrpc: closed",
+)
+# The machine, or a registry, has too much to do or too little room.
+_BUSY = (
     "i/o timeout",
     "no space left",
     "resource temporarily unavailable",
-    "shutting down",
     "timeout exceeded",
     "too many requests",
     "toomanyrequests",
-    "transport is closing",
-    "ttrpc: closed",
-    "service unavailable",
-    "code = unavailable",
 )
-
-
+# The only words that Docker says with a status of 500 of which who wrote the spec is the cause. All
+# others may be the machine's: they must not end a Task at the first try.
+_USERS_FAULT = (
+    "are you trying to mount a directory onto a file",
+    "argument list too long",
+    "bind source path does not exist",
+    "because it is inside /proc",
+    "could not select device driver",
+    "executable file not found",
+    "file name too long",
+    "invalid mount config",
+    "is not an absolute path",
+    "minimum memory limit",
+    "no command specified",
+    "no matching entries in passwd file",
+    "not a directory",
+    "too many levels of symbolic links",
+    "unable to find user",
+)
 _LEFTOVER = re.compile(
     r"id already in use|task [0-9a-f]{64}: already exists|failed to start shim: .*: file exists"
 )
 
 
+def refusal(exc: RefusedError) -> EngineUnavailableError | EngineRefusedError:
+    """Return what a refusal is for the engine's callers: away, or not able to."""
+    if is_away(exc.status, str(exc)):
+        return EngineUnavailableError(f"Docker answered {exc.status}: {exc}")
+    return EngineRefusedError(f"Docker answered {exc.status}: {exc}")
+
+
+def is_away(status: int | None, message: str) -> bool:
+    """Tell whether an answer says that Docker is no more, or not yet, at work."""
+    return status == 503 or _has(message, _AWAY)
+
+
+def is_users_fault(status: int, message: str) -> bool:
+    """Tell whether a container cannot be had because of what its spec says: it is final."""
+    if may_pass(message):
+        return False
+    return status in {400, 403, 404, 409} or _has(message, _USERS_FAULT)
+
+
 def may_pass(message: str) -> bool:
     """Tell whether the words speak of a state that may be over soon."""
-    words = message.lower()
-    return is_leftover(words) or any(part in words for part in _WAIT)
+    return is_leftover(message) or _has(message, _AWAY) or _has(message, _BUSY)
 
 
 def is_leftover(message: str) -> bool:
@@ -77,5 +118,9 @@ def pull_is_hopeless(message: str, status: int | None = None) -> bool:
         return False
     if status in {400, 401, 403, 404}:
         return True
+    return _has(message, _REGISTRY_SAID_NO)
+
+
+def _has(message: str, phrases: tuple[str, ...]) -> bool:
     words = message.lower()
-    return any(part in words for part in _REGISTRY_SAID_NO)
+    return any(phrase in words for phrase in phrases)

@@ -19,9 +19,9 @@ from weir_nodedaemon.engines.fake.program import (
 )
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
-    ContainerState,
+    InstanceState,
     LogChunk,
-    ObservedContainer,
+    ObservedInstance,
     Stream,
 )
 
@@ -36,10 +36,10 @@ class FakeContainer:
     def __init__(self, spec: ContainerSpec, tell: Callable[[str], None]) -> None:
         """Create it; it does not run yet."""
         self.spec = spec
-        self.seen = ObservedContainer(
+        self.seen = ObservedInstance(
             name=spec.name,
             labels=spec.labels,
-            state=ContainerState.CREATED,
+            state=InstanceState.CREATED,
             cpus=tuple(sorted(spec.cpus)),
             memory_bytes=spec.memory_bytes,
             gpu_uuids=spec.gpu_uuids,
@@ -59,12 +59,21 @@ class FakeContainer:
     @property
     def alive(self) -> bool:
         """Whether its program runs or is frozen."""
-        return self.seen.state in (ContainerState.RUNNING, ContainerState.PAUSED)
+        return self.seen.state in (InstanceState.RUNNING, InstanceState.PAUSED)
 
     def start(self) -> None:
         """Begin to play the program."""
         self._thawed.set()
-        self.seen = replace(self.seen, state=ContainerState.RUNNING, started_at=_now())
+        self._traps.clear()
+        self.seen = replace(
+            self.seen,
+            state=InstanceState.RUNNING,
+            started_at=_now(),
+            finished_at=None,
+            exit_code=None,
+            oom_killed=False,
+            error="",
+        )
         self._tell("start")
         argv = [*(self.spec.command or ()), *(self.spec.args or ())]
         steps = parse(argv, self.spec.env) if argv else []
@@ -79,14 +88,14 @@ class FakeContainer:
         """Freeze the program where it is."""
         self._thawed.clear()
         self._frozen.set()
-        self.seen = replace(self.seen, state=ContainerState.PAUSED)
+        self.seen = replace(self.seen, state=InstanceState.PAUSED)
         self._tell("pause")
 
     def resume(self) -> None:
         """Let the program go on."""
         self._frozen.clear()
         self._thawed.set()
-        self.seen = replace(self.seen, state=ContainerState.RUNNING)
+        self.seen = replace(self.seen, state=InstanceState.RUNNING)
         self._tell("unpause")
 
     def signal(self, number: int) -> None:
@@ -106,7 +115,7 @@ class FakeContainer:
         """Kill it if it runs, and end its followers."""
         if self.alive:
             self._end(128 + signal.SIGKILL)
-        self.seen = replace(self.seen, state=ContainerState.REMOVING)
+        self.seen = replace(self.seen, state=InstanceState.REMOVING)
         self._wake()
         self._tell("destroy")
 
@@ -129,7 +138,7 @@ class FakeContainer:
                 position = max(position, self._dropped)
             if self._more is not more:
                 continue
-            if not follow or self.seen.state in (ContainerState.EXITED, ContainerState.REMOVING):
+            if not follow or self.seen.state in (InstanceState.EXITED, InstanceState.REMOVING):
                 return
             await more.wait()
 
@@ -179,7 +188,7 @@ class FakeContainer:
     def _end(self, code: int, *, error: str = "", oom_killed: bool = False) -> None:
         self.seen = replace(
             self.seen,
-            state=ContainerState.EXITED,
+            state=InstanceState.EXITED,
             exit_code=code,
             error=error,
             oom_killed=oom_killed,

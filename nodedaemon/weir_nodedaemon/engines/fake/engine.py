@@ -11,20 +11,20 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from weir_crds.names import LABEL_HOST
+from weir_crds.names import LABEL_HOST, identity_labels
 from weir_nodedaemon.engines.fake.container import FakeContainer
 from weir_nodedaemon.engines.port import (
-    ContainerCreateError,
-    ContainerGoneError,
     ContainerSpec,
-    ContainerState,
-    ContainerUsage,
+    CreateRefusedError,
     EngineEvent,
     EngineInfo,
     EngineUnavailableError,
     ImagePullError,
+    InstanceGoneError,
+    InstanceState,
+    InstanceUsage,
     LogChunk,
-    ObservedContainer,
+    ObservedInstance,
 )
 
 _NAME = re.compile(r"[a-z0-9]+([._:/@-][a-zA-Z0-9_.-]+)*")
@@ -105,7 +105,7 @@ class FakeEngine:
             name="fake", version="1", cpus=self.world.cpus, root_dir=self.world.root_dir
         )
 
-    async def observe(self) -> dict[str, ObservedContainer]:
+    async def observe(self) -> dict[str, ObservedInstance]:
         """Return all containers of this host, by name."""
         await self._reach()
         return {
@@ -114,7 +114,7 @@ class FakeEngine:
             if container.seen.labels[LABEL_HOST] == self._host_name
         }
 
-    async def inspect(self, name: str) -> ObservedContainer | None:
+    async def inspect(self, name: str) -> ObservedInstance | None:
         """Return one container of this host, or None."""
         await self._reach()
         container = self._find(name)
@@ -145,13 +145,14 @@ class FakeEngine:
         if self._find(spec.name):
             return
         if spec.name in self.world.containers:
-            raise ContainerCreateError(f"the name {spec.name} is in use")
+            raise CreateRefusedError(f"the name {spec.name} is in use")
         if spec.image not in self.world.images:
             raise ImagePullError(f"no such image: {spec.image}", permanent=False)
         for mount in spec.mounts:
             if mount.host_path.startswith(_NO_FOLDER):
-                raise ContainerCreateError(f"bind source path does not exist: {mount.host_path}")
-        labelled = replace(spec, labels={**spec.labels, LABEL_HOST: self._host_name})
+                raise CreateRefusedError(f"bind source path does not exist: {mount.host_path}")
+        identity = identity_labels(spec.name, self._host_name)
+        labelled = replace(spec, labels={**spec.labels, **identity})
         self.world.containers[spec.name] = FakeContainer(
             labelled, partial(self.world.tell, self._host_name, spec.name)
         )
@@ -159,19 +160,30 @@ class FakeEngine:
     async def start(self, name: str) -> None:
         """Start a created container; a running or ended one is left as it is."""
         container = await self._known(name)
-        if container.seen.state is ContainerState.CREATED:
+        if container.seen.state is InstanceState.CREATED:
             container.start()
+
+    async def start_again(self, name: str) -> None:
+        """Start an ended container once more; a running one is left."""
+        container = await self._known(name)
+        if container.seen.state is InstanceState.EXITED:
+            container.start()
+
+    async def commit(self, name: str, image: str) -> None:
+        """Keep a container as an image; see the port."""
+        await self._known(name)
+        self.world.images.add(image)
 
     async def pause(self, name: str) -> None:
         """Freeze a running container; one in any other state is left as it is."""
         container = await self._known(name)
-        if container.seen.state is ContainerState.RUNNING:
+        if container.seen.state is InstanceState.RUNNING:
             container.pause()
 
     async def resume(self, name: str) -> None:
         """Thaw a paused container; one in any other state is left as it is."""
         container = await self._known(name)
-        if container.seen.state is ContainerState.PAUSED:
+        if container.seen.state is InstanceState.PAUSED:
             container.resume()
 
     async def signal(self, name: str, signal_number: int) -> None:
@@ -180,7 +192,7 @@ class FakeEngine:
         container = self._find(name)
         if container is None or not container.alive:
             return
-        if container.seen.state is ContainerState.PAUSED:
+        if container.seen.state is InstanceState.PAUSED:
             container.resume()
         container.signal(signal_number)
 
@@ -195,7 +207,7 @@ class FakeEngine:
     async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
         """Move a container to these cores; an ended one is left as it is."""
         container = await self._known(name)
-        if container.seen.state is not ContainerState.EXITED:
+        if container.seen.state is not InstanceState.EXITED:
             container.move(cpus)
 
     async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
@@ -212,13 +224,13 @@ class FakeEngine:
             async for event in events:
                 yield event
 
-    async def usage(self, name: str) -> ContainerUsage | None:
+    async def usage(self, name: str) -> InstanceUsage | None:
         """Return a use of nothing for a running container."""
         await self._reach()
         container = self._find(name)
         if container is None or not container.alive:
             return None
-        return ContainerUsage(cpu_seconds=0.0, memory_bytes=0, pids=1)
+        return InstanceUsage(cpu_seconds=0.0, memory_bytes=0, pids=1)
 
     async def close(self) -> None:
         """End the programs of a world that is this engine's own."""
@@ -240,5 +252,5 @@ class FakeEngine:
         await self._reach()
         container = self._find(name)
         if container is None:
-            raise ContainerGoneError(f"no container {name}")
+            raise InstanceGoneError(f"no container {name}")
         return container

@@ -8,7 +8,7 @@ from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import ContainerSpec, Mount
-from weir_nodedaemon.instances.holdings import EXCLUSIVE, LABEL_CPU_POOL, SHARED, Claim
+from weir_nodedaemon.instances.holdings import EXCLUSIVE, SHARED, Claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def container_spec(
             names.LABEL_RUN: str(run),
             names.LABEL_HOST: defaults.host,
             names.LABEL_KIND: TASK.kind,
-            LABEL_CPU_POOL: EXCLUSIVE if cpus else SHARED,
+            names.LABEL_CPU_POOL: EXCLUSIVE if cpus else SHARED,
         },
         command=None if spec.command is None else tuple(spec.command),
         args=None if spec.args is None else tuple(spec.args),

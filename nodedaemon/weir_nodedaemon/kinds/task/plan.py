@@ -9,11 +9,12 @@ from typing import Any
 from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
-from weir_nodedaemon.instances.journal import RunRecord, StopReason
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.instances.journal import JournalEntry, StopReason
 
 # A Task that ends within this time costs one status write instead of two.
 TELL_START_AFTER = dt.timedelta(milliseconds=250)
+_ASK_AGAIN = dt.timedelta(seconds=2)
 _LOOK_AGAIN_AT_REMOVAL = dt.timedelta(milliseconds=500)
 
 
@@ -40,15 +41,15 @@ class Plan:
     """What to do, what to note before it, and when to look again if nothing happens."""
 
     act: Act
-    record: RunRecord
-    look_again_after: dt.timedelta | None = None
+    record: JournalEntry
+    requeue_after: dt.timedelta | None = None
 
 
 def plan(
     spec: TaskSpec,
     status: Mapping[str, Any],
-    container: ObservedContainer | None,
-    record: RunRecord,
+    container: ObservedInstance | None,
+    record: JournalEntry,
     now: dt.datetime,
 ) -> Plan:
     """Return the next step for a Task bound to this host.
@@ -66,18 +67,22 @@ def plan(
     if container is None:
         return _without_container(spec, status, record)
     match container.state:
-        case ContainerState.CREATED:
+        case InstanceState.CREATED:
             return _before_the_start(spec, record)
-        case ContainerState.RUNNING | ContainerState.PAUSED:
+        case InstanceState.RUNNING | InstanceState.PAUSED:
             return _while_it_runs(spec, status, container, record, now)
-        case ContainerState.EXITED:
+        case InstanceState.EXITED:
             return Plan(Act.FINISH, record)
-        case ContainerState.REMOVING:
+        case InstanceState.REMOVING:
             # Not by us; or the engine died in it, which leaves it half done until asked again.
             return Plan(Act.DISCARD, record, _LOOK_AGAIN_AT_REMOVAL)
+        case InstanceState.UNKNOWN:
+            return Plan(Act.NOTHING, record, _ASK_AGAIN)
 
 
-def running_time(container: ObservedContainer, record: RunRecord, now: dt.datetime) -> dt.timedelta:
+def running_time(
+    container: ObservedInstance, record: JournalEntry, now: dt.datetime
+) -> dt.timedelta:
     """Return how long a container has run, its pauses not counted."""
     started_at = container.started_at or now
     paused = dt.timedelta(seconds=record.paused_seconds)
@@ -87,40 +92,40 @@ def running_time(container: ObservedContainer, record: RunRecord, now: dt.dateti
 
 
 def _note_pauses(
-    record: RunRecord, container: ObservedContainer | None, now: dt.datetime
-) -> RunRecord:
+    record: JournalEntry, container: ObservedInstance | None, now: dt.datetime
+) -> JournalEntry:
     """Begin and end the record's pauses by what is observed, whoever paused the container."""
     if container is None:
         return record
-    if container.state is ContainerState.PAUSED and record.paused_since is None:
+    if container.state is InstanceState.PAUSED and record.paused_since is None:
         return replace(record, paused_since=now)
-    if container.state is ContainerState.RUNNING and record.paused_since is not None:
+    if container.state is InstanceState.RUNNING and record.paused_since is not None:
         over = max(0.0, (now - record.paused_since).total_seconds())
         return replace(record, paused_since=None, paused_seconds=record.paused_seconds + over)
     return record
 
 
 def _after_the_end(
-    spec: TaskSpec, container: ObservedContainer | None, record: RunRecord, now: dt.datetime
+    spec: TaskSpec, container: ObservedInstance | None, record: JournalEntry, now: dt.datetime
 ) -> Plan:
     if container is None:
         return Plan(Act.NOTHING, record)
     match container.state:
-        case ContainerState.RUNNING | ContainerState.PAUSED:
+        case InstanceState.RUNNING | InstanceState.PAUSED:
             # Somebody else told the end (a lost host that is back): the grace holds here too.
             return _stop(spec, StopReason.KILLED, record, now)
         case _:
             return Plan(Act.DISCARD, record)
 
 
-def _without_container(spec: TaskSpec, status: Mapping[str, Any], record: RunRecord) -> Plan:
+def _without_container(spec: TaskSpec, status: Mapping[str, Any], record: JournalEntry) -> Plan:
     if record.started or _told(status, ConditionType.STARTED):
         stopped = is_interruption(spec, record.stop_reason)
         return Plan(Act.GIVE_BACK if stopped else Act.FINISH_LOST, record)
     return _before_the_start(spec, record)
 
 
-def _before_the_start(spec: TaskSpec, record: RunRecord) -> Plan:
+def _before_the_start(spec: TaskSpec, record: JournalEntry) -> Plan:
     if spec.desired_state == "Killed":
         return Plan(Act.FINISH_UNSTARTED, record)
     if spec.suspend:
@@ -131,8 +136,8 @@ def _before_the_start(spec: TaskSpec, record: RunRecord) -> Plan:
 def _while_it_runs(
     spec: TaskSpec,
     status: Mapping[str, Any],
-    container: ObservedContainer,
-    record: RunRecord,
+    container: ObservedInstance,
+    record: JournalEntry,
     now: dt.datetime,
 ) -> Plan:
     record = replace(record, started=True)
@@ -144,7 +149,7 @@ def _while_it_runs(
         left = dt.timedelta(seconds=spec.timeout_seconds) - running_time(container, record, now)
         if left <= dt.timedelta(0):
             return _stop(spec, StopReason.TIMED_OUT, record, now)
-    paused = container.state is ContainerState.PAUSED
+    paused = container.state is InstanceState.PAUSED
     if paused != (spec.desired_state == "Paused"):
         return Plan(Act.RESUME if paused else Act.PAUSE, record)
     if paused:
@@ -172,7 +177,7 @@ def _wish_to_stop(spec: TaskSpec) -> StopReason | None:
     return StopReason.SUSPENDED if spec.suspend else None
 
 
-def _stop(spec: TaskSpec, reason: StopReason, record: RunRecord, now: dt.datetime) -> Plan:
+def _stop(spec: TaskSpec, reason: StopReason, record: JournalEntry, now: dt.datetime) -> Plan:
     deadline = record.stop_deadline
     if deadline is None or not record.term_sent:
         grace = dt.timedelta(seconds=spec.stop_grace_seconds)

@@ -15,16 +15,16 @@ from weir_kube.store import Key, Object, Store
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
-    ContainerState,
     EngineUnavailableError,
+    InstanceState,
 )
 from weir_nodedaemon.instances.fence import Fence
-from weir_nodedaemon.instances.journal import RecordStore, RunID, RunRecord
+from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry
 from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.kinds.task import verdict as report
 from weir_nodedaemon.kinds.task.plan import TELL_START_AFTER, Act, plan
 from weir_nodedaemon.kinds.task.start import Run, Starter, Wake
-from weir_nodedaemon.kinds.task.status_writer import Teller
+from weir_nodedaemon.kinds.task.status_writer import StatusWriter
 from weir_nodedaemon.logs.store import LogStore, LogSummary
 
 logger = logging.getLogger(__name__)
@@ -43,24 +43,24 @@ class TaskReconciler:
         observations: Observations,
         starter: Starter,
         fence: Fence,
-        teller: Teller,
-        records: RecordStore,
+        status_writer: StatusWriter,
+        records: Journal,
         logs: LogStore,
         wake: Wake,
         now: Callable[[], dt.datetime],
     ) -> None:
-        """Use these; see ``Agent``, which wires them up."""
+        """Use these; see ``Daemon``, which wires them up."""
         self._store = store
         self._engine = engine
         self._observations = observations
         self._starter = starter
         self._fence = fence
-        self._teller = teller
-        self._records = records
+        self._status_writer = status_writer
+        self._journal = records
         self._logs = logs
         self._wake = wake
         self._now = now
-        self._active: dict[Key, RunID] = {}
+        self._active: dict[Key, InstanceID] = {}
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
         """Do the next thing for a Task of this host.
@@ -76,7 +76,7 @@ class TaskReconciler:
             await self._forget(key)
             return None
         status = task["status"]
-        run = RunID(task["metadata"]["uid"], status["runID"])
+        run = InstanceID(task["metadata"]["uid"], status["runID"])
         if status.get("finishedAt"):
             await self._forget(key)
             if names.container_name(*run) not in self._observations.containers:
@@ -87,41 +87,43 @@ class TaskReconciler:
         try:
             return await self._step(task, run)
         except ConflictError:
-            await self._teller.refresh(task)
+            await self._status_writer.refresh(task)
             self._wake.add(key)
             return None
         except NotFoundError:
             logger.info("task is gone task=%s", key)  # the sweep sees to its container
             return None
         except EngineUnavailableError:
-            await self._teller.engine_away(task)
+            await self._status_writer.engine_away(task)
             raise
 
-    async def _step(self, task: Object, id: RunID) -> dt.timedelta | None:
+    async def _step(self, task: Object, id: InstanceID) -> dt.timedelta | None:
         if not self._observations.complete:
-            await self._observations.look_at_all()  # who holds what is needed before any start
+            await self._observations.observe_all()  # who holds what is needed before any start
         metadata = task["metadata"]
-        container = await self._observations.look_at(names.container_name(*id))
-        record = self._records.get(id) or RunRecord(metadata["namespace"], metadata["name"])
+        container = await self._observations.observe(names.container_name(*id))
+        record = self._journal.get(id) or JournalEntry(metadata["namespace"], metadata["name"])
         spec = TaskSpec.model_validate(task["spec"])
         todo = plan(spec, task["status"], container, record, self._now())
-        self._records.put(id, todo.record)
+        self._journal.put(id, todo.record)
         run = Run(task, spec, id, container, todo.record)
-        if container is not None and container.state is not ContainerState.CREATED:
+        if container is not None and container.state is not InstanceState.CREATED:
             self._starter.settle(id)
         if todo.act is Act.TELL:
-            await self._tell_running(run, todo.look_again_after)
+            await self._tell_running(run, todo.requeue_after)
         elif todo.act is Act.START:
             return await self._start(run)
         else:
             await self._act(todo.act, run)
-        return todo.look_again_after
+        return todo.requeue_after
 
     async def _act(self, act: Act, run: Run) -> None:
         match act:
             case Act.HOLD:
                 self._starter.settle(run.id)
-                await self._teller.write(run.task, report.held_changes(run.task, self._now()))
+                await self._status_writer.write(
+                    run.task, report.held_changes(run.task, self._now())
+                )
             case Act.PAUSE:
                 await self._engine.pause(run.name)
                 self._wake.add(run.key)
@@ -130,7 +132,7 @@ class TaskReconciler:
                 self._wake.add(run.key)
             case Act.TERMINATE:
                 await self._signal(run, signal.SIGTERM)
-                self._records.put(run.id, replace(self._noted(run), term_sent=True))
+                self._journal.put(run.id, replace(self._noted(run), term_sent=True))
             case Act.KILL:
                 await self._signal(run, signal.SIGKILL)
             case Act.FINISH:
@@ -154,8 +156,8 @@ class TaskReconciler:
             await self._end(run, outcome.verdict)
             return None
         if not outcome.started:
-            return outcome.look_again_after
-        self._records.put(run.id, replace(self._noted(run), started=True))
+            return outcome.requeue_after
+        self._journal.put(run.id, replace(self._noted(run), started=True))
         metrics.RUNS_STARTED.inc()
         logger.info("started task=%s container=%s", run.key, run.name)
         scheduled_at = run.task["status"].get("scheduledAt")
@@ -164,22 +166,22 @@ class TaskReconciler:
             metrics.START_SECONDS.observe(max(0.0, took))
         return TELL_START_AFTER
 
-    def _noted(self, run: Run) -> RunRecord:
+    def _noted(self, run: Run) -> JournalEntry:
         """Return what is noted by now: more than when the step began, perhaps."""
-        return self._records.get(run.id) or run.record
+        return self._journal.get(run.id) or run.record
 
     async def _signal(self, run: Run, number: signal.Signals) -> None:
         await self._engine.signal(run.name, number)
         logger.info("signalled task=%s container=%s signal=%s", run.key, run.name, number.name)
 
-    async def _tell_running(self, run: Run, look_again_after: dt.timedelta | None) -> None:
+    async def _tell_running(self, run: Run, requeue_after: dt.timedelta | None) -> None:
         assert run.container is not None
         try:
             changes = report.running_changes(run.task, run.container, self._now())
-            await self._teller.write(run.task, changes)
+            await self._status_writer.write(run.task, changes)
         except ApiError:
-            if look_again_after is not None:  # a timeout holds without the API server, too
-                self._wake.add_after(run.key, look_again_after.total_seconds())
+            if requeue_after is not None:  # a timeout holds without the API server, too
+                self._wake.add_after(run.key, requeue_after.total_seconds())
             raise
 
     async def _finish(self, run: Run) -> None:
@@ -190,7 +192,7 @@ class TaskReconciler:
     async def _end(self, run: Run, verdict: report.Verdict, logs: LogSummary | None = None) -> None:
         """Tell the end of a run, then remove its container; every run ends here."""
         changes = report.run_changes(run.task, verdict, run.container, logs, self._now())
-        await self._teller.write(run.task, changes)
+        await self._status_writer.write(run.task, changes)
         metrics.RUNS_ENDED.labels(verdict.reason).inc()
         if run.container is not None and run.container.finished_at is not None:
             took = (self._now() - run.container.finished_at).total_seconds()
@@ -201,7 +203,7 @@ class TaskReconciler:
 
     async def _discard(self, run: Run) -> None:
         """Remove the container of a run whose end is told; keep its output."""
-        ended = run.container is not None and run.container.state is ContainerState.EXITED
+        ended = run.container is not None and run.container.state is InstanceState.EXITED
         if ended and self._logs.summary(*run.id) is None:
             await self._archive(run)
         await self._remove(run)
@@ -231,6 +233,6 @@ class TaskReconciler:
             return
         if self._starter.is_starting(id):
             # Its container may run by now: only when that is seen may the assumption go.
-            await self._observations.look_at(names.container_name(*id))
+            await self._observations.observe(names.container_name(*id))
         self._starter.settle(id)
         del self._active[key]

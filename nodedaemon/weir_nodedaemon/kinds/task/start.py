@@ -11,21 +11,21 @@ from weir_crds.task import TaskSpec
 from weir_kube.backoff import exponential
 from weir_kube.store import Key, Object, key_of
 from weir_nodedaemon.engines.port import (
-    ContainerCreateError,
     ContainerEngine,
-    ContainerLostError,
+    CreateRefusedError,
     ImagePullError,
-    ObservedContainer,
+    InstanceLostError,
+    ObservedInstance,
 )
 from weir_nodedaemon.instances.holdings import Holdings
-from weir_nodedaemon.instances.journal import RunID, RunRecord
+from weir_nodedaemon.instances.journal import InstanceID, JournalEntry
 from weir_nodedaemon.instances.observations import Observations
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.kinds.task import environment
 from weir_nodedaemon.kinds.task import verdict as report
 from weir_nodedaemon.kinds.task.container import ContainerDefaults, claim_of, container_spec
-from weir_nodedaemon.kinds.task.status_writer import Teller
+from weir_nodedaemon.kinds.task.status_writer import StatusWriter
 from weir_nodedaemon.machine.capacity import CapacityWatch
 
 # A state that lasts less is not worth a write.
@@ -41,9 +41,9 @@ class Run:
 
     task: Object
     spec: TaskSpec
-    id: RunID
-    container: ObservedContainer | None
-    record: RunRecord
+    id: InstanceID
+    container: ObservedInstance | None
+    record: JournalEntry
 
     @property
     def key(self) -> Key:
@@ -70,7 +70,7 @@ class Outcome:
 
     started: bool = False
     verdict: report.Verdict | None = None
-    look_again_after: dt.timedelta | None = None
+    requeue_after: dt.timedelta | None = None
 
 
 _WAITS = Outcome()
@@ -99,11 +99,11 @@ class Starter:
         holdings: Holdings,
         pool: SharedPool,
         pulls: Pulls,
-        teller: Teller,
+        status_writer: StatusWriter,
         wake: Wake,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Use these; see ``Agent``, which wires them up.
+        """Use these; see ``Daemon``, which wires them up.
 
         Args:
             defaults: what all containers of this host have.
@@ -115,7 +115,7 @@ class Starter:
             holdings: who holds which cores.
             pool: the containers without cores of their own.
             pulls: pulls of images.
-            teller: writes status.
+            status_writer: writes status.
             wake: how a key comes back.
             clock: seconds, for waits.
         """
@@ -128,11 +128,11 @@ class Starter:
         self._holdings = holdings
         self._pool = pool
         self._pulls = pulls
-        self._teller = teller
+        self._status_writer = status_writer
         self._wake = wake
         self._clock = clock
-        self._waiting: dict[RunID, _Wait] = {}
-        self._secret_failures: dict[RunID, int] = {}
+        self._waiting: dict[InstanceID, _Wait] = {}
+        self._secret_failures: dict[InstanceID, int] = {}
 
     async def start(self, run: Run) -> Outcome:
         """Create and start the container, or see to it that the key comes back when it may.
@@ -150,7 +150,9 @@ class Starter:
             try:
                 env = await environment.resolve(run.spec, run.key.namespace, self._reader)
             except environment.SecretNotReadableError as exc:
-                await self._teller.not_started(run.task, Reason.SECRET_NOT_READABLE, str(exc))
+                await self._status_writer.not_started(
+                    run.task, Reason.SECRET_NOT_READABLE, str(exc)
+                )
                 return self._unreadable(run.id)
         if not self._is_current(run.task):
             self._wake.add(run.key)  # something else may be wanted by now
@@ -162,20 +164,20 @@ class Starter:
         self._waiting.pop(run.id, None)
         try:
             await self._create_and_start(run, env, shared=not claim.cpus)
-        except ContainerCreateError as exc:
+        except CreateRefusedError as exc:
             return Outcome(verdict=report.create_failed(str(exc)))
-        except ContainerLostError as exc:
+        except InstanceLostError as exc:
             return Outcome(verdict=report.container_lost(str(exc)))
         except ImagePullError:
             self.settle(run.id)
             raise
         return Outcome(started=True)
 
-    def is_starting(self, id: RunID) -> bool:
+    def is_starting(self, id: InstanceID) -> bool:
         """Tell whether a start of this run has been assumed and not been settled."""
         return self._holdings.is_assumed(names.container_name(*id))
 
-    def settle(self, id: RunID) -> None:
+    def settle(self, id: InstanceID) -> None:
         """Take note that no start of this run is under way; doing it twice is no error."""
         self._pulls.leave(id)
         self._waiting.pop(id, None)
@@ -202,12 +204,14 @@ class Starter:
         if state.failure is not None:
             return Outcome(verdict=report.image_pull_failed(state.failure))
         if state.trouble is not None:
-            await self._teller.not_started(run.task, Reason.IMAGE_PULL_FAILED, state.trouble)
+            await self._status_writer.not_started(run.task, Reason.IMAGE_PULL_FAILED, state.trouble)
         elif state.waited_seconds < _TELL_PULL_AFTER_SECONDS:
             left = _TELL_PULL_AFTER_SECONDS - state.waited_seconds
-            return Outcome(look_again_after=dt.timedelta(seconds=left))
+            return Outcome(requeue_after=dt.timedelta(seconds=left))
         else:
-            await self._teller.not_started(run.task, Reason.PULLING_IMAGE, f"pulling {image}")
+            await self._status_writer.not_started(
+                run.task, Reason.PULLING_IMAGE, f"pulling {image}"
+            )
         return _WAITS
 
     async def _create_and_start(self, run: Run, env: Mapping[str, str], *, shared: bool) -> None:
@@ -224,7 +228,7 @@ class Starter:
                 )
             )
         if shared:  # the pool may have shrunk before anybody saw this container
-            await self._observations.look_at(run.name)
+            await self._observations.observe(run.name)
             await self._pool.apply()
         await self._engine.start(run.name)
 
@@ -233,12 +237,12 @@ class Starter:
         wait = self._waiting.setdefault(run.id, _Wait(run.key, self._clock()))
         left = _TELL_WAIT_AFTER_SECONDS - (self._clock() - wait.since)
         if left > 0:
-            return Outcome(look_again_after=dt.timedelta(seconds=left))
-        await self._teller.not_started(run.task, Reason.WAITING_FOR_CORES, refusal)
+            return Outcome(requeue_after=dt.timedelta(seconds=left))
+        await self._status_writer.not_started(run.task, Reason.WAITING_FOR_CORES, refusal)
         return _WAITS
 
-    def _unreadable(self, id: RunID) -> Outcome:
+    def _unreadable(self, id: InstanceID) -> Outcome:
         """Return when to read Secrets again: nobody tells when they or the role appear."""
         failures = self._secret_failures[id] = self._secret_failures.get(id, 0) + 1
         seconds = exponential(failures, _SECRET_RETRY_SECONDS, _SECRET_RETRY_MAX_SECONDS)
-        return Outcome(look_again_after=dt.timedelta(seconds=seconds))
+        return Outcome(requeue_after=dt.timedelta(seconds=seconds))

@@ -18,7 +18,7 @@ from weir_nodedaemon.kinds.task import verdict as report
 logger = logging.getLogger(__name__)
 
 
-class Teller:
+class StatusWriter:
     """Writes status; every reply is in the cache before anything else is decided."""
 
     def __init__(self, api: Api, store: Store, now: Callable[[], dt.datetime]) -> None:

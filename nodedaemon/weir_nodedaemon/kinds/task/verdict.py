@@ -19,8 +19,8 @@ from weir_crds.run_status import (
 )
 from weir_crds.task import TaskSpec
 from weir_crds.times import now_rfc3339
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
-from weir_nodedaemon.instances.journal import RunRecord, StopReason
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.instances.journal import JournalEntry, StopReason
 from weir_nodedaemon.kinds.task.plan import is_interruption
 from weir_nodedaemon.logs.store import LogSummary
 
@@ -49,7 +49,7 @@ class Verdict:
         return self.reason is Reason.COMPLETED
 
 
-def verdict(container: ObservedContainer, record: RunRecord, spec: TaskSpec) -> Verdict:
+def verdict(container: ObservedInstance, record: JournalEntry, spec: TaskSpec) -> Verdict:
     """Return how an exited container ended.
 
     Args:
@@ -83,7 +83,7 @@ def verdict(container: ObservedContainer, record: RunRecord, spec: TaskSpec) -> 
 
 
 def _why_stopped(
-    container: ObservedContainer, record: RunRecord, spec: TaskSpec, code: int, signal: int | None
+    container: ObservedInstance, record: JournalEntry, spec: TaskSpec, code: int, signal: int | None
 ) -> StopReason | None:
     """Return why the daemon stopped a container, by its note or, without one, by what is wanted."""
     stopped = record.stop_reason
@@ -140,17 +140,17 @@ def held_changes(task: Object, now: dt.datetime) -> Changes:
     return mirrored(task, {"conditions": told})
 
 
-def running_changes(task: Object, container: ObservedContainer, now: dt.datetime) -> Changes:
+def running_changes(task: Object, container: ObservedInstance, now: dt.datetime) -> Changes:
     """Return what status is told about a running or paused container."""
     changes = _started(task, container, now)
-    paused = container.state is ContainerState.PAUSED
+    paused = container.state is InstanceState.PAUSED
     return mirrored(task, {**changes, "conditions": tell_paused(task, changes, paused, now)})
 
 
 def run_changes(
     task: Object,
     result: Verdict,
-    container: ObservedContainer | None,
+    container: ObservedInstance | None,
     logs: LogSummary | None,
     now: dt.datetime,
 ) -> Changes:
@@ -171,7 +171,7 @@ def run_changes(
 
 
 def stopped_changes(
-    task: Object, result: Verdict, container: ObservedContainer | None, now: dt.datetime
+    task: Object, result: Verdict, container: ObservedInstance | None, now: dt.datetime
 ) -> Changes:
     """Return what status is told when a run is over and the Task is not: it may be unbound."""
     status = task.get("status") or {}
@@ -212,7 +212,7 @@ def stopped_changes(
 def end_changes(
     task: Object,
     result: Verdict,
-    container: ObservedContainer | None,
+    container: ObservedInstance | None,
     logs: LogSummary | None,
     now: dt.datetime,
 ) -> Changes:
@@ -251,11 +251,11 @@ def end_changes(
     return mirrored(task, changes)
 
 
-def _ran(container: ObservedContainer | None) -> bool:
-    return container is not None and container.state is ContainerState.EXITED
+def _ran(container: ObservedInstance | None) -> bool:
+    return container is not None and container.state is InstanceState.EXITED
 
 
-def _started(task: Object, container: ObservedContainer, now: dt.datetime) -> Changes:
+def _started(task: Object, container: ObservedInstance, now: dt.datetime) -> Changes:
     """Return Started=True and ``startedAt``; what is told already stays as it is."""
     if conditions.is_true(task, ConditionType.STARTED):
         return {"conditions": conditions_of(task)}

@@ -13,7 +13,7 @@ from weir_crds.errors import WeirError
 from weir_crds.kinds import TASK, Kind
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
-from weir_nodedaemon.engines.port import ContainerGoneError, LogChunk
+from weir_nodedaemon.engines.port import InstanceGoneError, LogChunk
 from weir_nodedaemon.logs import LogStore, closing, select, tail
 from weir_nodedaemon.server.auth import Access
 from weir_nodedaemon.server.errors import (
@@ -184,7 +184,7 @@ def choose_run(task: Object, wanted: int | None) -> Run:
 
 def _begin_error(error: BaseException | None, task: Object, run: Run) -> BaseException:
     """Return what to tell a caller whose output could not even begin."""
-    if not isinstance(error, ContainerGoneError):
+    if not isinstance(error, InstanceGoneError):
         return error or OutputLostError("unknown")
     status = task.get("status") or {}
     if run.run_id != status.get("runID"):

@@ -14,7 +14,7 @@ from weir_crds.conditions import ConditionType
 from weir_crds.errors import WeirError
 from weir_crds.names import container_name
 from weir_kube.store import Object, Objects
-from weir_nodedaemon.engines.port import ContainerUsage
+from weir_nodedaemon.engines.port import InstanceUsage
 from weir_nodedaemon.machine.temperatures import CpuSensors, Temperatures
 
 _CACHED_SECONDS = 2.0
@@ -28,7 +28,7 @@ _DEADLINE_SECONDS = 5.0
 class UsageSource(Protocol):
     """What is read of a ``ContainerEngine``."""
 
-    async def usage(self, name: str) -> ContainerUsage | None:
+    async def usage(self, name: str) -> InstanceUsage | None:
         """Return what a running container has used; None when it does not run."""
         ...
 

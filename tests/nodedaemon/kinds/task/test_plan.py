@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
-from weir_nodedaemon.instances.journal import RunRecord, StopReason
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.instances.journal import JournalEntry, StopReason
 from weir_nodedaemon.kinds.task.plan import TELL_START_AFTER, Act, plan, running_time
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
 SECOND = dt.timedelta(seconds=1)
-FRESH = RunRecord("default", "t")
+FRESH = JournalEntry("default", "t")
 STARTED = {"conditions": [{"type": "Started", "status": "True", "reason": "ContainerStarted"}]}
 PAUSED = {
     "conditions": [*STARTED["conditions"], {"type": "Paused", "status": "True", "reason": "Paused"}]
@@ -25,12 +25,12 @@ def spec(**fields: Any) -> TaskSpec:
     return TaskSpec.model_validate({"image": "busybox", "command": ["true"], **fields})
 
 
-def container(state: str, *, age: float = 60.0) -> ObservedContainer:
+def container(state: str, *, age: float = 60.0) -> ObservedInstance:
     ran = state not in ("created", "removing")
-    return ObservedContainer(
+    return ObservedInstance(
         name="weir-u-1",
         labels={},
-        state=ContainerState(state),
+        state=InstanceState(state),
         started_at=NOW - age * SECOND if ran else None,
     )
 
@@ -57,7 +57,7 @@ STOPPED = {
 }
 
 # case, spec, status, state of the container, record, what to do, when to look again
-Case = tuple[str, dict[str, Any], dict[str, Any], str | None, RunRecord, Act, float | None]
+Case = tuple[str, dict[str, Any], dict[str, Any], str | None, JournalEntry, Act, float | None]
 CASES: list[Case] = [
     ("bound: start it", {}, {}, None, FRESH, Act.START, None),
     ("created but not started: start it", {}, {}, "created", FRESH, Act.START, None),
@@ -146,7 +146,7 @@ def test_the_next_step(case: Case) -> None:
 
     assert found.act is act
     look_again = None if seconds is None else seconds * SECOND
-    assert found.look_again_after == look_again
+    assert found.requeue_after == look_again
 
 
 def test_a_start_is_told_only_after_a_moment() -> None:
@@ -154,7 +154,7 @@ def test_a_start_is_told_only_after_a_moment() -> None:
     found = plan(spec(), {}, container("running", age=0.1), FRESH, NOW)
 
     assert found.act is Act.NOTHING
-    assert found.look_again_after == TELL_START_AFTER - 0.1 * SECOND
+    assert found.requeue_after == TELL_START_AFTER - 0.1 * SECOND
 
 
 def test_a_clock_that_jumped_back_does_not_keep_a_start_untold() -> None:

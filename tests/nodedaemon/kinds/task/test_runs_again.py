@@ -8,10 +8,10 @@ from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
-from weir_nodedaemon.engines.port import ContainerState
+from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.instances.fence import MISSED_SECONDS, Limits, limits
 
-RUNNING = ContainerState.RUNNING
+RUNNING = InstanceState.RUNNING
 STOPPED = ("False", "Stopped")
 
 

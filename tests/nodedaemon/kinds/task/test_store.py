@@ -5,7 +5,7 @@ from typing import Any
 
 from weir_crds.task import TaskSpec
 from weir_kube.store import Key
-from weir_nodedaemon.instances.journal import RunRecord
+from weir_nodedaemon.instances.journal import JournalEntry
 from weir_nodedaemon.kinds.task.plan import Act, plan
 from weir_nodedaemon.kinds.task.store import TaskStore, has_ended, trimmed
 
@@ -82,5 +82,5 @@ def test_a_plan_for_an_ended_task_needs_no_more_than_is_kept() -> None:
     spec = TaskSpec.model_validate(kept["spec"])
 
     now = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
-    todo = plan(spec, kept["status"], None, RunRecord("default", "t"), now)
+    todo = plan(spec, kept["status"], None, JournalEntry("default", "t"), now)
     assert todo.act is Act.NOTHING

@@ -10,8 +10,8 @@ from weir_crds.conditions import MAX_MESSAGE, Reason
 from weir_crds.phase import phase_of
 from weir_crds.task import TaskSpec, TaskStatus
 from weir_kube.status import status_patch
-from weir_nodedaemon.engines.port import ContainerState, ObservedContainer
-from weir_nodedaemon.instances.journal import RunRecord, StopReason
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.instances.journal import JournalEntry, StopReason
 from weir_nodedaemon.kinds.task import verdict as report
 from weir_nodedaemon.logs.store import LogSummary
 
@@ -35,11 +35,11 @@ def task(**status: Any) -> dict[str, Any]:
     }
 
 
-def exited(code: int, **fields: Any) -> ObservedContainer:
-    return ObservedContainer(
+def exited(code: int, **fields: Any) -> ObservedInstance:
+    return ObservedInstance(
         name="weir-u-1",
         labels={},
-        state=ContainerState.EXITED,
+        state=InstanceState.EXITED,
         exit_code=code,
         started_at=STARTED_AT,
         finished_at=FINISHED_AT,
@@ -47,8 +47,8 @@ def exited(code: int, **fields: Any) -> ObservedContainer:
     )
 
 
-def note(reason: StopReason | None = None) -> RunRecord:
-    return RunRecord("default", "t", started=True, stop_reason=reason)
+def note(reason: StopReason | None = None) -> JournalEntry:
+    return JournalEntry("default", "t", started=True, stop_reason=reason)
 
 
 def parsed(**spec: Any) -> TaskSpec:
@@ -70,7 +70,7 @@ SUSPEND = {"suspend": True}
 KILL = {"desiredState": "Killed"}
 
 # case, container, note, spec, reason, signal
-Case = tuple[str, ObservedContainer, RunRecord, dict[str, Any], str, int | None]
+Case = tuple[str, ObservedInstance, JournalEntry, dict[str, Any], str, int | None]
 VERDICTS: list[Case] = [
     ("success", exited(0), note(), {}, "Completed", None),
     ("exit 3", exited(3), note(), {}, "NonZeroExit", None),
@@ -153,7 +153,7 @@ def test_the_end_of_a_run_whose_start_was_not_told() -> None:
 def test_the_end_of_a_run_that_is_told_to_be_paused() -> None:
     running = exited(143)
     paused = applied(task(), report.running_changes(task(), running, NOW))
-    frozen = ObservedContainer("weir-u-1", {}, ContainerState.PAUSED, started_at=STARTED_AT)
+    frozen = ObservedInstance("weir-u-1", {}, InstanceState.PAUSED, started_at=STARTED_AT)
     paused = applied(paused, report.running_changes(paused, frozen, NOW))
     assert conditions(paused)["Paused"] == ("True", "Paused")
     assert paused["status"]["phase"] == "Paused"
@@ -187,7 +187,7 @@ def test_what_could_not_start_says_so_in_both_conditions(verdict: report.Verdict
 def test_every_report_made_twice_changes_nothing() -> None:
     """Also later: no message holds a clock."""
     later = NOW + dt.timedelta(seconds=5)
-    running = ObservedContainer("weir-u-1", {}, ContainerState.RUNNING, started_at=STARTED_AT)
+    running = ObservedInstance("weir-u-1", {}, InstanceState.RUNNING, started_at=STARTED_AT)
     reports = [
         lambda obj, now: report.not_started_changes(obj, Reason.PULLING_IMAGE, "pulls x", now),
         report.held_changes,
@@ -218,7 +218,7 @@ def retried(**spec: Any) -> dict[str, Any]:
 
 
 # case, spec, note, conditions afterwards, lastResult's reason, phase
-AGAIN: list[tuple[str, dict[str, Any], RunRecord, dict[str, tuple[str, str]], str, str]] = [
+AGAIN: list[tuple[str, dict[str, Any], JournalEntry, dict[str, tuple[str, str]], str, str]] = [
     ("retried", {}, note(), {"Succeeded": ("Unknown", "Retrying")}, "Signalled", "Retrying"),
     ("suspended", SUSPEND, note(StopReason.SUSPENDED), {}, "Suspended", "Stopping"),
     ("suspended, and no longer", {}, note(StopReason.SUSPENDED), {}, "Suspended", "Stopping"),
@@ -266,7 +266,7 @@ def test_a_run_that_is_not_the_last_is_given_back(case: Any) -> None:
     ],
 )
 def test_the_last_run_is_the_end(
-    case: str, spec: dict[str, Any], record: RunRecord, reason: str
+    case: str, spec: dict[str, Any], record: JournalEntry, reason: str
 ) -> None:
     obj = retried(**spec)
     verdict = report.verdict(exited(143), record, parsed(**obj["spec"]))
