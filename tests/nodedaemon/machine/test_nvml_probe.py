@@ -206,7 +206,9 @@ async def test_the_end_of_the_process_does_not_wait_for_it(tmp_path: Path) -> No
     nvml.go_on.clear()
     with pytest.raises(GpusUnknownError):
         await asked.look()
-    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "nvml")
+    asking = [thread for thread in threading.enumerate() if thread.name == "nvml"]
+    assert asking
+    assert all(thread.daemon for thread in asking)
     nvml.go_on.set()
 
 
@@ -222,8 +224,15 @@ def test_the_made_up_one_has_nothing_that_the_real_one_lacks() -> None:
 async def test_the_real_one_on_this_machine() -> None:
     """Whatever this machine has: without a driver there is nothing, with one each GPU is whole."""
     reading = await NvmlProbe().look()
+    assert len(reading.gpus) + len(reading.silent) == _known_to_the_kernel()
     for gpu in reading.gpus:
         assert gpu.uuid.startswith("GPU-")
         assert re.fullmatch(r"[0-9a-f]{4,8}:[0-9a-f]{2}:[0-9a-f]{2}\.0", gpu.pci_address)
         assert gpu.memory_bytes > 0
         assert reading.loads[gpu.uuid].memory_used_bytes is not None
+
+
+def _known_to_the_kernel() -> int:
+    """Return how many GPUs the kernel's driver lists."""
+    known = Path("/proc/driver/nvidia/gpus")
+    return len(list(known.iterdir())) if known.is_dir() else 0
