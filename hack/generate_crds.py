@@ -30,12 +30,16 @@ from weir_crds.schema import (
     Rule,
     TimeFormat,
     field_name,
+    gathered,
     markers,
     strip,
 )
 
 OUTPUT = Path(__file__).resolve().parent.parent / "crds" / "yaml"
 HEADER = "# Generated from crds/weir_crds by hack/generate_crds.py: make generate.\n"
+
+RULES = "x-kubernetes-validations"
+USUAL_QUANTITY = "^[1-9][0-9]{0,8}(m|[KMG]i)?$"
 
 EXACT = 2**53 - 1
 """The API server keeps an integer's limits as floats: 2^63 - 1 becomes a negative maximum."""
@@ -64,7 +68,7 @@ def custom_resource_definition(resource: Resource) -> Schema:
     }
     if resource.selectable_fields:
         version["selectableFields"] = [{"jsonPath": path} for path in resource.selectable_fields]
-    version["schema"] = {"openAPIV3Schema": root_schema(resource.model)}
+    version["schema"] = {"openAPIV3Schema": root_schema(resource)}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -85,8 +89,9 @@ def custom_resource_definition(resource: Resource) -> Schema:
     }
 
 
-def root_schema(model: type[Model]) -> Schema:
+def root_schema(resource: Resource) -> Schema:
     """Return the schema of a whole object. Only the spec has defaults: no status is made up."""
+    model = resource.model
     schema = model_schema(model, defaults=True)
     fields = schema["properties"]
     if "status" in fields:
@@ -94,6 +99,9 @@ def root_schema(model: type[Model]) -> Schema:
             **type_schema(model.model_fields["status"].annotation, [], defaults=False),
             "description": one_line(model.model_fields["status"].description),
         }
+        gather(fields["status"], into=fields["status"], path="")
+    if resource.is_status_write:
+        gather(fields["spec"], into=schema, path=".spec", unless=resource.is_status_write)
     schema["properties"] = {
         "apiVersion": {"type": "string", "description": f"{GROUP}/{VERSION}."},
         "kind": {"type": "string", "description": f"{model.__name__}."},
@@ -129,8 +137,25 @@ def model_schema(model: type[Model], *, defaults: bool) -> Schema:
     schema["properties"] = properties
     rules += model.rules
     if rules:
-        schema["x-kubernetes-validations"] = [rule_schema(rule) for rule in rules]
+        schema[RULES] = [rule_schema(rule) for rule in rules]
     return schema
+
+
+def gather(schema: Schema, *, into: Schema, path: str, unless: str | None = None) -> None:
+    """Make one rule of an object's transition rules; see ``weir_crds.schema.gathered``."""
+    rules = schema.pop(RULES, [])
+    transitions = [Rule(r["rule"], r["message"], r["fieldPath"]) for r in rules if is_transition(r)]
+    kept = [r for r in rules if not is_transition(r)]
+    if kept:
+        schema[RULES] = kept
+    if transitions:
+        whole = rule_schema(gathered(transitions, path, unless=unless))
+        into[RULES] = [*into.get(RULES, []), whole]
+
+
+def is_transition(rule: Schema) -> bool:
+    """Tell whether a rule compares with what was there."""
+    return "oldSelf" in rule["rule"]
 
 
 def default_of(info: FieldInfo) -> Any:
@@ -208,27 +233,27 @@ def list_type(metadata: list[Any]) -> Schema:
 
 
 def quantity_schema(marker: QuantityRange) -> Schema:
-    """Return the schema of a quantity. The rules say more to people than a pattern would."""
+    """Return the schema of a quantity. The rule says more to people than a pattern would."""
     value = "quantity(string(self))"
-    malformed = "!isQuantity(string(self))"
     comparison, words = (">", "be more than 0") if marker.positive else (">=", "not be negative")
+    well_formed = f"string(self).matches('{PATTERN}')"
+    in_range = f"{value}.compareTo(quantity('0')) {comparison} 0"
+    small = f"{value}.compareTo(quantity('1E')) < 0"
     return {
         "x-kubernetes-int-or-string": True,
         "anyOf": [{"type": "integer"}, {"type": "string"}],
         "maxLength": MAX_LENGTH,
-        "x-kubernetes-validations": [
+        RULES: [
             {
-                "rule": f"string(self).matches('{PATTERN}')",
+                # Most are as the first pattern has them, and cost no more than a look at it.
+                "rule": f"string(self).matches('{USUAL_QUANTITY}')"
+                f" || ({well_formed} && {in_range} && {small})",
                 "message": "must be a quantity, such as 4, 500m, 8Gi",
-            },
-            {
-                "rule": f"{malformed} || {value}.compareTo(quantity('0')) {comparison} 0",
-                "message": f"must {words}",
-            },
-            {
-                "rule": f"{malformed} || {value}.compareTo(quantity('1E')) < 0",
-                "message": "must be below 1E",
-            },
+                "messageExpression": (
+                    f"!{well_formed} ? 'must be a quantity, such as 4, 500m, 8Gi'"
+                    f" : {in_range} ? 'must be below 1E' : 'must {words}'"
+                ),
+            }
         ],
     }
 
@@ -236,6 +261,8 @@ def quantity_schema(marker: QuantityRange) -> Schema:
 def rule_schema(rule: Rule) -> Schema:
     """Return a rule as the API server wants it."""
     schema: Schema = {"rule": rule.rule, "message": rule.message}
+    if rule.message_expression:
+        schema["messageExpression"] = rule.message_expression
     if rule.reason:
         schema["reason"] = rule.reason
     if rule.field_path:

@@ -180,14 +180,12 @@ class TaskStatus(Model):
 
     rules = (
         transition(
-            "!has(oldSelf.runID) || (has(self.runID) && self.runID >= oldSelf.runID)",
-            "runID never shrinks",
-            ".runID",
+            "self.?runID.orValue(-1) >= oldSelf.?runID.orValue(-1)", "never shrinks", ".runID"
         ),
         transition(
-            "!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)"
-            " || (has(self.runID) && self.runID > (has(oldSelf.runID) ? oldSelf.runID : 0))",
-            "nodeName is set once per runID",
+            "!has(oldSelf.nodeName) || self.?nodeName.orValue('') == oldSelf.nodeName"
+            " || self.?runID.orValue(-1) > oldSelf.?runID.orValue(0)",
+            "is set once per runID",
             ".nodeName",
         ),
         transition(
@@ -289,5 +287,12 @@ RESOURCE = Resource(
     is_workload=True,
     lifetime=Lifetime(
         ended_at=("status", "finishedAt"), ttl_seconds=("spec", "ttlSecondsAfterFinished")
+    ),
+    # A write of the first status adds one; most others add fields to it or change its phase.
+    is_status_write=(
+        "dyn(self).size() != dyn(oldSelf).size() || (has(self.status)"
+        " && (dyn(self.status).size() != dyn(oldSelf.status).size()"
+        " || (has(self.status.phase) && has(oldSelf.status.phase)"
+        " && self.status.phase != oldSelf.status.phase)))"
     ),
 )

@@ -16,7 +16,7 @@ Schema = dict[str, Any]
 @pytest.fixture(params=RESOURCES, ids=lambda resource: resource.kind.kind)
 def root(request: pytest.FixtureRequest) -> Schema:
     resource: Resource = request.param
-    return generate_crds.root_schema(resource.model)
+    return generate_crds.root_schema(resource)
 
 
 def fields(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
