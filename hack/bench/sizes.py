@@ -27,6 +27,9 @@ class Size:
     load_rounds: int
     load_seconds: float  # of each measurement
     submits: int  # in each round
+    # writes
+    writes: int  # of each kind in each round
+    write_rounds: int
 
 
 SIZES = {
@@ -48,6 +51,8 @@ SIZES = {
             load_rounds=1,
             load_seconds=0.3,
             submits=30,
+            writes=6,
+            write_rounds=1,
         ),
         Size(
             "small",
@@ -65,6 +70,8 @@ SIZES = {
             load_rounds=1,
             load_seconds=2.0,
             submits=400,
+            writes=240,
+            write_rounds=3,
         ),
         Size(
             "full",
@@ -82,6 +89,8 @@ SIZES = {
             load_rounds=3,
             load_seconds=4.0,
             submits=1000,
+            writes=600,
+            write_rounds=7,
         ),
     )
 }

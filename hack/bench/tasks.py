@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from devcluster.image import BUSYBOX
-from weir_crds.kinds import TASK
+from weir_crds.kinds import TASK, Kind
 from weir_kube.api import Api
 from weir_kube.kinds import NAMESPACE
 
@@ -90,13 +90,13 @@ async def followed(api: Api, namespace: str) -> AsyncIterator[Followed]:
         await asyncio.gather(following, return_exceptions=True)
 
 
-async def create_all(api: Api, namespace: str, tasks: Sequence[Object]) -> None:
-    """Create Tasks as fast as the API server takes them."""
+async def create_all(api: Api, namespace: str, tasks: Sequence[Object], kind: Kind = TASK) -> None:
+    """Create Tasks, or what is like them, as fast as the API server takes them."""
     left = iter(tasks)
 
     async def work() -> None:
         for one in left:
-            await api.create(TASK, one, namespace, deadline_seconds=60)
+            await api.create(kind, one, namespace, deadline_seconds=60)
 
     async with asyncio.TaskGroup() as group:
         for _ in range(_AT_ONCE):

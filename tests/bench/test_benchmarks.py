@@ -59,6 +59,12 @@ async def test_the_facade_is_compared_with_a_bare_server(system: System) -> None
     assert "memory with 20 Tasks, rows of 1000 made" in found
 
 
+async def test_status_writes_are_compared_with_those_without_rules(system: System) -> None:
+    found = _checked(await measure("writes", system, SIZES["tiny"]))
+
+    assert "status write of a Task to one without rules" in found
+
+
 def _checked(report: Report) -> dict[str, Any]:
     """Return the figures after a look at both forms of a report."""
     written = json.loads(json.dumps(report.as_json()))
