@@ -15,10 +15,10 @@ import pytest
 from devcluster import dockerd, image
 from devcluster.hosts import Share
 from devcluster.state import State
-from support import registries, side_by_side
-from support.cluster import Cluster
+from support import registries, run, side_by_side
+from support.cluster import Cluster, OwnCluster
+from support.cluster import own_cluster as start_own_cluster
 from support.process import ProcessRunner
-from support.run import begin_run, new_state
 from support.weir_system import WeirSystem
 
 _WEIR = pytest.StashKey[WeirSystem]()
@@ -31,9 +31,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> side_by_side
     return side_by_side.make_scheduler(config, log)
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, if there are several workers."""
+    """Mark what is quick; begin with what takes longest, if there are several workers."""
+    for item in items:
+        starts_servers = "new_state" in getattr(item, "fixturenames", ())
+        if not (starts_servers or item.get_closest_marker("docker")):
+            item.add_marker(pytest.mark.quick)
     if _is_worker(config):
         items[:] = side_by_side.begin_order(items)
 
@@ -53,7 +57,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             return Path(wanted)
         return config.rootpath / ".pytest_cache" / "weir-logs" if session.testsfailed else None
 
-    config.stash[_END_RUN] = begin_run(keep_logs)
+    config.stash[_END_RUN] = run.begin_run(keep_logs)
 
 
 @pytest.hookimpl(wrapper=True, trylast=True)  # after the workers and the fixtures have ended
@@ -74,7 +78,19 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def state() -> Iterator[State]:
+def new_state() -> run.NewState:
+    """Makes state directories; see ``support.run.new_state``. Without one no server is started."""
+    return run.new_state
+
+
+@pytest.fixture(scope="session")
+def own_cluster(new_state: run.NewState) -> OwnCluster:
+    """Starts control planes; see ``support.cluster.own_cluster``."""
+    return start_own_cluster
+
+
+@pytest.fixture(scope="session")
+def state(new_state: run.NewState) -> Iterator[State]:
     """A state directory of this worker."""
     with new_state("all") as made:
         yield made
@@ -141,12 +157,12 @@ def weir(weir_processes: WeirSystem) -> WeirSystem:
     return weir_processes
 
 
-@pytest.fixture
-def no_operator(request: pytest.FixtureRequest) -> None:
-    """No operator decides about the objects of this test, whichever tests came before it."""
+@pytest.fixture(autouse=True)
+def alone(request: pytest.FixtureRequest) -> None:
+    """Nothing acts on the objects of a test that did not ask for Weir, whatever ran before it."""
     system = request.session.stash.get(_WEIR, None)
-    if system is not None and system.process("operator").running():
-        system.stop("operator")
+    if system is not None and "weir_processes" not in request.fixturenames:
+        system.rest()
 
 
 @pytest.fixture(scope="session")

@@ -108,10 +108,15 @@ def sweep(prefix: Path) -> None:
     for root in prefix.parent.glob(f"{prefix.name}*"):
         old = time.time() - root.stat().st_mtime > _SURELY_HELD_SECONDS
         if old and os.access(root, os.W_OK) and not is_locked(root):
-            for pattern in ("docker.json", "*/docker.json", "*/*/docker.json"):
-                for choice in root.glob(pattern):
-                    clean_up(State(choice.parent))
-            shutil.rmtree(root)
+            remove_all(root)
+
+
+def remove_all(root: Path) -> None:
+    """Remove a folder, and what the Docker daemons left whose state directories are in it."""
+    for pattern in ("docker.json", "*/docker.json", "*/*/docker.json"):
+        for choice in root.glob(pattern):
+            clean_up(State(choice.parent))
+    shutil.rmtree(root)
 
 
 def _answering(excluding: str) -> str | None:

@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 
 from support.facade import ClientOf, authenticate
-from support.run import new_state
+from support.run import NewState
 from support.serve import served
 from support.small_world import SmallWorld
 from weir_api.app import make_app
@@ -17,7 +17,7 @@ from weir_api.web.limits import Limits
 
 
 @pytest.fixture(scope="session")
-def small_world() -> Iterator[SmallWorld]:
+def small_world(new_state: NewState) -> Iterator[SmallWorld]:
     """A Weir of its own: its API server may be killed, and its facade be sent anything."""
     with new_state("small") as state:
         world = SmallWorld(state)

@@ -60,8 +60,3 @@ def no_hosts_left(cluster: Cluster) -> Iterator[None]:
 def _hosts(cluster: Cluster) -> set[str]:
     hosts = cluster.admin.json("GET", HOST.path())["items"]
     return {host["metadata"]["name"] for host in hosts}
-
-
-@pytest.fixture(autouse=True)
-def alone(no_operator: None) -> None:
-    """Only the test itself changes its objects."""

@@ -8,7 +8,7 @@ import pytest
 
 from devcluster.controlplane import start_control_plane
 from devcluster.hosts import Share
-from support.cluster import own_cluster
+from support.cluster import OwnCluster
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
 
@@ -20,7 +20,7 @@ NAMESPACE = "default"
 
 
 @pytest.fixture
-def weir(docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
+def weir(own_cluster: OwnCluster, docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
     """Weir on a control plane of its own, as nobody else wants to lose the last minute."""
     with own_cluster("restore") as cluster:
         system = WeirSystem(cluster, docker_host, [Share(None, None)])

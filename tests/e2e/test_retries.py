@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from devcluster.hosts import Share
-from support.cluster import own_cluster
+from support.cluster import OwnCluster
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
@@ -107,7 +107,7 @@ def test_a_suspended_task_gives_its_cores_back_and_runs_again(
 
 
 @pytest.fixture
-def pair(docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
+def pair(own_cluster: OwnCluster, docker_host: str, busybox_image: str) -> Iterator[WeirSystem]:
     """Weir with two hosts, on a control plane of its own."""
     with own_cluster("pair") as cluster:
         system = WeirSystem(cluster, docker_host, [Share(None, None)] * 2)

@@ -15,12 +15,12 @@ import pytest
 
 from devcluster import dockerd, image
 from devcluster.hosts import Share
-from support.cluster import Cluster, own_cluster
+from support.cluster import Cluster, OwnCluster
 from support.faulty_system import FaultySystem
 
 
 @pytest.fixture(scope="package")
-def world() -> Iterator[Cluster]:
+def world(own_cluster: OwnCluster) -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
     with own_cluster("f", dockerd.clean_up) as started:
         yield started

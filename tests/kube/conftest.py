@@ -101,8 +101,3 @@ def token_kubeconfig(folder: Path, server: str, token: str) -> Path:
     path = folder / "token-kubeconfig"
     path.write_text(json.dumps(config))
     return path
-
-
-@pytest.fixture(autouse=True)
-def alone(no_operator: None) -> None:
-    """Only the test itself changes its objects."""

@@ -13,8 +13,3 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     """One host with four cores; its daemon is not started yet."""
     async with Rig(tmp_path) as made:
         yield made
-
-
-@pytest.fixture(autouse=True)
-def alone(no_operator: None) -> None:
-    """Only the test itself changes its objects."""

@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 async def until(
-    look: Callable[[], T], what: str = "the condition", timeout: float = 10, every: float = 0.01
+    look: Callable[[], T], what: str = "the condition", timeout: float = 60, every: float = 0.01
 ) -> T:
     """Return the first true result of ``look``."""
 
@@ -22,7 +22,7 @@ async def until(
 async def until_async(
     look: Callable[[], Awaitable[T]],
     what: str = "the condition",
-    timeout: float = 10,
+    timeout: float = 60,
     every: float = 0.01,
 ) -> T:
     """Return the first true result of awaiting ``look``."""

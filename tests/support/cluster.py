@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from devcluster import cluster
 from devcluster.state import State
@@ -39,6 +39,9 @@ class Cluster(cluster.Cluster):
         """Ask for its deletion, and do not wait for it; one that is gone is fine."""
         if self.admin.find(f"/api/v1/namespaces/{name}") is not None:
             self.admin.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+OwnCluster = Callable[..., AbstractContextManager[Cluster]]
 
 
 @contextmanager

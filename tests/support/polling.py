@@ -10,7 +10,7 @@ T = TypeVar("T")
 def eventually(
     look: Callable[[], T],
     what: str | Callable[[], str] = "the condition",
-    timeout: float = 30,
+    timeout: float = 60,
     every: float = 0.05,
 ) -> T:
     """Return the first true result of ``look``; an AssertionError in it counts as not yet.

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 from devcluster import dockerd
@@ -20,6 +20,8 @@ _WORKER_ENV = "PYTEST_XDIST_WORKER"  # gw0, gw1, …; pytest-xdist sets it
 # Short, because unix sockets are made below it.
 _PREFIX = Path("/tmp/weir-test-")
 _GONE_SECONDS = 10.0
+
+NewState = Callable[..., AbstractContextManager[State]]
 
 
 def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], set[str]]:
@@ -45,7 +47,7 @@ def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], set[str]]:
             if kept is not None and logs.exists():
                 shutil.rmtree(kept, ignore_errors=True)
                 shutil.copytree(logs, kept)
-            shutil.rmtree(root)
+            dockerd.remove_all(root)
             return left
 
     return end

@@ -1,20 +1,28 @@
 """How tests are shared out among the workers of pytest-xdist.
 
-A file stays in one worker, and a folder with a control plane of its own does, too: what is costly
-to start is then started once. The longest come first, so that no worker has to wait for the last.
+A file stays in one worker, and so do files that use something costly that is started for them: it
+is then started once. The longest come first, so that none of them is what all wait for at the end.
 """
 
+from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-# Kept together, the longest first.
-_FOLDERS = (
-    "tests/faults",
-    "tests/e2e",
-    "tests/operator",
-    "tests/api/tasks",
+# Files that stay together, in the order in which they begin; then each other file by itself.
+UNITS = (
+    "tests/faults/test_[a-c]*.py",
+    "tests/e2e/test_[a-h]*.py",
+    "tests/faults/test_[d-z]*.py",
+    "tests/e2e/test_[i-z]*.py",
+    "tests/operator/*.py",
+    "tests/api/tasks/*.py",
+    "tests/api/test_*.py",
+    "tests/hack/test_demo.py",
+    "tests/docs/*.py",
+    "tests/bench/*.py",
+    "tests/api/hostapi/test_accounts*.py",
 )
 
 
@@ -26,9 +34,9 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no typ
 
 
 def unit(nodeid: str) -> str:
-    """Return what a test stays together with: its folder, or its file."""
+    """Return what a test stays together with: a pattern, or its file."""
     file = nodeid.partition("::")[0]
-    return next((one for one in _FOLDERS if file.startswith(f"{one}/")), file)
+    return next((one for one in UNITS if fnmatchcase(file, one)), file)
 
 
 def begin_order(items: list[pytest.Item]) -> list[pytest.Item]:
@@ -36,7 +44,7 @@ def begin_order(items: list[pytest.Item]) -> list[pytest.Item]:
 
     def rank(item: pytest.Item) -> int:
         of = unit(item.nodeid)
-        return _FOLDERS.index(of) if of in _FOLDERS else len(_FOLDERS)
+        return UNITS.index(of) if of in UNITS else len(UNITS)
 
     return sorted(items, key=rank)
 

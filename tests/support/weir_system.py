@@ -18,6 +18,7 @@ from support.containers import Containers, Watcher
 from support.polling import eventually
 from support.process import Keeper, Process
 from support.tasks import condition
+from weir_crds.kinds import HOST
 
 _READY_SECONDS = 60.0
 
@@ -79,6 +80,15 @@ class WeirSystem:
         """Start a component, wait until it answers its probe, and keep it running."""
         self._keeper.start(self.process(component))
         self._wait_ready(self._name(component))
+
+    def rest(self) -> None:
+        """Stop what runs, and take the hosts away: until ``start_all`` there is no Weir here."""
+        running = [name for name, process in self._processes.items() if process.running()]
+        for name in running:
+            self.stop(name)
+        if running:
+            for host in self.hosts:
+                self.cluster.admin.request("DELETE", HOST.path(name=host))
 
     def stop(self, component: str) -> None:
         """End a component by TERM."""

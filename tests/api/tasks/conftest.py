@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support.cluster import Cluster, own_cluster
+from support.cluster import Cluster, OwnCluster
 from support.live_tasks import Facade, facade
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
@@ -13,7 +13,7 @@ from weir_kube.connect import connect
 
 
 @pytest.fixture(scope="package")
-def world() -> Iterator[Cluster]:
+def world(own_cluster: OwnCluster) -> Iterator[Cluster]:
     """A real API server with CRDs, roles and policies, and nothing that acts on them."""
     with own_cluster("rest") as started:
         yield started
