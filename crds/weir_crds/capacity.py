@@ -35,6 +35,10 @@ class Capacity:
     memory_bytes: int = 0
     gpus: tuple[Gpu, ...] = ()
     """By index."""
+    siblings: tuple[tuple[int, ...], ...] = ()
+    """The cores of each physical core that has several, reserved ones included."""
+    slower: frozenset[int] = frozenset()
+    """The cores that are slower by make than the others."""
     reserved_cores: frozenset[int] = frozenset()
     reserved_memory_bytes: int = 0
 
@@ -69,6 +73,8 @@ def capacity_of(host: Mapping[str, Any]) -> Capacity:
             Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
             for gpu in sorted(told.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
         ),
+        siblings=tuple(tuple(group) for group in told.get("threadSiblings") or ()),
+        slower=frozenset(told.get("efficiencyCpus") or ()),
         reserved_cores=frozenset(reserved.get("cpus") or ()),
         reserved_memory_bytes=memory_bytes(reserved.get("memory") or 0),
     )

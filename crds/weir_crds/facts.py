@@ -18,6 +18,10 @@ class HostFacts:
     memory_bytes: int = 0
     numa_memory: Mapping[int, int] = field(default_factory=dict)
     """Bytes of each NUMA node; a node that is not in it has not told."""
+    siblings: tuple[tuple[int, ...], ...] = ()
+    """The cores of each physical core that has several, reserved ones included."""
+    slower: frozenset[int] = frozenset()
+    """The cores that are slower by make than the others."""
     gpus: tuple[Gpu, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     external: bool = False
@@ -57,6 +61,8 @@ def facts_of(host: Mapping[str, Any]) -> HostFacts:
         numa_memory={
             node.id: node.memory_bytes for node in capacity.nodes if node.memory_bytes is not None
         },
+        siblings=capacity.siblings,
+        slower=capacity.slower,
         gpus=capacity.gpus,
         labels=host["metadata"].get("labels") or {},
         external=is_external(host),

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from heapq import nsmallest
 
 from weir_crds.capacity import Gpu
 from weir_crds.demand import Holding, Request
 from weir_crds.facts import HostFacts
 from weir_crds.fit import never_fits
+from weir_operator.scheduling.cores import choose_cores
 from weir_operator.scheduling.ledger import HostState
 
 LACK_CPU = "lack cpu"
@@ -98,7 +98,13 @@ def place(
 
 
 def _accept(request: Request, state: HostState, offer: _Offer) -> Placement:
-    cpus = [core for node, count in offer.take for core in nsmallest(count, state.free[node])]
+    facts = state.facts
+    assert facts is not None  # only a host that is known makes an offer
+    cpus = [
+        core
+        for node, count in offer.take
+        for core in choose_cores(state.free[node], count, facts.siblings, facts.slower)
+    ]
     gpus = _nearest(_free_gpus(request, state), offer.numa_node, request.gpus)
     nodes = tuple(sorted(node for node, _ in offer.take))
     return Placement(state.name, tuple(sorted(cpus)), offer.numa_node, gpus, nodes)
