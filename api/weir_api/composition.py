@@ -97,6 +97,7 @@ def _auth_settings(chosen: Settings) -> AuthSettings:
         admin_register_secret=chosen.admin_register_secret,
         invitations_path=f"{PREFIX}/auth/invitations",
         trusted_proxies=chosen.trusted_proxy,
+        max_stale_seconds=chosen.max_stale_seconds,
     )
 
 

@@ -87,7 +87,7 @@ async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
         await stack.enter_async_context(api)
         caches = Caches(api)
         parts = compose(chosen, api, caches, stack)
-        ready = functools.partial(_ready, caches, stopping)
+        ready = functools.partial(_ready, caches, chosen.max_stale_seconds, stopping)
         health = HealthServer(chosen.metrics_listen, {"caches": ready})
         await stack.enter_async_context(health)
         async with asyncio.TaskGroup() as group:
@@ -138,9 +138,11 @@ async def _serve_until(
         await runner.cleanup()
 
 
-def _ready(caches: Caches, stopping: asyncio.Event) -> bool | str:
+def _ready(caches: Caches, max_stale_seconds: float, stopping: asyncio.Event) -> bool | str:
     if stopping.is_set():
         return "the end is near"
+    if caches.has_synced and caches.cut_off_seconds > max_stale_seconds:
+        return f"cut off from the API server for {caches.cut_off_seconds:.0f} s"
     return caches.has_synced or "not all resources have been listed yet"
 
 

@@ -39,6 +39,7 @@ class Settings:
     working_dir: str
     session_hours: int
     secure_cookie: bool
+    max_stale_seconds: int
     trusted_proxy: tuple[Network, ...]
     max_body_bytes: int
     log_level: str
@@ -67,6 +68,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         working_dir=args.working_dir,
         session_hours=args.session_hours,
         secure_cookie=args.secure_cookie,
+        max_stale_seconds=args.max_stale_seconds,
         trusted_proxy=args.trusted_proxy,
         max_body_bytes=args.max_body_bytes,
         log_level=args.log_level,
@@ -192,6 +194,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="HOURS",
     )
     switch("--secure-cookie", "send the session's cookie over HTTPS only")
+    flag(
+        "--max-stale-seconds",
+        "how long credentials count, and it is ready, while the API server is away"
+        " (default: %(default)s)",
+        type=_positive,
+        default=60,
+        metavar="SECONDS",
+    )
     flag(
         "--trusted-proxy",
         "addresses of proxies whose X-Forwarded-For names the client (default: none)",

@@ -44,9 +44,9 @@ def token_name(token_type: str, hashed: str) -> str:
 
 
 def password_mark(password_hash: str | None) -> str | None:
-    """Return what a session remembers of its user's ``passwordHash``: enough to see a change.
+    """Return what sessions and API tokens remember of their user's ``passwordHash``.
 
-    It gives nothing away: the hash has a random salt.
+    It is enough to see a change, and gives nothing away: the hash has a random salt.
     """
     if password_hash is None:
         return None
@@ -91,10 +91,10 @@ class AccessTokenSpec(Model):
             holds=lambda s: (s.max_uses is not None) == (s.type == "Invitation"),
         ),
         Rule(
-            "!has(self.passwordMark) || self.type == 'Session'",
-            "is what Session has, and no other type",
+            "!has(self.passwordMark) || self.type in ['Session', 'API']",
+            "is what Session and API have, and no other type",
             field_path=".passwordMark",
-            holds=lambda s: s.password_mark is None or s.type == "Session",
+            holds=lambda s: s.password_mark is None or s.type in ("Session", "API"),
         ),
         Rule(
             "self.type != 'Session' || has(self.expiresAt)",
@@ -116,8 +116,9 @@ class AccessTokenSpec(Model):
     user_ref: UserRef | None = None
     """Whose it is: it is valid only while that User exists and is active. Session and API."""
     password_mark: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$", max_length=32)] | None = None
-    """First digits of the SHA-256 of the User's passwordHash at the login: once that is another,
-    the session is void. Absent: the User had none. Session."""
+    """First digits of the SHA-256 of the User's passwordHash when it was made: once that is
+    another, it is void. Absent: the User had none; an API token without it outlives the password.
+    Session and API."""
     created_by: UserRef | None = None
     """Who made it. Absent: not a user, or the one whose it is."""
     expires_at: Time | None = None

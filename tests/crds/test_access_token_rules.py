@@ -74,7 +74,7 @@ def test_a_good_one(kind: str, admin: Client) -> None:
         ("a session without end", "Session", {"expiresAt": None}, "spec.expiresAt"),
         ("an end that is no time", "Session", {"expiresAt": "soon"}, "spec.expiresAt"),
         ("a session with a whole hash", "Session", {"passwordMark": "0f" * 32}, "passwordMark"),
-        ("a token with a password", "API", {"passwordMark": "0f" * 16}, "spec.passwordMark"),
+        ("a node with a password", "Node", {"passwordMark": "0f" * 16}, "spec.passwordMark"),
         ("a token of nobody", "API", {"userRef": None}, "spec.userRef"),
         ("a token of a user without uid", "API", {"userRef": {"name": "bob"}}, "spec.userRef.uid"),
         ("a token that brings a role", "API", {"role": "admin"}, "spec.role"),

@@ -36,7 +36,7 @@ class Account:
     active: bool
     password_hash: str | None
     password_mark: str | None
-    """Sessions of another one are void."""
+    """Sessions and API tokens of another one are void."""
     created_at: dt.datetime
     invitation: str | None
     """Name of the AccessToken that they registered with."""
@@ -146,14 +146,15 @@ def token_of(obj: Object) -> Token | None:
 def is_holder(account: Account, token: Token) -> bool:
     """Tell whether the token is this User's.
 
-    It may be one of an earlier User of the same name; or a session of an earlier password, whoever
-    changed that, and whenever the login began.
+    It may be one of an earlier User of the same name; or of an earlier password, whoever changed
+    that, and whenever the login began: who has got hold of a session makes no token that outlasts
+    it. Only an API token without a mark does, made by kubectl or for a User without a password.
     """
-    return (
-        token.user == account.name
-        and token.user_uid == account.uid
-        and (token.type != SESSION or token.password_mark == account.password_mark)
-    )
+    if token.user != account.name or token.user_uid != account.uid:
+        return False
+    if token.type == API and token.password_mark is None:
+        return True
+    return token.password_mark == account.password_mark
 
 
 def identity_of(account: Account, token: Token) -> Identity:

@@ -18,7 +18,7 @@ from weir_api.access.bootstrap import Bootstrap
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity
 from weir_api.access.tokens import LastUsed, is_secret
-from weir_api.errors import AccessDeniedError
+from weir_api.errors import AccessDeniedError, UnavailableError
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
 
@@ -37,7 +37,9 @@ class Authenticator:
         lookups: Lookups,
         last_used: LastUsed,
         bootstrap: Bootstrap,
+        cut_off_seconds: Callable[[], float],
         *,
+        max_stale_seconds: float = 60.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Look callers up.
@@ -47,12 +49,16 @@ class Authenticator:
             lookups: for those that it does not have yet.
             last_used: is told of API and node tokens.
             bootstrap: for who sets up the first administrator.
+            cut_off_seconds: for how long nothing that was revoked meanwhile can be known of here.
+            max_stale_seconds: when it is longer than this, no credential counts.
             clock: seconds since the epoch.
         """
         self._directory = directory
         self._lookups = lookups
         self._last_used = last_used
         self._bootstrap = bootstrap
+        self._cut_off_seconds = cut_off_seconds
+        self._max_stale_seconds = max_stale_seconds
         self._clock = clock
 
     async def __call__(self, request: web.Request) -> Identity:
@@ -61,7 +67,8 @@ class Authenticator:
         Raises:
             AccessDeniedError: another site makes a browser send it.
             SlowDownError: too many wrong bootstrap secrets.
-            UnavailableError: the credential is not known here, and the API server cannot be asked.
+            UnavailableError: the credential is not known here, and the API server cannot be asked;
+                or it has been away for so long that no credential counts.
         """
         headers = request.headers
         if "X-Admin-Token" in headers and self._bootstrap.opens(request):
@@ -84,6 +91,8 @@ class Authenticator:
         """Return whose secret this is; None: nobody's, or it is not valid any more."""
         if not is_secret(secret):
             return None
+        if self._cut_off_seconds() > self._max_stale_seconds:
+            raise UnavailableError("accounts cannot be read now, and have not been for a while")
         hashed = token_hash(secret)
         names = [token_name(token_type, hashed) for token_type in token_types]
         for name in names:

@@ -5,7 +5,7 @@ import logging
 import unicodedata
 from collections import Counter
 
-from weir_api.access.accounts import SESSION, Account, account_of
+from weir_api.access.accounts import API, SESSION, Account, account_of
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.passwords import Passwords
 from weir_api.access.throttle import Throttle
@@ -92,7 +92,7 @@ class Logins:
     async def change_password(
         self, account: Account, old: str, new: str, *, token_name: str, peer: str
     ) -> Account:
-        """Change a user's password, which voids all of their sessions; return the user.
+        """Change a user's password, which voids all of their sessions and tokens; return the user.
 
         Args:
             account: whose.
@@ -119,7 +119,7 @@ class Logins:
         except (ConflictError, NotFoundError) as exc:
             raise StateConflictError("the account was changed meanwhile; try again") from exc
         logger.info("password changed user=%s", account.name)
-        await self._tokens.tidy_up(account, (SESSION,))
+        await self._tokens.tidy_up(account, (SESSION, API))
         return account_of(obj) or account
 
     async def _check(

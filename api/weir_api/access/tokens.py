@@ -9,7 +9,16 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from weir_api.access.accounts import API, NODE, SESSION, Account, Token, token_of, user_ref
+from weir_api.access.accounts import (
+    API,
+    NODE,
+    SESSION,
+    Account,
+    Token,
+    is_holder,
+    token_of,
+    user_ref,
+)
 from weir_api.access.directory import Directory, newest_first
 from weir_api.access.identity import Role
 from weir_api.errors import StateConflictError, UnavailableError
@@ -32,6 +41,7 @@ LAST_USED_SECONDS = 300.0
 _SECRET_BYTES = 32
 _SECRET = re.compile("[0-9a-f]{64}")
 _HINT = 8
+_MAX_NAME = 100
 _MAX_WAITING = 1000
 _PAUSE_SECONDS = 0.05
 
@@ -52,41 +62,50 @@ class Tokens:
         self._writer = writer
         self._now = now
 
-    async def start_session(self, account: Account, hours: float) -> str:
+    async def start_session(self, account: Account, hours: float, client: str = "") -> str:
         """Make a session of a user and return its secret; their oldest ones may end.
 
         Args:
             account: the user, as they were when their password was checked.
             hours: how long it lasts.
+            client: what the user knows it again by in the list of their sessions.
         """
         sessions = self._directory.tokens_of(account, (SESSION,))
         for session in sessions[MAX_SESSIONS - 1 :]:
             await self.end(session)
         secret = new_secret()
-        expires = now_rfc3339(self._now() + dt.timedelta(hours=hours))
-        spec = {"expiresAt": expires}
-        if account.password_mark is not None:
-            spec["passwordMark"] = account.password_mark
+        spec = {"displayName": client[:_MAX_NAME], "expiresAt": self._after(hours)}
         await self.make(SESSION, secret, spec, account)
         return secret
 
-    async def make_api_token(self, account: Account, display_name: str) -> tuple[Token, str]:
+    async def make_api_token(
+        self, account: Account, display_name: str, hours: float | None = None
+    ) -> tuple[Token, str]:
         """Make an API token of a user; return it and its secret.
+
+        Args:
+            account: the user, as they were when they were authenticated.
+            display_name: its name for people.
+            hours: how long it lasts; None: until it or the password is given up.
 
         Raises:
             StateConflictError: they have as many as one may have.
         """
         if len(self._directory.tokens_of(account, (API,))) >= MAX_API_TOKENS:
             raise StateConflictError(f"there are {MAX_API_TOKENS} tokens already; delete some")
-        secret = new_secret()
-        return await self.make(API, secret, {"displayName": display_name}, account), secret
+        secret, spec = new_secret(), {"displayName": display_name}
+        if hours is not None:
+            spec["expiresAt"] = self._after(hours)
+        return await self.make(API, secret, spec, account), secret
 
     async def make_node_token(
-        self, creator: Account, display_name: str, host: str
+        self, creator: Account, display_name: str, host: str, hours: float | None = None
     ) -> tuple[Token, str]:
         """Make a token by which a runner speaks for a host; return it and its secret."""
         secret = new_secret()
         spec = {"displayName": display_name, "hostName": host, "createdBy": user_ref(creator)}
+        if hours is not None:
+            spec["expiresAt"] = self._after(hours)
         return await self.make(NODE, secret, spec), secret
 
     async def make(
@@ -102,7 +121,8 @@ class Tokens:
             token_type: what it is good for.
             secret: 256 random bits; only its hash is written.
             spec: what there is to say beside type, hash and user.
-            account: whose it is; it goes when the User goes.
+            account: whose it is; it goes when the User goes, and is void once their password is
+                another.
 
         Raises:
             AlreadyExistsError: there is one for this secret.
@@ -116,6 +136,8 @@ class Tokens:
         full = {"type": token_type, "tokenHash": hashed, "hint": secret[:_HINT], **spec}
         if account is not None:
             full["userRef"] = user_ref(account)
+            if account.password_mark is not None:
+                full["passwordMark"] = account.password_mark
             metadata["ownerReferences"] = [
                 {
                     "apiVersion": USER.api_version,
@@ -140,9 +162,18 @@ class Tokens:
             found = newest_first([*found, *self._directory.tokens_of_type(NODE)])
         return found
 
+    def sessions(self, account: Account) -> list[Token]:
+        """Return a user's sessions that are valid, newest first."""
+        now = self._now().timestamp()
+        found = self._directory.tokens_of(account, (SESSION,))
+        return [one for one in found if one.expires > now and is_holder(account, one)]
+
     async def end(self, token: Token) -> bool:
         """Delete a token; False when it was gone already."""
         return await self._writer.delete(ACCESSTOKEN, token.obj)
+
+    def _after(self, hours: float) -> str:
+        return now_rfc3339(self._now() + dt.timedelta(hours=hours))
 
     async def tidy_up(self, account: Account, token_types: Iterable[str]) -> None:
         """Delete a user's tokens of these types, which are void already.

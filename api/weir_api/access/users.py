@@ -136,7 +136,7 @@ class Users:
     ) -> Account:
         """Change what is not None of a User.
 
-        Disabling one ends their sessions and tokens; a new password ends their sessions.
+        Disabling one ends their sessions and tokens, and so does a new password.
 
         Args:
             account: who is changed.
@@ -175,10 +175,8 @@ class Users:
             raise UnknownObjectError("there is no such user") from None
         changed = account_of(obj) or account
         logger.info("changed user=%s fields=%s by=%d", account.name, sorted(spec), by)
-        if not changed.active:
+        if not changed.active or password is not None:
             await self._tokens.tidy_up(changed, (SESSION, API))
-        elif password is not None:
-            await self._tokens.tidy_up(changed, (SESSION,))
         return changed
 
     async def delete(self, account: Account, *, by: int) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from weir_api.state.compact import compact
 from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER, Kind
 from weir_crds.names import SYSTEM_NAMESPACE
 from weir_kube.api import Api
+from weir_kube.errors import ApiError, NotFoundError
 from weir_kube.kinds import LEASE
 from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object, Store
@@ -18,14 +20,20 @@ logger = logging.getLogger(__name__)
 _NAMESPACE: Mapping[Kind, str] = {LEASE: SYSTEM_NAMESPACE}
 _KINDS = (TASK, HOST, USER, ACCESSTOKEN, LEASE)
 
+_CONTACT_SECONDS = 5.0
+_CONTACT_DEADLINE_SECONDS = 4.0
+
 OnChange = Callable[[Key], None]
 
 
 class Caches:
     """Reflectors of all kinds that the facade reads; their Stores are open to everyone."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Watch nothing yet."""
+        self._api = api
+        self._clock = clock
+        self._answered_at = clock()
         self._listeners: dict[Kind, list[OnChange]] = {kind: [] for kind in _KINDS}
         self._reflectors = {kind: self._reflector(api, kind) for kind in _KINDS}
         self._away_since: float | None = None
@@ -55,14 +63,24 @@ class Caches:
         if all(reflector.is_watching for reflector in self._reflectors.values()):
             self._away_since = None
             return 0.0
-        now = time.monotonic()
+        now = self._clock()
         if self._away_since is None:
             self._away_since = now
         return now - self._away_since
 
+    @property
+    def cut_off_seconds(self) -> float:
+        """For how long nothing that was revoked meanwhile can be known of here.
+
+        It grows also while watches only seem to be open: an API server that is behind a broken
+        network says nothing, not even that.
+        """
+        return max(self.stale_seconds, self._clock() - self._answered_at - _CONTACT_SECONDS)
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._keep_contact())
             for reflector in self._reflectors.values():
                 group.create_task(reflector.run())
 
@@ -70,6 +88,20 @@ class Caches:
         """Wait until every cache has had a full list."""
         for reflector in self._reflectors.values():
             await reflector.synced()
+
+    async def _keep_contact(self) -> None:
+        """Ask the API server something small again and again, to know how long it is away."""
+        while True:
+            asked_at = self._clock()
+            try:
+                with suppress(NotFoundError):  # an answer, too
+                    await self._api.get(
+                        ACCESSTOKEN, "contact", deadline_seconds=_CONTACT_DEADLINE_SECONDS
+                    )
+                self._answered_at = asked_at
+            except ApiError as exc:
+                logger.debug("no contact: %s", exc)
+            await asyncio.sleep(_CONTACT_SECONDS)
 
     def _reflector(self, api: Api, kind: Kind) -> Reflector:
         return Reflector(

@@ -437,7 +437,9 @@ async def test_a_role_changes_at_once(facade: Replica) -> None:
     await call(facade.http, "GET", "/users", headers=ada)
 
 
-async def test_changing_the_password_ends_the_other_sessions(facade: Replica) -> None:
+async def test_changing_the_password_ends_other_sessions_and_all_tokens(
+    facade: Replica,
+) -> None:
     account = await facade.person("ada")
     mine, other = await facade.log_in("ada"), await facade.log_in("ada")
     token = await facade.token(account)
@@ -446,16 +448,18 @@ async def test_changing_the_password_ends_the_other_sessions(facade: Replica) ->
         assert answer.status == 200
         assert (await answer.json()).keys() == {"message"}
         renewed = cookie_of(answer)
-    for headers in (mine, other):
+    for headers in (mine, other, token):
         await call(facade.http, "GET", "/me", headers=headers, status=401)
-    for headers in (renewed, token):
-        await call(facade.http, "GET", "/me", headers=headers)
+    await call(facade.http, "GET", "/me", headers=renewed)
+    assert await call(facade.http, "GET", "/tokens", headers=renewed) == []
     await call(facade.http, "POST", "/login", {"username": "ada", "password": PASSWORD}, status=401)
     await facade.log_in("ada", "analytical engine")
     await call(facade.http, "POST", "/password", change, renewed, status=403)
     short = {**change, "new_password": "short"}
     await call(facade.http, "POST", "/password", short, renewed, status=422)
     back = {"current_password": "analytical engine", "new_password": PASSWORD}
+    made = await call(facade.http, "POST", "/tokens/create", {"name": "new"}, renewed)
+    token = {"Authorization": f"Bearer {made['token']}"}
     async with facade.http.post("/api/auth/password", json=back, headers=token) as answer:
         assert answer.status == 200
         assert "Set-Cookie" not in answer.headers  # no session was there, and none is needed
@@ -503,18 +507,18 @@ async def test_a_login_under_way_while_the_password_changes_is_no_way_in(
     await call(facade.http, "GET", "/me", headers=await thief, status=401)
 
 
-async def test_a_password_set_with_kubectl_ends_sessions_too(facade: Replica) -> None:
+async def test_a_password_set_with_kubectl_ends_sessions_and_tokens_too(facade: Replica) -> None:
     account = await facade.person("ada")
     cookie, token = await facade.log_in("ada"), await facade.token(account)
     hashed = await facade.service.passwords.hash("analytical engine")
     await facade.api.patch(USER, "ada", {"spec": {"passwordHash": hashed}})
     await facade.writer.fresh(USER, Key("", "ada"))
-    await call(facade.http, "GET", "/me", headers=cookie, status=401)
-    await call(facade.http, "GET", "/me", headers=token)
+    for credential in (cookie, token):
+        await call(facade.http, "GET", "/me", headers=credential, status=401)
     await facade.log_in("ada", "analytical engine")
     await facade.service.sweep.once()
     types = [obj["spec"]["type"] for obj in (await facade.api.list(ACCESSTOKEN)).items]
-    assert sorted(types) == ["API", "Session"]
+    assert types == ["Session"]
 
 
 async def test_an_administrator_sets_the_password_of_who_forgot_it(facade: Replica) -> None:
@@ -528,12 +532,12 @@ async def test_an_administrator_sets_the_password_of_who_forgot_it(facade: Repli
     await call(facade.http, "GET", "/me", headers=cookie)
     told = await call(facade.http, "PATCH", path, {"password": "analytical engine"}, root)
     assert_shape(told, USER_KEYS)
-    await call(facade.http, "GET", "/me", headers=cookie, status=401)
-    await call(facade.http, "GET", "/me", headers=token)
+    for credential in (cookie, token):
+        await call(facade.http, "GET", "/me", headers=credential, status=401)
     await call(facade.http, "POST", "/login", {"username": "ada", "password": PASSWORD}, status=401)
-    await facade.log_in("ada", "analytical engine")
+    ada = await facade.log_in("ada", "analytical engine")
     opal = await facade.token(await facade.person("opal", role="operator"))
-    for headers in (token, opal):
+    for headers in (ada, opal):
         body = {"password": "all mine now"}
         await call(facade.http, "PATCH", path, body, headers, status=403)
     # Their own they change by the one they know.

@@ -91,7 +91,9 @@ async def test_a_session_is_of_one_password(
         register_secret=None,
         invitations_path="/i",
     )
-    authenticate = Authenticator(directory, Lookups(live), LastUsed(directory, live), bootstrap)
+    authenticate = Authenticator(
+        directory, Lookups(live), LastUsed(directory, live), bootstrap, lambda: 0.0
+    )
 
     found = await authenticate(
         make_mocked_request("GET", "/", headers={"Cookie": f"{SESSION_COOKIE}={SECRET}"})
