@@ -11,6 +11,7 @@ from weir_kube.errors import (
     ConflictError,
     DaemonRefusedError,
     DaemonUnavailableError,
+    ForbiddenError,
     InvalidObjectError,
     NotFoundError,
     TooManyRequestsError,
@@ -137,3 +138,19 @@ def status_of(error: WeirError) -> int:
         if kind in STATUS:
             return STATUS[kind]
     return 500
+
+
+def shown_error(error: WeirError) -> WeirError:
+    """Return an error as clients may see it.
+
+    Where our API server is, who we are there, and how we fail with it, is nobody's to know: the log
+    has it.
+    """
+    if not isinstance(error, ApiError) or status_of(error) != 503:
+        return error
+    words = "the cluster cannot be reached now; try again"
+    if isinstance(error, TooManyRequestsError):
+        words = "the cluster is busy; try again"
+    elif isinstance(error, ForbiddenError):
+        words = "the cluster does not let the facade do that"
+    return UnavailableError(words)

@@ -1,9 +1,10 @@
 """The host API, put together: the API that clients written for a KohakuRiver host speak."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
-from weir_api.web.endpoint import Endpoint, Family
+from weir_api.hostapi.dialect import DetailDialect
+from weir_api.web.access import Access
+from weir_api.web.endpoint import Family, endpoints_of, sockets_of
 from weir_kube.process import version
 
 PREFIX = "/api"
@@ -15,21 +16,22 @@ Every call reads or writes Weir's resources: what is submitted here is there in
 """
 
 
-class HasEndpoints(Protocol):
-    """A group of endpoints with what they need to answer."""
+def host_api(access: Access, groups: Iterable[object]) -> Family:
+    """Return the API family that these groups make up.
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        ...
-
-
-def host_api(routes: Iterable[HasEndpoints]) -> Family:
-    """Return the API family that these groups make up."""
+    Args:
+        access: tells who calls.
+        groups: objects whose methods are declared as endpoints.
+    """
+    known = [*groups]
     return Family(
         name="host",
         title="Weir host API",
         version=version(),
-        prefix=PREFIX,
-        endpoints=tuple(endpoint for group in routes for endpoint in group.endpoints()),
+        endpoints=tuple(one for group in known for one in endpoints_of(group)),
+        sockets=tuple(one for group in known for one in sockets_of(group)),
+        access=access,
+        dialect=DetailDialect(),
         description=_DESCRIPTION,
+        base=PREFIX,
     )

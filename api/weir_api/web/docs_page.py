@@ -1,4 +1,4 @@
-"""The page ``/docs``: the OpenAPI document for people, plain HTML without any script."""
+"""``/openapi.json``, and ``/docs``: the same for people, plain HTML without any script."""
 
 import base64
 import hashlib
@@ -8,7 +8,12 @@ from collections.abc import Iterator, Sequence
 from html import escape
 from typing import Any
 
-from weir_api.web.schemas import BOUND
+from aiohttp import web
+
+from weir_api.web.dialect import encode, json_reply
+from weir_api.web.endpoint import Family
+from weir_api.web.openapi import BOUND, document
+from weir_api.web.dialect import Encoded
 
 Object = dict[str, Any]
 
@@ -45,6 +50,34 @@ CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
+
+
+class Documents:
+    """What tells of a family's endpoints."""
+
+    def __init__(self, family: Family) -> None:
+        """Make the document and the page."""
+        made = document(family)
+        self._json = Encoded(encode(made))
+        self._page = page(made)
+
+    def install(self, app: web.Application) -> None:
+        """Add the routes."""
+        app.router.add_route("GET", "/openapi.json", self._get_json)
+        app.router.add_route("GET", "/docs", self._get_page)
+
+    async def _get_json(self, _request: web.Request) -> web.Response:
+        return json_reply(self._json)
+
+    async def _get_page(self, _request: web.Request) -> web.Response:
+        return web.Response(
+            text=self._page,
+            content_type="text/html",
+            headers={
+                "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+                "Referrer-Policy": "no-referrer",
+            },
+        )
 
 
 def page(document: Object) -> str:

@@ -5,18 +5,16 @@ import math
 import random
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 
-from weir_api.errors import UnavailableError, status_of
-from weir_api.web.access_log import AccessLog
-from weir_api.web.calls import CALLER, WebHandler
-from weir_api.web.dialect import Dialect
-from weir_api.web.metrics import UNDER_WAY, count, seconds
-from weir_api.web.probes import PROBES
-from weir_api.web.under_way import UnderWay
-from weir_api.web.unmatched import unmatched
+from weir_api.errors import UnavailableError, shown_error, status_of
+from weir_api.web.calls import CALLER, Gate, WebHandler
+from weir_api.web.endpoint import Endpoint
+from weir_api.web.traffic import AccessLog, UnderWay, measure
 from weir_crds.errors import WeirError
 from weir_kube.errors import ApiError
 
@@ -28,8 +26,6 @@ REQUEST_ID = web.RequestKey("request_id", str)
 STALE_HEADER = "Weir-Stale-Seconds"
 _ID_HEADER = "X-Request-ID"
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-# Made-up methods must not become labels of their own.
-_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _CLIENT_GONE = 499
 
 
@@ -39,24 +35,27 @@ class Frame:
     def __init__(
         self,
         family: str,
-        dialect: Dialect,
+        gate: Gate,
         stale_seconds: Callable[[], float],
         under_way: UnderWay,
+        unlogged: frozenset[str],
     ) -> None:
         """Prepare.
 
         Args:
             family: name of the API, for metrics.
-            dialect: how it words failures.
+            gate: the family's dialect, and who its callers are.
             stale_seconds: for how long the caches have not followed the API server; 0: they do.
             under_way: counts requests.
+            unlogged: routes that leave no line while all is well.
         """
         self._family = family
-        self._dialect = dialect
+        self._access = gate.access
+        self._dialect = gate.dialect
         self._stale_seconds = stale_seconds
         self._under_way = under_way
-        self._access = AccessLog()
-        UNDER_WAY.labels(family).set_function(lambda: under_way.count)
+        self._unlogged = unlogged
+        self._log = AccessLog()
 
     def install(self, app: web.Application) -> None:
         """Put it around all requests of an application."""
@@ -70,7 +69,7 @@ class Frame:
         app.on_cleanup.append(self._end)
 
     async def _end(self, _app: web.Application) -> None:
-        self._access.flush()
+        self._log.flush()
 
     async def _handle(self, request: web.Request, handler: WebHandler) -> web.StreamResponse:
         began = time.perf_counter()
@@ -87,16 +86,16 @@ class Frame:
                 if problem is None:
                     response = await handler(request)
                 else:
-                    response = await unmatched(request, problem, self._dialect)
+                    response = await self._unmatched(request, problem)
             except web.HTTPException as exc:
-                response = await unmatched(request, exc, self._dialect)
+                response = await self._unmatched(request, exc)
             except Exception as exc:
                 response = self._answer(request, exc)
             code = response.status
             return response
         finally:
             self._under_way.leave()
-            self._tell(request, code, time.perf_counter() - began)
+            self._note(request, code, time.perf_counter() - began)
 
     def _answer(self, request: web.Request, exc: Exception) -> web.StreamResponse:
         """Return what an exception means to the client.
@@ -104,23 +103,55 @@ class Frame:
         Raises:
             ConnectionError: the client is gone, or its answer has begun and cannot be taken back.
         """
-        if isinstance(exc, ConnectionError) and _is_gone(request):
-            raise exc
+        if _is_gone(request) and not isinstance(exc, WeirError):
+            # It left in the middle of its body, or of our answer: no failure of ours.
+            if isinstance(exc, ConnectionError | web.PayloadAccessError | ClientPayloadError):
+                raise ConnectionResetError("the client left") from exc
         if request.writer.output_size > 0:
             # What was sent cannot be taken back; only a broken connection tells that it is not all.
             self._log_failure(request, exc)
             raise ConnectionResetError("the answer broke off") from exc
+        if isinstance(exc, ClientPayloadError | HttpProcessingError):
+            return self._refuse(request, 400, "the body is not as HTTP says", {})
         if isinstance(exc, WeirError):
             status = status_of(exc)
-            if status < 500:
-                return self._dialect.error(exc, status, _headers_of(exc, status))
             if status == 503:
                 logger.info("refused id=%s reason=%s: %s", request[REQUEST_ID], exc.reason, exc)
-                return self._dialect.error(exc, status, _headers_of(exc, status))
+            if status < 500 or status == 503:
+                headers = _headers_of(exc, status)
+                shown = shown_error(exc)
+                if _is_handshake(request):
+                    return self._dialect.handshake(status, str(shown), headers)
+                return self._dialect.error(shown, status, headers)
         self._log_failure(request, exc)
-        return self._dialect.plain(
-            500, f"internal error; the log knows more under {request[REQUEST_ID]}", {}
+        return self._refuse(
+            request, 500, f"internal error; the log knows more under {request[REQUEST_ID]}", {}
         )
+
+    async def _unmatched(
+        self, request: web.Request, problem: web.HTTPException
+    ) -> web.StreamResponse:
+        """Answer a request that the router has no handler for.
+
+        A path with slashes at its end is sent to the one without, where there is one; clients rely
+        on method and body being kept.
+        """
+        if isinstance(problem, web.HTTPMethodNotAllowed):
+            allowed = ", ".join(sorted(problem.allowed_methods))
+            return self._refuse(request, 405, f"here is only {allowed}", {"Allow": allowed})
+        if isinstance(problem, web.HTTPNotFound):
+            target = await _without_slash(request)
+            if target is not None:
+                return web.Response(status=307, headers={"Location": target})
+            message = "there is nothing at this path; /docs shows what there is"
+            return self._refuse(request, 404, message, {})
+        return self._refuse(request, problem.status, problem.reason, {})
+
+    def _refuse(
+        self, request: web.Request, status: int, message: str, headers: Mapping[str, str]
+    ) -> web.StreamResponse:
+        answer = self._dialect.handshake if _is_handshake(request) else self._dialect.plain
+        return answer(status, message, headers)
 
     def _log_failure(self, request: web.Request, exc: Exception) -> None:
         known = isinstance(exc, WeirError)
@@ -134,20 +165,17 @@ class Frame:
             exc_info=None if known else exc,
         )
 
-    def _tell(self, request: web.Request, code: int, took: float) -> None:
+    def _note(self, request: web.Request, code: int, seconds: float) -> None:
         route = _route_of(request)
-        method = request.method if request.method in _METHODS else "other"
-        count(self._family, method, route, code).inc()
-        seconds(self._family, method, route).observe(took)
-        if route in PROBES and code < 400:
+        measure(self._family, request.method, route, code, seconds)
+        if route in self._unlogged and code < 400:
             return  # somebody asks every few seconds
         caller = request.get(CALLER)
-        # Not the username: it may hold blanks, and look like the rest of a line.
-        who = "-" if caller is None else caller.user_name or caller.username
-        self._access.note((method, route, code, took * 1000, who, request[REQUEST_ID]))
+        who = "-" if caller is None else self._access.name_of(caller)
+        self._log.note((request.method, route, code, seconds * 1000, who, request[REQUEST_ID]))
 
     async def _add_headers(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        if self._under_way.ends:
+        if self._under_way.ends and not isinstance(response, web.WebSocketResponse):
             response.force_close()
         headers = response.headers
         headers[_ID_HEADER] = request.get(REQUEST_ID, "-")
@@ -160,14 +188,51 @@ class Frame:
             headers[STALE_HEADER] = str(int(stale))
 
 
+def refuse_other_methods(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
+    """Answer the other methods of literal paths with 405.
+
+    Without it the router would go on looking, and take ``my`` of ``DELETE /tasks/my`` for an id.
+    """
+    methods: dict[str, set[str]] = {}
+    for endpoint in endpoints:
+        if not endpoint.parameters:
+            methods.setdefault(endpoint.path, set()).add(endpoint.method)
+    for path, allowed in methods.items():
+        app.router.add_route("*", path, _refuse_method(frozenset(allowed)))
+
+
+def _refuse_method(allowed: frozenset[str]) -> WebHandler:
+    async def refuse(request: web.Request) -> NoReturn:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
+
+
 def _is_gone(request: web.Request) -> bool:
     """Tell whether the client is: else it is another connection of ours that broke."""
     return request.transport is None or request.transport.is_closing()
 
 
+def _is_handshake(request: web.Request) -> bool:
+    return request.headers.get("Upgrade", "").lower() == "websocket"
+
+
 def _route_of(request: web.Request) -> str:
     resource = request.match_info.route.resource
     return "unknown" if resource is None else resource.canonical
+
+
+async def _without_slash(request: web.Request) -> str | None:
+    path = request.rel_url.raw_path
+    shorter = path.rstrip("/")
+    if shorter in ("", path):
+        return None
+    there = request.clone(rel_url=request.rel_url.with_path(shorter, encoded=True))
+    found = await request.app.router.resolve(there)
+    if isinstance(found.http_exception, web.HTTPNotFound):
+        return None
+    query = request.rel_url.raw_query_string
+    return f"{shorter}?{query}" if query else shorter
 
 
 def _headers_of(error: WeirError, status: int) -> dict[str, str]:

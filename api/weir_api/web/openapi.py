@@ -3,14 +3,17 @@
 https://spec.openapis.org/oas/v3.1.1.html
 """
 
-from collections.abc import Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
-from weir_api.access.authenticate import SESSION_COOKIE
-from weir_api.access.capabilities import RULES, Capability
-from weir_api.web.endpoint import JSON, Answer, Endpoint, Family
-from weir_api.web.links import Links, operation_id
-from weir_api.web.schemas import Schemas
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
+
+from weir_api.web.access import Access
+from weir_api.web.dialect import Dialect
+from weir_api.web.endpoint import JSON, Answer, Endpoint, Family, Json, Stream
 
 Object = dict[str, Any]
 
@@ -42,68 +45,16 @@ _HEADERS: Object = {
     "Challenge": {"description": "`Bearer`.", "schema": {"const": "Bearer"}},
     "Allow": {"description": "The methods that there are.", "schema": {"type": "string"}},
 }
-_ERROR_SHAPES: Object = {
-    "Error": {
-        "type": "object",
-        "description": "Why a request was not served, in words that may change.",
-        "properties": {"detail": {"type": "string"}},
-        "required": ["detail"],
-        "examples": [{"detail": "there is no task 4611686018427387904"}],
-    },
-    "Fault": {
-        "type": "object",
-        "description": "One thing that is wrong with a request.",
-        "properties": {
-            "type": {"type": "string", "description": "What sort of fault."},
-            "loc": {
-                "type": "array",
-                "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
-                "description": "Where: `path`, `query` or `body`, then names and indexes.",
-            },
-            "msg": {"type": "string", "description": "For people."},
-            "input": {"description": "What stands there; null for objects and lists."},
-            "ctx": {"type": "object", "description": "More about it, such as the bound."},
-        },
-        "required": ["type", "loc", "msg", "input"],
-    },
-    "Faults": {
-        "type": "object",
-        "description": "What is wrong with a request: each fault, or words about the whole.",
-        "properties": {
-            "detail": {
-                "anyOf": [
-                    {"type": "array", "items": {"$ref": "#/components/schemas/Fault"}},
-                    {"type": "string"},
-                ]
-            }
-        },
-        "required": ["detail"],
-        "examples": [
-            {
-                "detail": [
-                    {
-                        "type": "greater_than_equal",
-                        "loc": ["query", "limit"],
-                        "msg": "Input should be greater than or equal to 0",
-                        "input": "-1",
-                        "ctx": {"ge": 0},
-                    }
-                ]
-            }
-        ],
-    },
-}
-
 
 def document(family: Family) -> Object:
     """Return the document of a family."""
     schemas = Schemas(family.endpoints)
-    links = Links(family.endpoints, schemas)
+    links = Links(family, schemas)
     paths: Object = {}
     tags: list[str] = []
     for endpoint in family.endpoints:
-        operation = _operation(endpoint, schemas, links)
-        paths.setdefault(family.prefix + endpoint.path, {})[endpoint.method.lower()] = operation
+        operation = _operation(endpoint, family, schemas, links)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
         if endpoint.tag not in tags:
             tags.append(endpoint.tag)
     return {
@@ -117,47 +68,18 @@ def document(family: Family) -> Object:
         "tags": [{"name": tag} for tag in tags],
         "paths": paths,
         "components": {
-            "schemas": {**_ERROR_SHAPES, **schemas.components},
+            "schemas": {**family.dialect.schemas, **schemas.components},
             "headers": _HEADERS,
-            "securitySchemes": {
-                "bearer": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "An API token, or the credential of a host.",
-                },
-                "cookie": {
-                    "type": "apiKey",
-                    "in": "cookie",
-                    "name": SESSION_COOKIE,
-                    "description": "Set by a login.",
-                },
-            },
+            "securitySchemes": family.access.security_schemes,
         },
     }
 
 
-def who_may(capability: Capability) -> str:
-    """Return in words who has a capability."""
-    if capability is Capability.PUBLIC:
-        return "Everyone."
-    if capability is Capability.USE_ACCOUNT:
-        return "Everyone who is logged in."
-    if capability is Capability.REPORT_HOST:
-        return "A host, for itself, by its credential; and admins."
-    rule = RULES[capability]
-    own = "; the role `user` for its own only" if rule.own_only else ""
-    return f"The role `{rule.minimum}` and those above it{own}."
-
-
-def error_meanings(endpoint: Endpoint) -> dict[int, str]:
+def error_meanings(endpoint: Endpoint, access: Access) -> dict[int, str]:
     """Return the error statuses that an endpoint can answer with, and what they mean there."""
     told = endpoint.errors
-    public = endpoint.capability is Capability.PUBLIC
-    unsafe = endpoint.method != "GET"
-    found = set(told)
-    if not public and RULES[endpoint.capability].refuse_anonymous_with == 401:
-        found.add(401)
-    if unsafe or not public:
+    found = set(told) | access.needs(endpoint.capability).refusals
+    if endpoint.method != "GET":
         found |= {403, 503}
     if endpoint.body is not None:
         found |= {408, 413}
@@ -168,21 +90,23 @@ def error_meanings(endpoint: Endpoint) -> dict[int, str]:
     return {status: told.get(status, _ERRORS.get(status, "")) for status in sorted(found)}
 
 
-def _operation(endpoint: Endpoint, schemas: Schemas, links: Links) -> Object:
-    may = f"**Who may:** {who_may(endpoint.capability)}"
+def _operation(endpoint: Endpoint, family: Family, schemas: "Schemas", links: "Links") -> Object:
+    needs, dialect = family.access.needs(endpoint.capability), family.dialect
+    errors = error_meanings(endpoint, family.access)
+    may = f"**Who may:** {needs.who_may}"
     alias = f"Another spelling of `{endpoint.alias_of}`." if endpoint.alias_of else ""
     operation: Object = {
-        "operationId": operation_id(endpoint),
+        "operationId": operation_id(endpoint, family),
         "summary": endpoint.summary,
         "description": "\n\n".join(filter(None, (endpoint.description, alias, may))),
         "tags": [endpoint.tag],
-        "security": _security(endpoint.capability),
+        "security": [dict(one) for one in needs.security],
         "responses": {
             **{
-                str(code): _answer(answer, schemas, links.of(endpoint, answer))
+                str(code): _answer(answer, schemas, links.of(endpoint, answer), dialect)
                 for code, answer in endpoint.answers.items()
             },
-            **{str(code): _error(code, text) for code, text in error_meanings(endpoint).items()},
+            **{str(code): _error(code, text, dialect) for code, text in errors.items()},
         },
     }
     parameters = [*schemas.path_parameters(endpoint), *schemas.query_parameters(endpoint)]
@@ -190,11 +114,7 @@ def _operation(endpoint: Endpoint, schemas: Schemas, links: Links) -> Object:
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
-        content: Object = {"schema": schemas.body(endpoint)}
-        if endpoint.body_example is not None:
-            content["example"] = endpoint.body_example
-        required = not schemas.is_optional(endpoint)
-        operation["requestBody"] = {"required": required, "content": {JSON: content}}
+        operation["requestBody"] = _request_body(endpoint.body, schemas)
     return operation
 
 
@@ -204,15 +124,16 @@ def _header(name: str, told: str | Mapping[str, Any]) -> Object:
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
 
-def _security(capability: Capability) -> list[Object]:
-    if capability is Capability.PUBLIC:
-        return []
-    if capability is Capability.REPORT_HOST:
-        return [{"bearer": []}]
-    return [{"bearer": []}, {"cookie": []}]
+def _request_body(body: Json | Stream, schemas: "Schemas") -> Object:
+    if isinstance(body, Stream):
+        return {"required": True, "content": {body.media_type: {"schema": {"type": "string"}}}}
+    content: Object = {"schema": schemas.body(body)}
+    if body.example is not None:
+        content["example"] = body.example
+    return {"required": not schemas.is_optional(body), "content": {JSON: content}}
 
 
-def _answer(answer: Answer, schemas: Schemas, links: Object) -> Object:
+def _answer(answer: Answer, schemas: "Schemas", links: Object, dialect: Dialect) -> Object:
     told: Object = {
         "description": answer.description,
         "headers": {
@@ -224,7 +145,7 @@ def _answer(answer: Answer, schemas: Schemas, links: Object) -> Object:
         told["links"] = links
     media_type = answer.media_type
     if answer.model is not None:
-        content: Object = {"schema": schemas.answer(answer)}
+        content: Object = {"schema": dialect.answer_schema(schemas.answer(answer))}
     elif media_type != JSON:
         content = {"schema": {"type": "string"}}
     else:
@@ -235,12 +156,187 @@ def _answer(answer: Answer, schemas: Schemas, links: Object) -> Object:
     return told
 
 
-def _error(status: int, description: str) -> Object:
+def _error(status: int, description: str, dialect: Dialect) -> Object:
     headers: Object = {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}}
     if status == 401:
         headers["WWW-Authenticate"] = {"$ref": "#/components/headers/Challenge"}
     if status in (429, 503):
         headers["Retry-After"] = {"$ref": "#/components/headers/RetryAfter"}
-    shape = "Faults" if status == 422 else "Error"
-    schema = {"$ref": f"#/components/schemas/{shape}"}
-    return {"description": description, "headers": headers, "content": {JSON: {"schema": schema}}}
+    content = {JSON: {"schema": dialect.error_schema(status)}}
+    return {"description": description, "headers": headers, "content": content}
+
+
+_Mode = Literal["validation", "serialization"]
+_Key = tuple[int, _Mode]
+_REF = "#/components/schemas/{model}"
+
+
+BOUND = 2**63
+"""Whole numbers are smaller, whatever else holds for them."""
+
+
+class _Generator(GenerateJsonSchema):
+    def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
+        told = super().int_schema(schema)
+        if not told.keys() & {"minimum", "exclusiveMinimum"}:
+            told["minimum"] = -BOUND
+        if not told.keys() & {"maximum", "exclusiveMaximum"}:
+            told["maximum"] = BOUND - 1
+        return told
+
+
+class Schemas:
+    """The schemas of a family's types; ``components`` has the shapes that they refer to."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        """Make the schemas of all types of these endpoints."""
+        self._adapters: dict[_Key, TypeAdapter[Any]] = {}
+        self._kinds: list[Any] = []  # kept alive, so that no id is used twice
+        queries: list[type[BaseModel]] = []
+        for endpoint in endpoints:
+            for kind in endpoint.params.values():
+                self._note(kind, "validation")
+            if endpoint.query is not None:
+                queries.append(endpoint.query)
+            if isinstance(endpoint.body, Json):
+                self._note(endpoint.body.model, "validation")
+            for answer in endpoint.answers.values():
+                if answer.model is not None:
+                    self._note(answer.model, "serialization")
+        found, shared = TypeAdapter.json_schemas(
+            [(key, key[1], adapter) for key, adapter in self._adapters.items()],
+            ref_template=_REF,
+            schema_generator=_Generator,
+        )
+        self._schemas: dict[Any, Object] = {key: schema for (key, _), schema in found.items()}
+        components: Object = dict(shared.get("$defs", {}))
+        self._queries: dict[type[BaseModel], Object] = {}
+        for model in queries:
+            schema = model.model_json_schema(ref_template=_REF, schema_generator=_Generator)
+            components.update(schema.pop("$defs", {}))
+            self._queries[model] = schema
+        self.components: Object = dict(sorted(components.items()))
+
+    def body(self, body: Json) -> Object:
+        """Return the schema of a request's body."""
+        return self._schemas[(id(body.model), "validation")]
+
+    def is_optional(self, body: Json) -> bool:
+        """Tell whether the body may be left out."""
+        try:
+            self._adapters[(id(body.model), "validation")].validate_python(None)
+        except ValidationError:
+            return False
+        return True
+
+    def fields(self, answer: Answer) -> frozenset[str]:
+        """Return the names of the fields that an answer can have; none where it is no object."""
+        left, names = [self.answer(answer)], set[str]()
+        while left:
+            schema = self._resolved(left.pop())
+            names.update(schema.get("properties", ()))
+            left += schema.get("anyOf", ())
+        return frozenset(names)
+
+    def answer(self, answer: Answer) -> Object:
+        """Return the schema of an answer."""
+        return self._schemas[(id(answer.model), "serialization")]
+
+    def path_parameters(self, endpoint: Endpoint) -> list[Object]:
+        """Return the path's parameters."""
+        parameters = []
+        for name in endpoint.parameters:
+            told: Object = {"type": "string"}
+            if name in endpoint.params:
+                told = dict(self._schemas[(id(endpoint.params[name]), "validation")])
+            parameter: Object = {"name": name, "in": "path", "required": True}
+            description = told.pop("description", None)
+            if description:
+                parameter["description"] = description
+            parameters.append({**parameter, "schema": told})
+        return parameters
+
+    def query_parameters(self, endpoint: Endpoint) -> list[Object]:
+        """Return the query's parameters."""
+        if endpoint.query is None:
+            return []
+        schema = self._queries[endpoint.query]
+        required = schema.get("required", ())
+        parameters = []
+        for name, given in schema.get("properties", {}).items():
+            told = _without_null(given)
+            parameter: Object = {"name": name, "in": "query", "required": name in required}
+            description = told.pop("description", None)
+            if description:
+                parameter["description"] = description
+            parameters.append({**parameter, "schema": told})
+        return parameters
+
+    def _resolved(self, schema: Object) -> Object:
+        if "$ref" not in schema:
+            return schema
+        found: Object = self.components[schema["$ref"].rsplit("/", 1)[1]]
+        return found
+
+    def _note(self, kind: Any, mode: _Mode) -> None:
+        key = (id(kind), mode)
+        if key not in self._adapters:
+            self._adapters[key] = kind if isinstance(kind, TypeAdapter) else TypeAdapter(kind)
+            self._kinds.append(kind)
+
+
+def _without_null(schema: Object) -> Object:
+    """Return the schema of what can be written in a query: no null can."""
+    told = {key: value for key, value in schema.items() if key != "title"}
+    if told.get("default", "") is None:
+        del told["default"]
+    branches = [one for one in told.pop("anyOf", ()) if one != {"type": "null"}]
+    if len(branches) == 1:
+        return {**branches[0], **told}
+    return {**told, "anyOf": branches} if branches else told
+
+
+class Links:
+    """Where a value of an answer goes next, as its name says.
+
+    ``task_id`` of an answer is what ``{task_id}`` of a path takes, so is each of its ``task_ids``;
+    ``id`` of an answer below ``/tokens`` is what ``{token_id}`` takes.
+    """
+
+    def __init__(self, family: Family, schemas: Schemas) -> None:
+        """Look at what they take."""
+        self._family = family
+        self._takers = [
+            (name, endpoint) for endpoint in family.endpoints for name in endpoint.parameters[:1]
+        ]
+        self._schemas = schemas
+
+    def of(self, endpoint: Endpoint, answer: Answer) -> Object:
+        """Return the links of one of an endpoint's answers, by their names."""
+        if answer.model is None:
+            return {}
+        fields = self._schemas.fields(answer)
+        links: Object = {}
+        for name, taker in self._takers:
+            if name in fields:
+                value = f"$response.body#/{name}"
+            elif f"{name}s" in fields:
+                value = f"$response.body#/{name}s/0"
+            elif "id" in fields and _is_below(endpoint.path, name):
+                value = "$response.body#/id"
+            else:
+                continue
+            target = operation_id(taker, self._family)
+            links[target] = {"operationId": target, "parameters": {name: value}}
+        return links
+
+
+def operation_id(endpoint: Endpoint, family: Family) -> str:
+    """Return an endpoint's name, which follows from its method and path."""
+    path = endpoint.path.removeprefix(family.base)
+    return "_".join([endpoint.method.lower(), *re.findall(r"\w+", path)])
+
+
+def _is_below(path: str, parameter: str) -> bool:
+    kind = parameter.removesuffix("_id")
+    return kind != parameter and f"{kind}s" in path.split("/")

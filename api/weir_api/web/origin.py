@@ -1,0 +1,95 @@
+"""From where a browser may be made to call: for unsafe requests, from our own pages alone.
+
+Two attacks are meant. A page of another site has a browser send what its user may do (cookies, or
+the browser's place in the network, come along by themselves). And a page whose name is made to
+resolve to our address (DNS rebinding) is of our own site for the browser: only ``Host`` tells.
+"""
+
+import ipaddress
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from weir_api.errors import AccessDeniedError
+
+_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_FETCHED_BY_US = frozenset(("same-origin", "none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """What pages may call.
+
+    Attributes:
+        known_hosts: names that ``Host`` may have, beside addresses and localhost; None: any,
+            because a browser that was lured here has no credential.
+        trusted: further origins (``https://weir.example.org``) whose pages may call: those of
+            proxies that change ``Host``.
+    """
+
+    known_hosts: frozenset[str] | None = None
+    trusted: frozenset[str] = field(default_factory=frozenset)
+
+    def check(self, request: web.Request) -> None:
+        """Return if no foreign page can be behind a request.
+
+        Raises:
+            AccessDeniedError: one may be.
+        """
+        headers = request.headers
+        if self.known_hosts is not None and not self._knows(headers.get("Host", "")):
+            raise AccessDeniedError(
+                "without authentication this is not served under that host name; --public-url"
+                " names it"
+            )
+        if request.method in _SAFE_METHODS and "Upgrade" not in headers:
+            return
+        origin = headers.get("Origin")
+        if origin is not None:
+            if origin in self.trusted or _is_same(origin, headers.get("Host", "")):
+                return
+        elif headers.get("Sec-Fetch-Site", "none") in _FETCHED_BY_US:
+            return
+        raise AccessDeniedError("another site may not do that in the name of the user")
+
+    def _knows(self, host: str) -> bool:
+        name = _host_name(host)
+        if name is None:
+            return False
+        try:
+            ipaddress.ip_address(name)
+        except ValueError:
+            return name == "localhost" or name in (self.known_hosts or ())
+        return True  # nobody else's name resolves to it: the page would be of that address itself
+
+
+def own_host_names(public_urls: Iterable[str]) -> frozenset[str]:
+    """Return the names of this machine, and those in the URLs by which it is reached."""
+    found = {socket.gethostname().lower()}
+    for url in public_urls:
+        name = urlsplit(url).hostname
+        if name:
+            found.add(name)
+    return frozenset(found)
+
+
+def _host_name(host: str) -> str | None:
+    """Return the name or address in a ``Host`` header; None: it is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Tell whether a page of that origin has asked the host that it came from.
+
+    The scheme does not count: behind a proxy that ends TLS we see another one than the browser.
+    """
+    try:
+        return urlsplit(origin).netloc.lower() == host.lower() != ""
+    except ValueError:
+        return False

@@ -1,0 +1,124 @@
+"""WebSockets of a family: refused in the handshake, looked at again while open, closed in words."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from weir_api.errors import UnavailableError
+from weir_crds.errors import WeirError
+
+_HEARTBEAT_SECONDS = 30.0
+# A client that takes nothing for so long is cut off, never waited for.
+_STALLED_SECONDS = 30.0
+_CLOSE_SECONDS = 2.0
+
+
+class Socket:
+    """An open WebSocket, for its handler."""
+
+    def __init__(self, message_bytes: int) -> None:
+        """Take messages of so many bytes at most."""
+        self._socket = web.WebSocketResponse(
+            heartbeat=_HEARTBEAT_SECONDS, max_msg_size=message_bytes, timeout=_CLOSE_SECONDS
+        )
+        self._handling: asyncio.Timeout | None = None
+
+    async def open(self, request: web.Request) -> None:
+        """Answer the handshake."""
+        await self._socket.prepare(request)
+
+    @property
+    def response(self) -> web.WebSocketResponse:
+        """The answer, for the server."""
+        return self._socket
+
+    async def __aiter__(self) -> AsyncIterator[str | bytes]:
+        """Go through the client's messages until either side closes."""
+        async for message in self._socket:
+            if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                yield message.data
+
+    async def send(self, message: str | bytes) -> None:
+        """Send a message; waits for the client, but not for ever.
+
+        Raises:
+            ConnectionError: it is gone, or has taken nothing for too long.
+        """
+        try:
+            async with asyncio.timeout(_STALLED_SECONDS):
+                if isinstance(message, str):
+                    await self._socket.send_str(message)
+                else:
+                    await self._socket.send_bytes(message)
+        except TimeoutError:
+            raise ConnectionResetError("the client takes nothing") from None
+
+    async def close(self, code: int, message: str) -> None:
+        """Close with a frame that says why, and end what handles it; idempotent."""
+        # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code.
+        await self._socket.close(code=code, message=message.encode()[:123])
+        if self._handling is not None:
+            self._handling.reschedule(asyncio.get_running_loop().time())
+
+    @asynccontextmanager
+    async def handled(
+        self, check: Callable[[], Awaitable[object]], seconds: float
+    ) -> AsyncIterator[None]:
+        """Let the block go on until it ends or the socket is closed.
+
+        Args:
+            check: raises WeirError when the caller may not have the socket any more.
+            seconds: how often it is asked.
+        """
+        ends = asyncio.timeout(None)
+        looking = asyncio.create_task(self._look_again(check, seconds))
+        try:
+            async with ends:
+                self._handling = ends
+                yield
+        except TimeoutError:
+            if not ends.expired():
+                raise
+        finally:
+            self._handling = None
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _look_again(self, check: Callable[[], Awaitable[object]], seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await check()
+            except UnavailableError as exc:
+                await self.close(WSCloseCode.TRY_AGAIN_LATER, str(exc))
+            except WeirError as exc:
+                await self.close(WSCloseCode.POLICY_VIOLATION, str(exc))
+
+
+class OpenSockets:
+    """The sockets that are open, so that each gets a close frame at the end."""
+
+    def __init__(self) -> None:
+        """None is."""
+        self._open: set[Socket] = set()
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._open)
+
+    def add(self, socket: Socket) -> None:
+        """Take one."""
+        self._open.add(socket)
+
+    def discard(self, socket: Socket) -> None:
+        """It is closed."""
+        self._open.discard(socket)
+
+    async def close(self) -> None:
+        """Tell all clients that the server goes away."""
+        await asyncio.gather(
+            *(one.close(WSCloseCode.GOING_AWAY, "the server restarts") for one in [*self._open]),
+            return_exceptions=True,
+        )
