@@ -3,11 +3,13 @@
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from weir_api.access.service import AuthService, AuthSettings
-from weir_api.hostapi.accounts import AccountRoutes
+from weir_api.hostapi.access import HostAccess
+from weir_api.hostapi.accounts import account_routes
 from weir_api.hostapi.app import PREFIX, host_api
 from weir_api.hostapi.environments import (
     Environments,
@@ -25,11 +27,15 @@ from weir_api.hostapi.tasks.body import TaskDefaults
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.routes import task_routes
 from weir_api.hostapi.usernames import Usernames
+from weir_api.listeners import Listener
 from weir_api.settings import Settings
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
-from weir_api.web.calls import Authenticate
+from weir_api.web.app import Ready, make_app
 from weir_api.web.endpoint import Family
+from weir_api.web.origin import Origins, own_host_names
+from weir_api.web.server import HttpServer
+from weir_api.web.validation import Limits
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import SERVICE_ACCOUNT_API
 from weir_kube.api import Api
@@ -45,12 +51,14 @@ Work = Callable[[], Coroutine[Any, Any, None]]
 class Parts:
     """What the process serves, and what it does beside."""
 
-    family: Family
-    authenticate: Authenticate
+    families: tuple[Family, ...]
+    listeners: tuple[Listener, ...]
     background: tuple[Work, ...]
 
 
-def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -> Parts:
+def compose(
+    chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack, ready: Ready
+) -> Parts:
     """Put everything together; nothing is listed yet, and nothing runs.
 
     Args:
@@ -58,6 +66,7 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
         api: the API server.
         caches: what is read; they are filled later.
         stack: takes what has to be closed at the end.
+        ready: tells whether requests can be served.
 
     Raises:
         InvalidEnvironmentsError: the file of environments is not what it should be.
@@ -74,18 +83,36 @@ def compose(chosen: Settings, api: Api, caches: Caches, stack: AsyncExitStack) -
     for kind in (HOST, LEASE, TASK):
         caches.listen(kind, rows.changed)
     history = HealthHistory(rows)
-    return Parts(
-        host_api(
-            (
-                AccountRoutes(auth),
-                NodeRoutes(rows, history),
-                RunnerRoutes(RunnerReports(caches, writer, tasks)),
-                *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
-            )
+    host = host_api(
+        HostAccess(auth.authenticate),
+        (
+            *account_routes(auth),
+            NodeRoutes(rows, history),
+            RunnerRoutes(RunnerReports(caches, writer, tasks)),
+            *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
         ),
-        auth.authenticate,
+    )
+
+    def serve(family: Family) -> HttpServer:
+        app = make_app(
+            family,
+            stale_seconds=lambda: caches.stale_seconds,
+            ready=ready,
+            limits=Limits(body_bytes=chosen.max_body_bytes),
+            origins=_origins(chosen),
+        )
+        return HttpServer(app)
+
+    return Parts(
+        (host,),
+        (Listener(host.name, chosen.listen, partial(serve, host)),),
         (auth.run, sampler.run, history.run),
     )
+
+
+def _origins(chosen: Settings) -> Origins:
+    known_hosts = None if chosen.auth else own_host_names(chosen.public_url)
+    return Origins(known_hosts, frozenset(chosen.public_url))
 
 
 def _auth_settings(chosen: Settings) -> AuthSettings:

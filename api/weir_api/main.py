@@ -7,24 +7,19 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 
-from aiohttp import web
+from prometheus_client import Gauge
 
 from weir_api import settings
 from weir_api.access.passwords import hash_password_command
-from weir_api.app import drain, listen, make_app, make_runner
-from weir_api.composition import Parts, Work, compose
+from weir_api.composition import Work, compose
+from weir_api.listeners import run_listeners
 from weir_api.settings import InvalidSettingsError, Settings
 from weir_api.state.caches import Caches
-from weir_api.web.dialect import DetailDialect
-from weir_api.web.limits import Limits
-from weir_api.web.metrics import STALE_SECONDS
-from weir_api.web.under_way import UnderWay
 from weir_crds.errors import WeirError
 from weir_kube.connect import connect
-from weir_kube.errors import ConfigError
-from weir_kube.http import HealthServer, parse_listen
+from weir_kube.http import HealthServer
 from weir_kube.logging import setup_logging
 from weir_kube.process import causes, version
 
@@ -32,7 +27,10 @@ logger = logging.getLogger(__name__)
 
 # Requests under way may go on for so long; what is left then is cancelled.
 _DRAIN_SECONDS = 20.0
-_LOOK_SECONDS = 1.0
+_AGE_SECONDS = 1.0
+_STALE_SECONDS = Gauge(
+    "weir_http_stale_seconds", "For how long the caches have not followed the API server."
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,12 +84,12 @@ async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
         api = await connect(chosen.kubeconfig, user_agent=f"weir-api/{version()}")
         await stack.enter_async_context(api)
         caches = Caches(api)
-        parts = compose(chosen, api, caches, stack)
         ready = functools.partial(_ready, caches, chosen.max_stale_seconds, stopping)
+        parts = compose(chosen, api, caches, stack, ready)
         health = HealthServer(chosen.metrics_listen, {"caches": ready})
         await stack.enter_async_context(health)
         async with asyncio.TaskGroup() as group:
-            own: tuple[Work, ...] = (caches.run, functools.partial(_look, caches))
+            own: tuple[Work, ...] = (caches.run, functools.partial(_watch_age, caches))
             background = [group.create_task(work()) for work in (*own, *parts.background)]
             # Before, an empty cache would tell that there is nothing.
             await _first_of(caches.synced(), stopping.wait())
@@ -99,43 +97,9 @@ async def serve(chosen: Settings, stopping: asyncio.Event) -> None:
                 # What is in the caches now stays there: no need to look through it for garbage.
                 gc.collect()
                 gc.freeze()
-                await _serve_until(chosen, parts, caches, ready, stopping)
+                await run_listeners(parts.listeners, stopping, _DRAIN_SECONDS)
             for task in background:
                 task.cancel()
-
-
-async def _serve_until(
-    chosen: Settings,
-    parts: Parts,
-    caches: Caches,
-    ready: Callable[[], bool | str],
-    stopping: asyncio.Event,
-) -> None:
-    under_way = UnderWay()
-    app = make_app(
-        parts.family,
-        dialect=DetailDialect(),
-        authenticate=parts.authenticate,
-        stale_seconds=lambda: caches.stale_seconds,
-        ready=ready,
-        limits=Limits(body_bytes=chosen.max_body_bytes),
-        under_way=under_way,
-    )
-    runner = make_runner(app)
-    await runner.setup()
-    try:
-        host, port = parse_listen(chosen.listen)
-        try:
-            await web.SockSite(runner, listen(host, port)).start()
-        except OSError as exc:
-            raise ConfigError(f"cannot listen on {chosen.listen}: {exc}") from exc
-        bound = runner.addresses[0][1]
-        logger.info("serving address=%s port=%d auth=%s", host, bound, chosen.auth)
-        await stopping.wait()
-        logger.info("stopping; requests under way may end")
-        await drain(runner, under_way, _DRAIN_SECONDS)
-    finally:
-        await runner.cleanup()
 
 
 def _ready(caches: Caches, max_stale_seconds: float, stopping: asyncio.Event) -> bool | str:
@@ -146,11 +110,11 @@ def _ready(caches: Caches, max_stale_seconds: float, stopping: asyncio.Event) ->
     return caches.has_synced or "not all resources have been listed yet"
 
 
-async def _look(caches: Caches) -> None:
-    """Look at the caches' age, so that it is known from when on they were left behind."""
+async def _watch_age(caches: Caches) -> None:
+    """Ask for the caches' age, so that it is known from when on they were left behind."""
     while True:
-        STALE_SECONDS.set(caches.stale_seconds)
-        await asyncio.sleep(_LOOK_SECONDS)
+        _STALE_SECONDS.set(caches.stale_seconds)
+        await asyncio.sleep(_AGE_SECONDS)
 
 
 async def _first_of(*awaitables: Awaitable[object]) -> None:

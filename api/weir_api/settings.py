@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from weir_api.peers import Network
 from weir_crds.errors import WeirError
@@ -41,6 +42,7 @@ class Settings:
     secure_cookie: bool
     max_stale_seconds: int
     trusted_proxy: tuple[Network, ...]
+    public_url: tuple[str, ...]
     max_body_bytes: int
     log_level: str
     log_json: bool
@@ -70,6 +72,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         secure_cookie=args.secure_cookie,
         max_stale_seconds=args.max_stale_seconds,
         trusted_proxy=args.trusted_proxy,
+        public_url=args.public_url,
         max_body_bytes=args.max_body_bytes,
         log_level=args.log_level,
         log_json=args.log_json,
@@ -210,6 +213,14 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         metavar="NETWORK,...",
     )
     flag(
+        "--public-url",
+        "where browsers reach it, if not by the address or name of this machine, or if a proxy"
+        " changes the Host header (https://weir.example.org)",
+        type=_origins,
+        default="",
+        metavar="URL,...",
+    )
+    flag(
         "--max-body-bytes",
         "how large a request's body may be (default: %(default)s)",
         type=_positive,
@@ -244,6 +255,17 @@ def _networks(text: str) -> tuple[Network, ...]:
         return tuple(ipaddress.ip_network(word) for word in words)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
+
+
+def _origins(text: str) -> tuple[str, ...]:
+    """Return the origins of URLs, as browsers write them."""
+    found = []
+    for word in filter(None, (one.strip() for one in text.split(","))):
+        url = urlsplit(word.lower())
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise argparse.ArgumentTypeError(f"{word!r} is no http or https URL")
+        found.append(f"{url.scheme}://{url.netloc}")
+    return tuple(found)
 
 
 def _positive(text: str) -> int:

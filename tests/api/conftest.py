@@ -10,10 +10,13 @@ from support.facade import ClientOf, authenticate
 from support.run import NewState
 from support.serve import served
 from support.small_world import SmallWorld
-from weir_api.app import make_app
-from weir_api.web.dialect import DetailDialect
-from weir_api.web.endpoint import Endpoint, Family
-from weir_api.web.limits import Limits
+from weir_api.hostapi.access import HostAccess
+from weir_api.hostapi.dialect import DetailDialect
+from weir_api.web.app import make_app
+from weir_api.web.endpoint import Endpoint, Family, SocketEndpoint
+from weir_api.web.origin import Origins
+from weir_api.web.server import HttpServer
+from weir_api.web.validation import Limits
 
 
 @pytest.fixture(scope="session")
@@ -33,19 +36,30 @@ async def client_of() -> AsyncIterator[ClientOf]:
         async def make(
             endpoints: Iterable[Endpoint],
             *,
-            prefix: str = "/api",
             stale_seconds: Callable[[], float] = lambda: 0.0,
             ready: Callable[[], bool | str] = lambda: True,
             limits: Limits | None = None,
+            origins: Origins | None = None,
+            sockets: Iterable[SocketEndpoint] = (),
+            recheck_seconds: float = 30.0,
         ) -> aiohttp.ClientSession:
             app = make_app(
-                Family("test", "Test", "1", prefix, tuple(endpoints)),
-                dialect=DetailDialect(),
-                authenticate=authenticate,
+                Family(
+                    "test",
+                    "Test",
+                    "1",
+                    tuple(endpoints),
+                    HostAccess(authenticate),
+                    DetailDialect(),
+                    sockets=tuple(sockets),
+                ),
                 stale_seconds=stale_seconds,
                 ready=ready,
                 limits=limits,
+                origins=origins,
+                recheck_seconds=recheck_seconds,
             )
-            return await stack.enter_async_context(served(app, aiohttp.CookieJar(unsafe=True)))
+            server = served(HttpServer(app), aiohttp.CookieJar(unsafe=True))
+            return await stack.enter_async_context(server)
 
         yield make

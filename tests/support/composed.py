@@ -13,11 +13,9 @@ import aiohttp
 from support.replica import bearer
 from support.serve import going_on, served
 from weir_api import settings
-from weir_api.app import make_app
 from weir_api.composition import compose
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
-from weir_api.web.dialect import DetailDialect
 from weir_api.web.endpoint import Family
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.ids import account_id
@@ -73,17 +71,10 @@ async def composed(kubeconfig: Path, namespace: str, *flags: str) -> AsyncIterat
     async with AsyncExitStack() as stack:
         api = await stack.enter_async_context(await connect(str(kubeconfig)))
         caches = Caches(api)
-        parts = compose(chosen, api, caches, stack)
+        parts = compose(chosen, api, caches, stack, ready=lambda: True)
         works = (work() for work in (caches.run, *parts.background))
         await stack.enter_async_context(going_on(*works))
         async with asyncio.timeout(20):
             await caches.synced()
-        app = make_app(
-            parts.family,
-            dialect=DetailDialect(),
-            authenticate=parts.authenticate,
-            stale_seconds=lambda: caches.stale_seconds,
-            ready=lambda: True,
-        )
-        http = await stack.enter_async_context(served(app))
-        yield Composed(parts.family, caches, Writer(api, caches), http)
+        http = await stack.enter_async_context(served(parts.listeners[0].build()))
+        yield Composed(parts.families[0], caches, Writer(api, caches), http)

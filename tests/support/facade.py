@@ -8,8 +8,9 @@ from aiohttp import web
 
 from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity, Role
 from weir_api.errors import UnavailableError
-from weir_api.web.endpoint import Endpoint
-from weir_api.web.limits import Limits
+from weir_api.web.endpoint import Endpoint, SocketEndpoint
+from weir_api.web.origin import Origins
+from weir_api.web.validation import Limits
 
 HEADER = "As"
 
@@ -28,16 +29,18 @@ CALLERS: dict[str, Identity] = {
 
 
 class ClientOf(Protocol):
-    """Serves endpoints under a prefix and returns a client of them (fixture ``client_of``)."""
+    """Serves endpoints and returns a client of them (fixture ``client_of``)."""
 
     async def __call__(
         self,
         endpoints: Iterable[Endpoint],
         *,
-        prefix: str = "/api",
         stale_seconds: Callable[[], float] = lambda: 0.0,
         ready: Callable[[], bool | str] = lambda: True,
         limits: Limits | None = None,
+        origins: Origins | None = None,
+        sockets: Iterable[SocketEndpoint] = (),
+        recheck_seconds: float = 30.0,
     ) -> aiohttp.ClientSession: ...
 
 

@@ -17,7 +17,7 @@ from support.facade import as_, authenticate
 from support.hosts import made_host
 from support.rest_tasks import condition, running
 from support.serve import going_on, served
-from weir_api.app import make_app
+from weir_api.hostapi.access import HostAccess
 from weir_api.hostapi.app import host_api
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.known_hosts import KnownHosts
@@ -27,7 +27,8 @@ from weir_api.hostapi.tasks.routes import task_routes
 from weir_api.hostapi.usernames import Usernames
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
-from weir_api.web.dialect import DetailDialect
+from weir_api.web.app import make_app
+from weir_api.web.server import HttpServer
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import SERVICE_ACCOUNT_API
 from weir_kube.api import Api
@@ -174,16 +175,14 @@ async def facade(
         )
         routes = task_routes(index, known, Writer(api, caches), daemons, chosen)
         app = make_app(
-            host_api(routes),
-            dialect=DetailDialect(),
-            authenticate=authenticate,
+            host_api(HostAccess(authenticate), routes),
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
         await stack.enter_async_context(going_on(caches.run()))
         async with asyncio.timeout(20):
             await caches.synced()
-        http = await stack.enter_async_context(served(app))
+        http = await stack.enter_async_context(served(HttpServer(app)))
         made = Facade(admin, namespace, caches, index, http)
         yield made
         for name in made.hosts:

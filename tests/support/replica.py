@@ -14,12 +14,13 @@ from support.serve import going_on, served
 from weir_api.access.accounts import Account
 from weir_api.access.identity import Role
 from weir_api.access.service import AuthService, AuthSettings
-from weir_api.app import make_app
-from weir_api.hostapi.accounts import AccountRoutes
-from weir_api.hostapi.app import HasEndpoints, host_api
+from weir_api.hostapi.access import HostAccess
+from weir_api.hostapi.accounts import account_routes
+from weir_api.hostapi.app import host_api
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
-from weir_api.web.dialect import DetailDialect
+from weir_api.web.app import make_app
+from weir_api.web.server import HttpServer
 from weir_crds.kinds import USER
 from weir_crds.user import user_name
 from weir_kube.api import Api
@@ -29,7 +30,7 @@ PASSWORD = "difference engine"
 # argon2id of it, made once: hashing is not what most tests are about.
 _PASSWORD_HASH: list[str] = []
 
-MoreRoutes = Callable[[Caches, Writer], Sequence[HasEndpoints]]
+MoreRoutes = Callable[[Caches, Writer], Sequence[object]]
 
 
 @dataclass
@@ -110,11 +111,12 @@ async def replica(
         async with asyncio.timeout(20):
             await caches.synced()
         app = make_app(
-            host_api([AccountRoutes(service), *more(caches, writer)]),
-            dialect=DetailDialect(),
-            authenticate=service.authenticate,
+            host_api(
+                HostAccess(service.authenticate),
+                [*account_routes(service), *more(caches, writer)],
+            ),
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
-        http = await stack.enter_async_context(served(app))
+        http = await stack.enter_async_context(served(HttpServer(app)))
         yield Replica(api, caches, writer, service, http)

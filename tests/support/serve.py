@@ -6,27 +6,25 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 from aiohttp.abc import AbstractCookieJar
 
-from weir_api.app import make_runner
+from weir_api.listeners import Server, listen
 
 
 @asynccontextmanager
 async def served(
-    app: web.Application, cookies: AbstractCookieJar | None = None
+    server: Server, cookies: AbstractCookieJar | None = None
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Serve an application, and yield a client of it; without a jar it keeps no cookies."""
-    runner = make_runner(app)
-    await runner.setup()
+    """Have a server serve, and yield a client of it; without a jar it keeps no cookies."""
+    listening = listen("127.0.0.1", 0)
+    await server.start(listening)
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         jar = cookies if cookies is not None else aiohttp.DummyCookieJar()
         async with aiohttp.ClientSession(url, cookie_jar=jar) as http:
             yield http
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 @asynccontextmanager

@@ -10,10 +10,9 @@ from typing import Any
 
 from aiohttp import web
 
-from weir_api.web.dialect import encode, json_reply
+from weir_api.web.dialect import Encoded, encode, json_reply
 from weir_api.web.endpoint import Family
 from weir_api.web.openapi import BOUND, document
-from weir_api.web.dialect import Encoded
 
 Object = dict[str, Any]
 

@@ -147,7 +147,7 @@ class SocketEndpoint:
     tag: str
     query: Any = None
     params: Mapping[str, Any] = field(default_factory=dict)
-    authorize: Callable[[Call], Awaitable[None]] | None = None
+    authorize: Callable[..., Awaitable[None]] | None = None
     message_bytes: int = 1024 * 1024
 
     @property
@@ -194,7 +194,9 @@ def endpoint(
     return declare
 
 
-def socket(path: str, capability: Enum, summary: str, **more: Any) -> Callable[[_Function], _Function]:
+def socket(
+    path: str, capability: Enum, summary: str, **more: Any
+) -> Callable[[_Function], _Function]:
     """Declare the method below as a WebSocket; ``more`` is as in ``SocketEndpoint``."""
 
     def declare(function: _Function) -> _Function:
@@ -217,10 +219,20 @@ def sockets_of(group: object) -> tuple[SocketEndpoint, ...]:
 
 def _declared(group: object) -> list[Endpoint | SocketEndpoint]:
     return [
-        replace(one, handler=getattr(group, name))
+        _bound(one, group, name)
         for name, function in vars(type(group)).items()
         for one in getattr(function, _DECLARED, ())
     ]
+
+
+def _bound(
+    declared: Endpoint | SocketEndpoint, group: object, name: str
+) -> Endpoint | SocketEndpoint:
+    """Return a declaration with methods of an object in the place of the class's functions."""
+    bound = replace(declared, handler=getattr(group, name))
+    if isinstance(bound, SocketEndpoint) and bound.authorize is not None:
+        return replace(bound, authorize=getattr(group, bound.authorize.__name__))
+    return bound
 
 
 def _parameters(path: str) -> tuple[str, ...]:

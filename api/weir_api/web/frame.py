@@ -27,6 +27,7 @@ STALE_HEADER = "Weir-Stale-Seconds"
 _ID_HEADER = "X-Request-ID"
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499
+_BROKEN = (ConnectionError, web.PayloadAccessError, ClientPayloadError)
 
 
 class Frame:
@@ -103,10 +104,9 @@ class Frame:
         Raises:
             ConnectionError: the client is gone, or its answer has begun and cannot be taken back.
         """
-        if _is_gone(request) and not isinstance(exc, WeirError):
+        if isinstance(exc, _BROKEN) and _is_gone(request):
             # It left in the middle of its body, or of our answer: no failure of ours.
-            if isinstance(exc, ConnectionError | web.PayloadAccessError | ClientPayloadError):
-                raise ConnectionResetError("the client left") from exc
+            raise ConnectionResetError("the client left") from exc
         if request.writer.output_size > 0:
             # What was sent cannot be taken back; only a broken connection tells that it is not all.
             self._log_failure(request, exc)

@@ -46,6 +46,7 @@ _HEADERS: Object = {
     "Allow": {"description": "The methods that there are.", "schema": {"type": "string"}},
 }
 
+
 def document(family: Family) -> Object:
     """Return the document of a family."""
     schemas = Schemas(family.endpoints)

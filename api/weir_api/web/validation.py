@@ -241,6 +241,7 @@ def _is_json(content_type: str) -> bool:
 def _too_large(limit: int) -> str:
     return f"the body may have {limit} bytes at most"
 
+
 def fault(kind: str, place: Place, message: str, value: Any = None) -> Fault:
     """Return one fault.
 

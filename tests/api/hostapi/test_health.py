@@ -18,6 +18,7 @@ from weir_api.hostapi.nodes.figures import NO_FIGURES, figures_of_daemon
 from weir_api.hostapi.nodes.health_history import HealthHistory
 from weir_api.hostapi.nodes.sampler import Sampler, is_asked
 from weir_api.hostapi.nodes.wire import HealthNodeOut, HealthOut
+from weir_api.web.endpoint import endpoints_of
 
 NODE_KEYS = {
     "hostname", "status", "last_heartbeat", "cpu_percent", "memory_percent", "memory_used_bytes",
@@ -46,7 +47,7 @@ async def test_health_has_these_keys_and_types(world: World, client_of: ClientOf
     world.have(host("a"), lease("a"), host("b", ready="Unknown"), lease("b"))
     world.seen["a"] = figures_of_daemon(STATS)
     world.history.take()
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     health = await get(client, "/api/health")
     assert health.keys() == {"nodes", "aggregate"}
     TypeAdapter(HealthOut).validate_python(health, strict=True)
@@ -60,14 +61,14 @@ async def test_health_has_these_keys_and_types(world: World, client_of: ClientOf
 async def test_one_host_is_an_array_of_one(world: World, client_of: ClientOf) -> None:
     world.have(host("a"), lease("a"), host("b"), lease("b"))
     world.history.take()
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     [node] = await get(client, "/api/health?hostname=b")
     assert node["hostname"] == "b"
     TypeAdapter(list[HealthNodeOut]).validate_python([node], strict=True)
 
 
 async def test_an_unknown_host_is_404(world: World, client_of: ClientOf) -> None:
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     for path in ("/api/health?hostname=a", "/api/health?hostname=b"):
         async with client.get(path) as response:
             assert response.status == 404
@@ -79,7 +80,7 @@ async def test_an_unknown_host_is_404(world: World, client_of: ClientOf) -> None
 
 
 async def test_before_the_first_sample_there_is_none(world: World, client_of: ClientOf) -> None:
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     assert await get(client, "/api/health") == {"nodes": [], "aggregate": []}
     assert await get(client, "/api/health?hostname=") == {"nodes": [], "aggregate": []}
 

@@ -19,6 +19,7 @@ from weir_api.hostapi.nodes.figures import (
     figures_of_runner,
 )
 from weir_api.hostapi.nodes.wire import HEALTH_EXAMPLE, NODE_EXAMPLE, HealthOut, NodeOut
+from weir_api.web.endpoint import endpoints_of
 from weir_crds.names import ANNOTATION_RUNNER_METRICS
 
 NODE_KEYS = {
@@ -49,7 +50,7 @@ async def test_a_node_has_these_keys_and_types(world: World, client_of: ClientOf
     world.have(host(), lease())
     world.seen["n1"] = figures_of_daemon(STATS)
     world.in_use["n1"] = 1.5
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     async with client.get("/api/nodes") as response:
         assert response.status == 200
         assert response.content_type == "application/json"
@@ -108,7 +109,7 @@ async def test_a_host_of_which_nothing_is_known_has_numbers_all_the_same(
     bare = host(ready="Unknown")
     bare["status"] = {}
     world.have(bare)
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     async with client.get("/api/nodes") as response:
         [node] = await response.json()
     NodeOut.model_validate(node, strict=True)
@@ -222,7 +223,7 @@ async def test_nodes_come_by_name_and_go_with_their_hosts(
     world: World, client_of: ClientOf
 ) -> None:
     world.have(host("b"), host("a"), lease("a"))
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
 
     async def names() -> list[str]:
         async with client.get("/api/nodes") as response:
@@ -257,7 +258,7 @@ def test_what_the_document_shows_is_what_clients_get() -> None:
 
 
 async def test_who_may_see_hosts(world: World, client_of: ClientOf) -> None:
-    client = await client_of(world.routes.endpoints())
+    client = await client_of(endpoints_of(world.routes))
     for path in ("/api/nodes", "/api/health"):
         for caller, status in (("anonymous", 401), ("newcomer", 403), ("viewer", 200)):
             async with client.get(path, headers=as_(caller)) as response:

@@ -29,7 +29,7 @@ async def test_no_stream_goes_on_for_ever(
 
     answers = {200: Answer("Drops.", str, TEXT)}
     endpoint = Endpoint(
-        "GET", "/drops", stream, Capability.PUBLIC, "Drops", "Test", answers, streams=True
+        "GET", "/api/drops", stream, Capability.PUBLIC, "Drops", "Test", answers, streams=True
     )
     client = await client_of([endpoint])
     async with asyncio.timeout(10), client.get("/api/drops") as answer:

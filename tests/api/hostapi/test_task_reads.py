@@ -11,6 +11,7 @@ from support.rest_index import World
 from support.rest_tasks import ended, id_of, made_task, running
 from weir_api.hostapi.tasks.reads import TaskReads
 from weir_api.hostapi.tasks.wire import TaskOut
+from weir_api.web.endpoint import endpoints_of
 
 ENV = {"env": [{"name": "TOKEN", "value": "hunter2"}]}
 
@@ -31,7 +32,7 @@ def world() -> World:
 
 @pytest.fixture
 async def http(world: World, client_of: ClientOf) -> aiohttp.ClientSession:
-    return await client_of(TaskReads(world.index).endpoints())
+    return await client_of(endpoints_of(TaskReads(world.index)))
 
 
 async def get(http: aiohttp.ClientSession, path: str, caller: str = "system") -> tuple[int, Any]:

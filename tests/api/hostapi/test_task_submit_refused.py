@@ -11,12 +11,15 @@ from support.rest_index import World
 from weir_api.hostapi.tasks.body import TaskDefaults
 from weir_api.hostapi.tasks.submit import TaskSubmit
 from weir_api.state.writer import Writer
+from weir_api.web.endpoint import endpoints_of
 from weir_kube.api import Api
 
 
 async def client(world: World, client_of: ClientOf) -> aiohttp.ClientSession:
     writer = Writer(cast(Api, None), world.caches)  # nothing may be written
-    return await client_of(TaskSubmit(world.index, world.hosts, writer, TaskDefaults()).endpoints())
+    return await client_of(
+        endpoints_of(TaskSubmit(world.index, world.hosts, writer, TaskDefaults()))
+    )
 
 
 @pytest.fixture

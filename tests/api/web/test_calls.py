@@ -4,14 +4,12 @@ from typing import Annotated, Any
 
 import orjson
 import pytest
-from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter
 
 from support.facade import ClientOf, as_
 from weir_api.access.capabilities import Capability
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.limits import Limits
-from weir_api.web.replies import json_reply
+from weir_api.web.endpoint import Answer, Call, Endpoint, Json
+from weir_api.web.validation import Limits
 
 
 class Thing(BaseModel):
@@ -26,9 +24,9 @@ class Paging(BaseModel):
     word: str | None = None
 
 
-async def echo(call: Call) -> web.StreamResponse:
+async def echo(call: Call) -> dict[str, Any]:
     parts = [one and one.model_dump() for one in (call.query, call.body)]
-    return json_reply({"path": dict(call.path), "query": parts[0], "body": parts[1]})
+    return {"path": dict(call.path), "query": parts[0], "body": parts[1]}
 
 
 def endpoint(path: str = "/things/{number}", **options: Any) -> Endpoint:
@@ -39,11 +37,11 @@ def endpoint(path: str = "/things/{number}", **options: Any) -> Endpoint:
         "summary": "Echo.",
         "tag": "things",
         "answers": {200: Answer("What came.")},
-        "body": Thing,
+        "body": Json(Thing),
         "query": Paging,
         "params": {"number": int},
     }
-    return Endpoint(path=path, **{**given, **options})
+    return Endpoint(path=f"/api{path}", **{**given, **options})
 
 
 async def test_all_parts_come_converted(client_of: ClientOf) -> None:
@@ -173,7 +171,7 @@ async def test_content_types_that_are_json(client_of: ClientOf, content_type: st
 
 
 async def test_a_body_may_be_left_out_where_it_is_optional(client_of: ClientOf) -> None:
-    client = await client_of([endpoint(body=TypeAdapter(Thing | None))])
+    client = await client_of([endpoint(body=Json(TypeAdapter(Thing | None)))])
 
     for body, told in ((b"", None), (b"null", None), (b'{"name": "a"}', "a")):
         headers = {"Content-Type": "application/json"}
@@ -213,7 +211,7 @@ async def test_secrets_and_big_things_are_not_sent_back(client_of: ClientOf) -> 
         password: Annotated[str, Field(min_length=8)]
         note: Annotated[str, Field(max_length=5)]
 
-    client = await client_of([endpoint("/login", body=Login, params={}, query=None)])
+    client = await client_of([endpoint("/login", body=Json(Login), params={}, query=None)])
 
     body = {"password": "hidden", "note": "n" * 100_000}
     async with client.post("/api/login", json=body) as answer:

@@ -13,7 +13,6 @@ from prometheus_client import REGISTRY
 from support.aio import until
 from support.facade import ClientOf, as_, authenticate
 from weir_api.access.capabilities import Capability
-from weir_api.app import make_app
 from weir_api.errors import (
     STATUS,
     DisabledError,
@@ -24,12 +23,19 @@ from weir_api.errors import (
     UnavailableError,
     status_of,
 )
-from weir_api.web.dialect import DetailDialect
-from weir_api.web.endpoint import Answer, Call, Endpoint, Family
-from weir_api.web.limits import Limits
-from weir_api.web.replies import json_reply
+from weir_api.hostapi.access import HostAccess
+from weir_api.hostapi.dialect import DetailDialect
+from weir_api.web.app import make_app
+from weir_api.web.endpoint import Answer, Call, Endpoint, Family, Json
+from weir_api.web.validation import Limits
 from weir_crds.errors import WeirError
-from weir_kube.errors import ApiUnavailableError, ConflictError, InvalidObjectError
+from weir_kube.errors import (
+    ApiUnavailableError,
+    ConflictError,
+    ForbiddenError,
+    InvalidObjectError,
+    TooManyRequestsError,
+)
 
 
 def endpoint(handler: Any, path: str = "/it", **options: Any) -> Endpoint:
@@ -40,11 +46,11 @@ def endpoint(handler: Any, path: str = "/it", **options: Any) -> Endpoint:
         "tag": "it",
         "answers": {200: Answer("Good.")},
     }
-    return Endpoint(path=path, handler=handler, **{**given, **options})
+    return Endpoint(path=f"/api{path}", handler=handler, **{**given, **options})
 
 
-async def fine(_: Call) -> web.StreamResponse:
-    return json_reply({"ok": True})
+async def fine(_: Call) -> dict[str, bool]:
+    return {"ok": True}
 
 
 def raising(error: BaseException) -> Any:
@@ -63,9 +69,7 @@ def raising(error: BaseException) -> Any:
         (DisabledError("off"), 503, {"Retry-After": None}),
         (ConflictError("changed"), 409, {}),
         (InvalidObjectError("no such shape"), 422, {}),
-        (ApiUnavailableError("away"), 503, {"Retry-After": "2"}),
         (NowhereError("too big"), 503, {"Retry-After": None}),
-        (ApiUnavailableError("away", retry_after_seconds=6.2), 503, {"Retry-After": "7"}),
     ],
 )
 async def test_errors_are_told_by_status_and_words(
@@ -79,6 +83,30 @@ async def test_errors_are_told_by_status_and_words(
         assert answer.content_type == "application/json"
         for name, value in headers.items():
             assert answer.headers.get(name) == value
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "wait"),
+    [
+        (ApiUnavailableError("GET https://10.0.0.1:6443 away"), "cannot be reached", "2"),
+        (ApiUnavailableError("https://10.0.0.1", retry_after_seconds=6.2), "be reached", "7"),
+        (TooManyRequestsError("https://10.0.0.1:6443"), "busy", "1"),
+        (ForbiddenError('User "system:serviceaccount:x:weir-api" cannot'), "does not let", "2"),
+    ],
+)
+async def test_where_the_api_server_is_and_who_we_are_there_is_nobodys_to_know(
+    client_of: ClientOf, caplog: pytest.LogCaptureFixture, error: WeirError, words: str, wait: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    client = await client_of([endpoint(raising(error))])
+
+    async with client.get("/api/it") as answer:
+        assert answer.status == 503
+        assert answer.headers["Retry-After"] == wait
+        told = (await answer.json())["detail"]
+    assert words in told
+    assert str(error) not in told
+    assert str(error) in caplog.text  # who runs the facade has to know
 
 
 def test_every_error_of_the_facade_has_a_row_and_a_reason_of_its_own() -> None:
@@ -201,9 +229,7 @@ async def test_the_access_log_names_users_as_nobody_can_pose(
 async def test_the_access_log_is_whole_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     app = make_app(
-        Family("test", "Test", "1", "/api", (endpoint(fine),)),
-        dialect=DetailDialect(),
-        authenticate=authenticate,
+        Family("test", "Test", "1", (endpoint(fine),), HostAccess(authenticate), DetailDialect()),
         stale_seconds=lambda: 0.0,
         ready=lambda: True,
     )
@@ -287,7 +313,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(client_of: ClientOf) 
     from weir_crds.task import TaskSpec
 
     client = await client_of(
-        [endpoint(fine, method="POST", body=TaskSpec)], limits=Limits(body_seconds=0.05)
+        [endpoint(fine, method="POST", body=Json(TaskSpec))], limits=Limits(body_seconds=0.05)
     )
     url = client._base_url
     assert url is not None

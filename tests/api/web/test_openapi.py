@@ -9,11 +9,13 @@ from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
-from support.facade import ClientOf
+from support.facade import ClientOf, authenticate
 from weir_api.access.capabilities import Capability
+from weir_api.hostapi.access import HostAccess
+from weir_api.hostapi.dialect import DetailDialect
 from weir_api.web.docs_page import page
-from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint, Family
-from weir_api.web.openapi import document, who_may
+from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint, Family, Json
+from weir_api.web.openapi import document
 
 
 class Size(BaseModel):
@@ -44,7 +46,7 @@ def endpoint(method: str, path: str, **options: Any) -> Endpoint:
         "tag": "things",
         "answers": {200: Answer("Good.", Thing)},
     }
-    return Endpoint(method=method, path=path, **{**given, **options})
+    return Endpoint(method=method, path=f"/api{path}", **{**given, **options})
 
 
 ENDPOINTS = (
@@ -52,8 +54,7 @@ ENDPOINTS = (
     endpoint(
         "POST",
         "/things",
-        body=Thing,
-        body_example={"name": "it's"},
+        body=Json(Thing, example={"name": "it's"}),
         capability=Capability.SUBMIT,
         answers={202: Answer("Accepted.", Thing, example={"name": "a"})},
         errors={409: "The name is taken."},
@@ -72,15 +73,29 @@ ENDPOINTS = (
         tag="output",
         streams=True,
     ),
-    endpoint("PATCH", "/things/{name}", body=TypeAdapter(Thing | None), alias_of="/things"),
+    endpoint(
+        "PATCH", "/things/{name}", body=Json(TypeAdapter(Thing | None)), alias_of="/api/things"
+    ),
     endpoint("DELETE", "/things/{name}", answers={204: Answer("Gone.")}),
 )
-FAMILY = Family("test", "Things & more", "1.2", "/api", ENDPOINTS, "All about `things`.")
+
+
+def family(*endpoints: Endpoint) -> Family:
+    return Family(
+        "test",
+        "Things & more",
+        "1.2",
+        endpoints,
+        HostAccess(authenticate),
+        DetailDialect(),
+        "All about `things`.",
+        base="/api",
+    )
 
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, Any]:
-    return document(FAMILY)
+    return document(family(*ENDPOINTS))
 
 
 def test_the_document_is_valid(told: dict[str, Any]) -> None:
@@ -188,17 +203,11 @@ def test_answers_are_linked_to_what_takes_their_ids() -> None:
     taker = endpoint("GET", "/status/{thing_id}", answers={200: Answer("It.", Found)})
     made = {200: Answer("Made.", Made)}
     told = document(
-        Family(
-            "test",
-            "Test",
-            "1",
-            "/api",
-            (
-                taker,
-                endpoint("POST", "/things", answers=made),
-                endpoint("POST", "/others", answers=made),
-                endpoint("POST", "/many", answers={202: Answer("Made.", Several | Made)}),
-            ),
+        family(
+            taker,
+            endpoint("POST", "/things", answers=made),
+            endpoint("POST", "/others", answers=made),
+            endpoint("POST", "/many", answers={202: Answer("Made.", Several | Made)}),
         )
     )
 
@@ -217,14 +226,14 @@ def test_answers_are_linked_to_what_takes_their_ids() -> None:
 
 @pytest.mark.parametrize("capability", list(Capability))
 def test_every_capability_is_told_in_words(capability: Capability) -> None:
-    assert who_may(capability).endswith(".")
+    assert HostAccess(authenticate).needs(capability).who_may.endswith(".")
 
 
 def test_the_page_shows_every_endpoint_and_shape(told: dict[str, Any]) -> None:
     shown = page(told)
 
     for one in ENDPOINTS:
-        assert f'<span class="method">{one.method}</span> /api{one.path}</code>' in shown
+        assert f'<span class="method">{one.method}</span> {one.path}</code>' in shown
     assert "GET &lt;it&gt;." in shown
     assert "Things &amp; more 1.2" in shown
     assert "<b>Who may:</b> The role <code>user</code> and those above it." in shown

@@ -1,7 +1,5 @@
 """Who may come, and who is there: invitations and users."""
 
-from aiohttp import web
-
 from weir_api.access.accounts import Token
 from weir_api.access.capabilities import Capability
 from weir_api.access.identity import SYSTEM, Role
@@ -23,8 +21,8 @@ from weir_api.hostapi.accounts.wire import (
     UserOut,
 )
 from weir_api.hostapi.message import MessageOut
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.dialect import Object
+from weir_api.web.endpoint import Answer, Call, Json, endpoint
 
 _DELETED = Answer("Deleted.", MessageOut, example={"message": "deleted"})
 
@@ -36,70 +34,50 @@ class InvitationRoutes:
         """Serve these accounts."""
         self._service = service
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what is served."""
-        return (
-            Endpoint(
-                "GET",
-                "/auth/invitations",
-                self.list,
-                Capability.MANAGE_INVITATIONS,
-                summary="List invitations, newest first",
-                tag=TAG,
-                answers={
-                    200: Answer(
-                        "All that are not swept yet, used up and expired ones too.",
-                        list[InvitationOut],
-                        example=[LISTED_INVITATION],
-                    )
-                },
-                description="`token` is shown only as far as to tell one from another.",
-            ),
-            Endpoint(
-                "POST",
-                "/auth/invitations",
-                self.create,
-                Capability.INVITE,
-                summary="Make an invitation",
-                tag=TAG,
-                headers={
-                    "X-Admin-Token": "The secret that the facade was started with. It stands for"
-                    " an administrator here, while there is none."
-                },
-                body=InvitationIn,
-                body_example={"role": "user", "max_usage": 1, "expires_hours": 72},
-                answers={
-                    200: Answer(
-                        "The invitation; its token is shown only here.",
-                        InvitationOut,
-                        example=INVITATION,
-                    )
-                },
-                errors={
-                    400: "There is no such role, or no such group.",
-                    403: "Operators invite viewers only.",
-                    429: TOO_MANY,
-                },
-            ),
-            Endpoint(
-                "DELETE",
-                "/auth/invitations/{invitation_id}",
-                self.delete,
-                Capability.MANAGE_INVITATIONS,
-                summary="Delete an invitation",
-                tag=TAG,
-                params={"invitation_id": int},
-                answers={200: _DELETED},
-                errors={404: "There is no such invitation."},
-                description="Who registered with it stays.",
-            ),
-        )
-
-    async def list(self, _: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/auth/invitations",
+        Capability.MANAGE_INVITATIONS,
+        "List invitations, newest first",
+        tag=TAG,
+        answers={
+            200: Answer(
+                "All that are not swept yet, used up and expired ones too.",
+                list[InvitationOut],
+                example=[LISTED_INVITATION],
+            )
+        },
+        description="`token` is shown only as far as to tell one from another.",
+    )
+    async def list_all(self, _: Call) -> list[Object]:
         """List all invitations."""
-        return json_reply([self._out(one) for one in self._service.invitations.list()])
+        return [self._out(one) for one in self._service.invitations.list()]
 
-    async def create(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/auth/invitations",
+        Capability.INVITE,
+        "Make an invitation",
+        tag=TAG,
+        answers={
+            200: Answer(
+                "The invitation; its token is shown only here.",
+                InvitationOut,
+                example=INVITATION,
+            )
+        },
+        errors={
+            400: "There is no such role, or no such group.",
+            403: "Operators invite viewers only.",
+            429: TOO_MANY,
+        },
+        body=Json(InvitationIn, example={"role": "user", "max_usage": 1, "expires_hours": 72}),
+        headers={
+            "X-Admin-Token": "The secret that the facade was started with. It stands for"
+            " an administrator here, while there is none."
+        },
+    )
+    async def create(self, call: Call) -> Object:
         """Make an invitation."""
         wanted: InvitationIn = call.body
         identity = call.identity
@@ -116,12 +94,23 @@ class InvitationRoutes:
         else:
             creator = self._service.directory.account(identity.user_name or "")
             invitation, secret = await invitations.make(creator, role, uses, hours)
-        return json_reply(self._out(invitation, secret))
+        return self._out(invitation, secret)
 
-    async def delete(self, call: Call) -> web.Response:
+    @endpoint(
+        "DELETE",
+        "/api/auth/invitations/{invitation_id}",
+        Capability.MANAGE_INVITATIONS,
+        "Delete an invitation",
+        tag=TAG,
+        answers={200: _DELETED},
+        errors={404: "There is no such invitation."},
+        params={"invitation_id": int},
+        description="Who registered with it stays.",
+    )
+    async def delete(self, call: Call) -> Object:
         """Delete an invitation."""
         await self._service.invitations.take_back(call.path["invitation_id"])
-        return json_reply({"message": "deleted"})
+        return {"message": "deleted"}
 
     def _out(self, invitation: Token, secret: str | None = None) -> dict[str, object]:
         valid = self._service.invitations.is_valid(invitation)
@@ -135,60 +124,36 @@ class UserRoutes:
         """Serve these accounts."""
         self._users = service.users
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what is served."""
-        return (
-            Endpoint(
-                "GET",
-                "/auth/users",
-                self.list,
-                Capability.LIST_USERS,
-                summary="List users, newest first",
-                tag=TAG,
-                answers={200: Answer("All users.", list[UserOut], example=[USER])},
-            ),
-            Endpoint(
-                "PATCH",
-                "/auth/users/{user_id}",
-                self.change,
-                Capability.MANAGE_USERS,
-                summary="Change a user",
-                tag=TAG,
-                params={"user_id": int},
-                body=UserChangesIn,
-                body_example={"role": "operator"},
-                answers={200: Answer("The user as they are now.", UserOut, example=USER)},
-                errors={
-                    400: "There is no such role; or an administrator takes the role from"
-                    " themselves, disables themselves, or sets their own password.",
-                    404: "There is no such user.",
-                },
-                description="Disabling a user ends their sessions and tokens at once, a new"
-                " password their sessions.",
-            ),
-            Endpoint(
-                "DELETE",
-                "/auth/users/{user_id}",
-                self.delete,
-                Capability.MANAGE_USERS,
-                summary="Delete a user",
-                tag=TAG,
-                params={"user_id": int},
-                answers={200: _DELETED},
-                errors={
-                    400: "An administrator deletes themselves.",
-                    404: "There is no such user.",
-                },
-                description="Their sessions and tokens are void at once. Their Tasks stay, with an"
-                " owner that nobody becomes again.",
-            ),
-        )
-
-    async def list(self, _: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/auth/users",
+        Capability.LIST_USERS,
+        "List users, newest first",
+        tag=TAG,
+        answers={200: Answer("All users.", list[UserOut], example=[USER])},
+    )
+    async def list_all(self, _: Call) -> list[Object]:
         """List all users."""
-        return json_reply([user_out(account) for account in self._users.list()])
+        return [user_out(account) for account in self._users.list()]
 
-    async def change(self, call: Call) -> web.Response:
+    @endpoint(
+        "PATCH",
+        "/api/auth/users/{user_id}",
+        Capability.MANAGE_USERS,
+        "Change a user",
+        tag=TAG,
+        answers={200: Answer("The user as they are now.", UserOut, example=USER)},
+        errors={
+            400: "There is no such role; or an administrator takes the role from"
+            " themselves, disables themselves, or sets their own password.",
+            404: "There is no such user.",
+        },
+        body=Json(UserChangesIn, example={"role": "operator"}),
+        params={"user_id": int},
+        description="Disabling a user ends their sessions and tokens at once, a new"
+        " password their sessions.",
+    )
+    async def change(self, call: Call) -> Object:
         """Change a user."""
         wanted: UserChangesIn = call.body
         changed = await self._users.change(
@@ -199,9 +164,24 @@ class UserRoutes:
             active=wanted.is_active,
             password=wanted.password,
         )
-        return json_reply(user_out(changed))
+        return user_out(changed)
 
-    async def delete(self, call: Call) -> web.Response:
+    @endpoint(
+        "DELETE",
+        "/api/auth/users/{user_id}",
+        Capability.MANAGE_USERS,
+        "Delete a user",
+        tag=TAG,
+        answers={200: _DELETED},
+        errors={
+            400: "An administrator deletes themselves.",
+            404: "There is no such user.",
+        },
+        params={"user_id": int},
+        description="Their sessions and tokens are void at once. Their Tasks stay, with an"
+        " owner that nobody becomes again.",
+    )
+    async def delete(self, call: Call) -> Object:
         """Delete a user."""
         await self._users.delete(self._users.get(call.path["user_id"]), by=call.identity.id)
-        return json_reply({"message": "deleted"})
+        return {"message": "deleted"}

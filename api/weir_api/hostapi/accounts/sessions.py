@@ -1,6 +1,6 @@
 """Getting in and out: whether one must, logging in and out, registering."""
 
-from aiohttp import web
+from http.cookies import SimpleCookie
 
 from weir_api.access.accounts import Account
 from weir_api.access.authenticate import SESSION_COOKIE, session_secret
@@ -16,8 +16,8 @@ from weir_api.hostapi.accounts.wire import (
     RegisterQuery,
 )
 from weir_api.hostapi.message import MessageOut
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.dialect import Object, Reply
+from weir_api.web.endpoint import Answer, Call, Json, endpoint
 
 _COOKIE = (
     f"The answer sets the cookie `{SESSION_COOKIE}`, which browsers keep from scripts and from"
@@ -34,25 +34,21 @@ class SessionCookie:
         self._hours = service.settings.session_hours
         self._secure = service.settings.secure_cookie
 
-    async def start_session(self, account: Account, answer: web.Response) -> None:
-        """Start a session, and have the answer bring it."""
+    async def start_session(self, account: Account) -> dict[str, str]:
+        """Start a session, and return the header that brings it."""
         secret = await self._tokens.start_session(account, self._hours)
-        self._set(answer, secret, int(self._hours * 3600))
+        return self._header(secret, int(self._hours * 3600))
 
-    def take_away(self, answer: web.Response) -> None:
-        """Have the answer take the cookie away."""
-        self._set(answer, "", 0)
+    def take_away(self) -> dict[str, str]:
+        """Return the header that takes the cookie away."""
+        return self._header("", 0)
 
-    def _set(self, answer: web.Response, secret: str, max_age: int) -> None:
-        answer.set_cookie(
-            SESSION_COOKIE,
-            secret,
-            max_age=max_age,
-            path="/",
-            httponly=True,
-            samesite="lax",
-            secure=self._secure,
-        )
+    def _header(self, secret: str, max_age: int) -> dict[str, str]:
+        cookie = SimpleCookie({SESSION_COOKIE: secret})[SESSION_COOKIE]
+        cookie.update({"max-age": str(max_age), "path": "/", "httponly": "1", "samesite": "Lax"})
+        if self._secure:
+            cookie["secure"] = True
+        return {"Set-Cookie": cookie.OutputString()}
 
 
 class SessionRoutes:
@@ -64,100 +60,49 @@ class SessionRoutes:
         self._settings = service.settings
         self._cookie = SessionCookie(service)
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what is served."""
-        return (
-            Endpoint(
-                "GET",
-                "/auth/status",
-                self.status,
-                Capability.PUBLIC,
-                summary="Tell whether one has to log in",
-                tag=TAG,
-                answers={
-                    200: Answer(
-                        "Whether authentication is on.",
-                        AuthStatus,
-                        example={"auth_enabled": True, "session_expire_hours": 720},
-                    )
-                },
-            ),
-            Endpoint(
-                "POST",
-                "/auth/login",
-                self.login,
-                Capability.PUBLIC,
-                summary="Log in",
-                tag=TAG,
-                body=LoginIn,
-                body_example={"username": "ada", "password": "difference engine"},
-                answers={
-                    200: Answer(
-                        "Logged in.",
-                        LoggedInOut,
-                        example={"message": "logged in", "user": USER},
-                    )
-                },
-                errors={
-                    401: "Unknown username or wrong password.",
-                    403: "The account is disabled.",
-                    429: TOO_MANY,
-                    503: DISABLED,
-                },
-                description=_COOKIE,
-            ),
-            Endpoint(
-                "POST",
-                "/auth/logout",
-                self.logout,
-                Capability.PUBLIC,
-                summary="Log out",
-                tag=TAG,
-                answers={200: Answer("Logged out.", MessageOut, example={"message": "logged out"})},
-                description="Ends the session of the cookie, if there is one, and takes the cookie"
-                " away.",
-            ),
-            Endpoint(
-                "POST",
-                "/auth/register",
-                self.register,
-                Capability.PUBLIC,
-                summary="Register with an invitation",
-                tag=TAG,
-                query=RegisterQuery,
-                body=RegisterIn,
-                body_example={
-                    "username": "ada",
-                    "password": "difference engine",
-                    "display_name": "Ada",
-                },
-                answers={
-                    200: Answer(
-                        "Registered and logged in.",
-                        LoggedInOut,
-                        example={"message": "registered", "user": USER},
-                    )
-                },
-                errors={
-                    400: "The invitation is unknown, expired or used up.",
-                    409: "Somebody has that username.",
-                    429: TOO_MANY,
-                    503: DISABLED,
-                },
-                description="Uses the invitation once; the role is the invitation's. The first"
-                " administrator registers with the secret that the facade was started with, which"
-                f" works once and only while there is no administrator. {_COOKIE}"
-                f" A token looks like `{SECRET[:16]}…`, 64 digits.",
-            ),
-        )
-
-    async def status(self, _: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/auth/status",
+        Capability.PUBLIC,
+        "Tell whether one has to log in",
+        tag=TAG,
+        answers={
+            200: Answer(
+                "Whether authentication is on.",
+                AuthStatus,
+                example={"auth_enabled": True, "session_expire_hours": 720},
+            )
+        },
+    )
+    async def status(self, _: Call) -> Object:
         """Tell whether authentication is on."""
         on = self._settings.enabled
         hours = int(self._settings.session_hours) if on else None
-        return json_reply({"auth_enabled": on, "session_expire_hours": hours})
+        return {"auth_enabled": on, "session_expire_hours": hours}
 
-    async def login(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/auth/login",
+        Capability.PUBLIC,
+        "Log in",
+        tag=TAG,
+        answers={
+            200: Answer(
+                "Logged in.",
+                LoggedInOut,
+                example={"message": "logged in", "user": USER},
+            )
+        },
+        errors={
+            401: "Unknown username or wrong password.",
+            403: "The account is disabled.",
+            429: TOO_MANY,
+            503: DISABLED,
+        },
+        body=Json(LoginIn, example={"username": "ada", "password": "difference engine"}),
+        description=_COOKIE,
+    )
+    async def login(self, call: Call) -> Reply:
         """Start a session for who knows the password."""
         self._need_accounts()
         wanted: LoginIn = call.body
@@ -166,16 +111,56 @@ class SessionRoutes:
         )
         return await self._logged_in(account, "logged in")
 
-    async def logout(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/auth/logout",
+        Capability.PUBLIC,
+        "Log out",
+        tag=TAG,
+        answers={200: Answer("Logged out.", MessageOut, example={"message": "logged out"})},
+        description="Ends the session of the cookie, if there is one, and takes the cookie away.",
+    )
+    async def logout(self, call: Call) -> Reply:
         """End the session of the cookie."""
         secret = session_secret(call.request)
         if secret is not None and self._settings.enabled:
             await self._service.logins.log_out(secret)
-        answer = json_reply({"message": "logged out"})
-        self._cookie.take_away(answer)
-        return answer
+        return Reply({"message": "logged out"}, headers=self._cookie.take_away())
 
-    async def register(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/auth/register",
+        Capability.PUBLIC,
+        "Register with an invitation",
+        tag=TAG,
+        answers={
+            200: Answer(
+                "Registered and logged in.",
+                LoggedInOut,
+                example={"message": "registered", "user": USER},
+            )
+        },
+        errors={
+            400: "The invitation is unknown, expired or used up.",
+            409: "Somebody has that username.",
+            429: TOO_MANY,
+            503: DISABLED,
+        },
+        body=Json(
+            RegisterIn,
+            example={
+                "username": "ada",
+                "password": "difference engine",
+                "display_name": "Ada",
+            },
+        ),
+        query=RegisterQuery,
+        description="Uses the invitation once; the role is the invitation's. The first"
+        " administrator registers with the secret that the facade was started with, which"
+        f" works once and only while there is no administrator. {_COOKIE}"
+        f" A token looks like `{SECRET[:16]}…`, 64 digits.",
+    )
+    async def register(self, call: Call) -> Reply:
         """Make a user for who has an invitation."""
         self._need_accounts()
         wanted: RegisterIn = call.body
@@ -188,10 +173,9 @@ class SessionRoutes:
         )
         return await self._logged_in(account, "registered")
 
-    async def _logged_in(self, account: Account, message: str) -> web.Response:
-        answer = json_reply({"message": message, "user": user_out(account)})
-        await self._cookie.start_session(account, answer)
-        return answer
+    async def _logged_in(self, account: Account, message: str) -> Reply:
+        value = {"message": message, "user": user_out(account)}
+        return Reply(value, headers=await self._cookie.start_session(account))
 
     def _need_accounts(self) -> None:
         if not self._settings.enabled:

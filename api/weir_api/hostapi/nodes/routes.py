@@ -1,7 +1,5 @@
 """``/nodes`` and ``/health``."""
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability
 from weir_api.errors import UnknownObjectError
 from weir_api.hostapi.nodes.health_history import HealthHistory
@@ -14,8 +12,8 @@ from weir_api.hostapi.nodes.wire import (
     HealthQuery,
     NodeOut,
 )
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import raw_json
+from weir_api.web.dialect import Encoded
+from weir_api.web.endpoint import Answer, Call, endpoint
 
 _TAG = "Nodes"
 
@@ -28,53 +26,42 @@ class NodeRoutes:
         self._rows = rows
         self._history = history
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            Endpoint(
-                "GET",
-                "/nodes",
-                self.nodes,
-                Capability.READ_HOSTS,
-                summary="List all hosts, by name",
-                tag=_TAG,
-                answers={
-                    200: Answer("Every Host, online or not.", list[NodeOut], example=[NODE_EXAMPLE])
-                },
-                description=(
-                    "Online is a Host whose condition `Ready` is True. Figures are those of about"
-                    " a second ago; what is not known of cpu and memory is 0."
-                ),
-            ),
-            Endpoint(
-                "GET",
-                "/health",
-                self.health,
-                Capability.READ_HOSTS,
-                summary="The last minute of all hosts, a sample a second",
-                tag=_TAG,
-                query=HealthQuery,
-                answers={
-                    200: Answer(
-                        "All samples, the oldest first; with `hostname` an array of one.",
-                        HealthOut | list[HealthNodeOut],
-                        example=HEALTH_EXAMPLE,
-                    )
-                },
-                errors={404: "No such host in the latest sample."},
-            ),
-        )
-
-    async def nodes(self, _: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/nodes",
+        Capability.READ_HOSTS,
+        "List all hosts, by name",
+        tag=_TAG,
+        answers={200: Answer("Every Host, online or not.", list[NodeOut], example=[NODE_EXAMPLE])},
+        description="Online is a Host whose condition `Ready` is True. Figures are those of about"
+        " a second ago; what is not known of cpu and memory is 0.",
+    )
+    async def nodes(self, _: Call) -> Encoded:
         """List all hosts."""
-        return raw_json(self._rows.encoded())
+        return Encoded(self._rows.encoded())
 
-    async def health(self, call: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/health",
+        Capability.READ_HOSTS,
+        "The last minute of all hosts, a sample a second",
+        tag=_TAG,
+        answers={
+            200: Answer(
+                "All samples, the oldest first; with `hostname` an array of one.",
+                HealthOut | list[HealthNodeOut],
+                example=HEALTH_EXAMPLE,
+            )
+        },
+        errors={404: "No such host in the latest sample."},
+        query=HealthQuery,
+    )
+    async def health(self, call: Call) -> Encoded:
         """Show the last minute, or one host as it is."""
         hostname = call.query.hostname
         if not hostname:
-            return raw_json(self._history.encoded())
+            return Encoded(self._history.encoded())
         row = self._history.latest(hostname)
         if row is None:
             raise UnknownObjectError(f"there is no host {hostname}")
-        return raw_json(b"[" + row + b"]")
+        return Encoded(b"[" + row + b"]")

@@ -1,7 +1,5 @@
 """``/register``, ``/heartbeat/{hostname}`` and ``/update``: the calls of runners."""
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability
 from weir_api.access.identity import Identity
 from weir_api.errors import AccessDeniedError
@@ -15,8 +13,8 @@ from weir_api.hostapi.runners.wire import (
     UpdateIn,
     UpdateOut,
 )
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.dialect import Object
+from weir_api.web.endpoint import Answer, Call, Json, endpoint
 
 _TAG = "Runners"
 _WHO = (
@@ -32,91 +30,60 @@ class RunnerRoutes:
         """Pass all on to ``reports``."""
         self._reports = reports
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            Endpoint(
-                "POST",
-                "/register",
-                self.register,
-                Capability.REPORT_HOST,
-                summary="Register an external host",
-                tag=_TAG,
-                body=RegistrationIn,
-                body_example={
-                    "hostname": "runner-1",
-                    "url": "http://10.0.0.9:8001",
-                    "total_cores": 16,
-                    "total_ram_bytes": 68719476736,
-                    "numa_topology": {"0": {"cores": [0, 1], "memory_bytes": 68719476736}},
-                    "gpu_info": None,
+    @endpoint(
+        "POST",
+        "/api/register",
+        Capability.REPORT_HOST,
+        "Register an external host",
+        tag=_TAG,
+        answers={
+            200: Answer(
+                "The Host is there and ready.",
+                RegistrationOut,
+                example={
+                    "message": "runner-1 registered",
+                    "created": True,
+                    "overlay": None,
                 },
-                answers={
-                    200: Answer(
-                        "The Host is there and ready.",
-                        RegistrationOut,
-                        example={
-                            "message": "runner-1 registered",
-                            "created": True,
-                            "overlay": None,
-                        },
-                    )
-                },
-                errors={409: "A host of that name has, or had, a daemon of Weir's own."},
-                description=f"Makes a Host with `spec.external: true`, or updates it. {_WHO}",
-            ),
-            Endpoint(
-                "PUT",
-                "/heartbeat/{hostname}",
-                self.heartbeat,
-                Capability.REPORT_HOST,
-                summary="An external host lives",
-                tag=_TAG,
-                body=HeartbeatIn,
-                body_example={"running_tasks": [], "cpu_percent": 12.5, "memory_percent": 40.0},
-                answers={200: Answer("Taken.", MessageOut, example={"message": "taken"})},
-                errors={404: "No such external host: register."},
-                description=(
-                    "Keeps the Host ready for 40 seconds. Figures are kept with the host's Lease,"
-                    f" at most every nine seconds. {_WHO}"
-                ),
-            ),
-            Endpoint(
-                "POST",
-                "/update",
-                self.update,
-                Capability.REPORT_HOST,
-                summary="Report what became of a task",
-                tag=_TAG,
-                body=UpdateIn,
-                body_example={
-                    "task_id": 1234567890123456789,
-                    "status": "completed",
-                    "exit_code": 0,
-                },
-                answers={
-                    200: Answer(
-                        "Taken, or refused: `accepted` tells.",
-                        UpdateOut,
-                        example={"message": "taken", "accepted": True},
-                    )
-                },
-                description=(
-                    "Only for a task that is bound to the caller's own external host, and only"
-                    f" steps that can be: an end is final. {_WHO}"
-                ),
-            ),
-        )
-
-    async def register(self, call: Call) -> web.Response:
+            )
+        },
+        errors={409: "A host of that name has, or had, a daemon of Weir's own."},
+        body=Json(
+            RegistrationIn,
+            example={
+                "hostname": "runner-1",
+                "url": "http://10.0.0.9:8001",
+                "total_cores": 16,
+                "total_ram_bytes": 68719476736,
+                "numa_topology": {"0": {"cores": [0, 1], "memory_bytes": 68719476736}},
+                "gpu_info": None,
+            },
+        ),
+        description=f"Makes a Host with `spec.external: true`, or updates it. {_WHO}",
+    )
+    async def register(self, call: Call) -> Object:
         """Register an external host."""
         told: RegistrationIn = call.body
         _check_host(call.identity, told.hostname)
         created = await self._reports.register(told)
         message = f"{told.hostname} {'registered' if created else 'updated'}"
-        return json_reply({"message": message, "created": created, "overlay": None})
+        return {"message": message, "created": created, "overlay": None}
 
-    async def heartbeat(self, call: Call) -> web.Response:
+    @endpoint(
+        "PUT",
+        "/api/heartbeat/{hostname}",
+        Capability.REPORT_HOST,
+        "An external host lives",
+        tag=_TAG,
+        answers={200: Answer("Taken.", MessageOut, example={"message": "taken"})},
+        errors={404: "No such external host: register."},
+        body=Json(
+            HeartbeatIn, example={"running_tasks": [], "cpu_percent": 12.5, "memory_percent": 40.0}
+        ),
+        description="Keeps the Host ready for 40 seconds. Figures are kept with the host's Lease,"
+        f" at most every nine seconds. {_WHO}",
+    )
+    async def heartbeat(self, call: Call) -> Object:
         """Take a sign of life, and the ends that come with it."""
         name, told = call.path["hostname"], call.body
         _check_host(call.identity, name)
@@ -125,9 +92,33 @@ class RunnerRoutes:
             status = "killed_oom" if killed.reason == "oom" else "failed"
             report = Report(status, KILLED_BY_RUNNER, killed.reason)
             await self._reports.update(killed.task_id, report, name)
-        return json_reply({"message": "taken"})
+        return {"message": "taken"}
 
-    async def update(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/update",
+        Capability.REPORT_HOST,
+        "Report what became of a task",
+        tag=_TAG,
+        answers={
+            200: Answer(
+                "Taken, or refused: `accepted` tells.",
+                UpdateOut,
+                example={"message": "taken", "accepted": True},
+            )
+        },
+        body=Json(
+            UpdateIn,
+            example={
+                "task_id": 1234567890123456789,
+                "status": "completed",
+                "exit_code": 0,
+            },
+        ),
+        description="Only for a task that is bound to the caller's own external host, and only"
+        f" steps that can be: an end is final. {_WHO}",
+    )
+    async def update(self, call: Call) -> Object:
         """Take what became of a task."""
         told: UpdateIn = call.body
         report = Report(
@@ -135,10 +126,8 @@ class RunnerRoutes:
         )
         refused = await self._reports.update(told.task_id, report, call.identity.host)
         if refused is None:
-            return json_reply({"message": "taken", "accepted": True})
-        return json_reply(
-            {"message": f"not taken: {refused}", "accepted": False, "reason": refused}
-        )
+            return {"message": "taken", "accepted": True}
+        return {"message": f"not taken: {refused}", "accepted": False, "reason": refused}
 
 
 def _check_host(identity: Identity, name: str) -> None:

@@ -2,8 +2,6 @@
 
 import datetime as dt
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability
 from weir_api.access.identity import Identity
 from weir_api.errors import StateConflictError, UnknownObjectError
@@ -13,8 +11,7 @@ from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
 from weir_api.hostapi.tasks.wire import Approved, Rejected, RejectQuery, TaskId
 from weir_api.state.writer import Writer
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_crds.times import now_rfc3339
@@ -35,47 +32,40 @@ class TaskApproval:
         self._index = index
         self._writer = writer
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            Endpoint(
-                "POST",
-                "/approve/{task_id}",
-                self.approve,
-                Capability.DECIDE_APPROVAL,
-                "Approve a task",
-                TAG,
-                {200: Answer("It is queued.", Approved, example=examples.APPROVED)},
-                errors=_ERRORS,
-                params={"task_id": TaskId},
-                description="The queue chooses the host, unless the task was submitted for one.",
-            ),
-            Endpoint(
-                "POST",
-                "/reject/{task_id}",
-                self.reject,
-                Capability.DECIDE_APPROVAL,
-                "Reject a task",
-                TAG,
-                {200: Answer("It has ended.", Rejected, example=examples.REJECTED)},
-                errors=_ERRORS,
-                params={"task_id": TaskId},
-                query=RejectQuery,
-            ),
-        )
-
-    async def approve(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/approve/{task_id}",
+        Capability.DECIDE_APPROVAL,
+        "Approve a task",
+        tag=TAG,
+        answers={200: Answer("It is queued.", Approved, example=examples.APPROVED)},
+        errors=_ERRORS,
+        params={"task_id": TaskId},
+        description="The queue chooses the host, unless the task was submitted for one.",
+    )
+    async def approve(self, call: Call) -> Object:
         """Let a Task go on."""
         entry = find(self._index, call, Capability.DECIDE_APPROVAL)
         await self._decide(entry, "Approved", call.identity, None)
-        return json_reply({"message": "task approved", "task_id": str(entry.id)})
+        return {"message": "task approved", "task_id": str(entry.id)}
 
-    async def reject(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/reject/{task_id}",
+        Capability.DECIDE_APPROVAL,
+        "Reject a task",
+        tag=TAG,
+        answers={200: Answer("It has ended.", Rejected, example=examples.REJECTED)},
+        errors=_ERRORS,
+        query=RejectQuery,
+        params={"task_id": TaskId},
+    )
+    async def reject(self, call: Call) -> Object:
         """End a Task before it begins."""
         entry = find(self._index, call, Capability.DECIDE_APPROVAL)
         reason: str | None = call.query.reason
         await self._decide(entry, "Rejected", call.identity, reason)
-        return json_reply({"message": "task rejected", "task_id": str(entry.id), "reason": reason})
+        return {"message": "task rejected", "task_id": str(entry.id), "reason": reason}
 
     async def _decide(
         self, entry: Entry, decision: str, decider: Identity, reason: str | None

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability
 from weir_api.errors import BadRequestError, StateConflictError
 from weir_api.hostapi.message import MessageOut
@@ -13,8 +11,7 @@ from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
 from weir_api.hostapi.tasks.wire import TaskId
 from weir_api.hostapi.tasks.words import Status
 from weir_api.state.writer import Writer
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import TASK
@@ -27,6 +24,9 @@ _SEEN_SECONDS = 2.0
 _KILLABLE = frozenset(
     {Status.ASSIGNING, Status.PENDING, Status.RUNNING, Status.PAUSED, Status.LOST}
 )
+_KILLED = {202: Answer("It ends.", MessageOut, example={"message": "task is being killed"})}
+_NOT_KILLABLE = {**NOT_FOUND, 409: "It has ended, or waits for a decision."}
+_KILL = "It may end of itself first. Of a lost host's task the wish is kept until the host is back."
 _DONE = Answer("It is done, or is about to be.", MessageOut, example={"message": "task paused"})
 
 
@@ -38,64 +38,52 @@ class TaskControl:
         self._index = index
         self._writer = writer
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            self._kill("/kill/{task_id}"),
-            self._kill("/tasks/{task_id}/kill", alias_of="/kill/{task_id}"),
-            Endpoint(
-                "POST",
-                "/command/{task_id}/{command}",
-                self.command,
-                Capability.CONTROL_TASK,
-                "Pause or resume a task",
-                TAG,
-                {200: _DONE},
-                errors={
-                    **NOT_FOUND,
-                    400: "There is no such command, or the task is not in a state for it.",
-                },
-                params={"task_id": TaskId},
-                description="`pause` a running task, `resume` a paused one.",
-            ),
-            Endpoint(
-                "DELETE",
-                "/tasks/{task_id}",
-                self.delete,
-                Capability.CONTROL_TASK,
-                "Delete a task that has ended, and its output",
-                TAG,
-                {200: Answer("It is gone.", MessageOut, example={"message": "task deleted"})},
-                errors={**NOT_FOUND, 409: "It has not ended: kill it first."},
-                params={"task_id": TaskId},
-            ),
-        )
-
-    def _kill(self, path: str, *, alias_of: str | None = None) -> Endpoint:
-        return Endpoint(
-            "POST",
-            path,
-            self.kill,
-            Capability.CONTROL_TASK,
-            "Kill a task",
-            TAG,
-            {202: Answer("It ends.", MessageOut, example={"message": "task is being killed"})},
-            errors={**NOT_FOUND, 409: "It has ended, or waits for a decision."},
-            params={"task_id": TaskId},
-            description="It may end of itself first. Of a lost host's task the wish is kept until"
-            " the host is back.",
-            alias_of=alias_of,
-        )
-
-    async def kill(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/kill/{task_id}",
+        Capability.CONTROL_TASK,
+        "Kill a task",
+        tag=TAG,
+        answers=_KILLED,
+        errors=_NOT_KILLABLE,
+        params={"task_id": TaskId},
+        description=_KILL,
+    )
+    @endpoint(
+        "POST",
+        "/api/tasks/{task_id}/kill",
+        Capability.CONTROL_TASK,
+        "Kill a task",
+        tag=TAG,
+        answers=_KILLED,
+        errors=_NOT_KILLABLE,
+        params={"task_id": TaskId},
+        description=_KILL,
+        alias_of="/api/kill/{task_id}",
+    )
+    async def kill(self, call: Call) -> Object:
         """Have a Task end; saying it again is no error while it ends."""
         entry = find(self._index, call, Capability.CONTROL_TASK)
         if entry.word not in _KILLABLE or _has_ended(entry.obj):
             raise StateConflictError(f"a task that is {entry.word} cannot be killed")
         await self._desire(entry, "Killed")
-        return json_reply({"message": "task is being killed"}, 202)
+        return {"message": "task is being killed"}
 
-    async def command(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/command/{task_id}/{command}",
+        Capability.CONTROL_TASK,
+        "Pause or resume a task",
+        tag=TAG,
+        answers={200: _DONE},
+        errors={
+            **NOT_FOUND,
+            400: "There is no such command, or the task is not in a state for it.",
+        },
+        params={"task_id": TaskId},
+        description="`pause` a running task, `resume` a paused one.",
+    )
+    async def command(self, call: Call) -> Object:
         """Pause or resume a Task, and wait a moment for its host to do it."""
         entry = find(self._index, call, Capability.CONTROL_TASK)
         match call.path["command"]:
@@ -119,15 +107,25 @@ class TaskControl:
         seen = await self._index.until(entry.key, is_done, _SEEN_SECONDS)
         if seen is None or not is_done(seen):
             done = f"the host is told; {done} as soon as it has done it"
-        return json_reply({"message": done})
+        return {"message": done}
 
-    async def delete(self, call: Call) -> web.Response:
+    @endpoint(
+        "DELETE",
+        "/api/tasks/{task_id}",
+        Capability.CONTROL_TASK,
+        "Delete a task that has ended, and its output",
+        tag=TAG,
+        answers={200: Answer("It is gone.", MessageOut, example={"message": "task deleted"})},
+        errors={**NOT_FOUND, 409: "It has not ended: kill it first."},
+        params={"task_id": TaskId},
+    )
+    async def delete(self, call: Call) -> Object:
         """Delete a Task that has ended."""
         entry = find(self._index, call, Capability.CONTROL_TASK)
         if not _has_ended(entry.obj):
             raise StateConflictError(f"a task that is {_state(entry)} cannot be deleted")
         await self._writer.delete(TASK, entry.obj)
-        return json_reply({"message": "task deleted"})
+        return {"message": "task deleted"}
 
     async def _desire(self, entry: Entry, state: str) -> None:
         if entry.obj["spec"].get("desiredState", "Running") == state:

@@ -5,7 +5,7 @@ import codecs
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, Protocol
+from typing import Protocol
 
 import aiohttp
 from aiohttp import web
@@ -17,7 +17,7 @@ from weir_api.hostapi.tasks.entries import Entry
 from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
 from weir_api.hostapi.tasks.wire import OutputQuery, TaskId
-from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint
+from weir_api.web.endpoint import TEXT, Answer, Call, endpoint
 from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
@@ -29,6 +29,11 @@ _LONGEST_SECONDS = 3600.0
 
 # How a daemon says that there is nothing to read: not yet, or not any more.
 _EMPTY = frozenset({"NotStarted", "NoOutput", "RunNotFound", "NotFound"})
+
+
+_ANSWERS = {200: Answer("The output; empty: there is none (yet).", str, TEXT, "epoch 1 …\n")}
+_ERRORS = {**NOT_FOUND, 503: "The host that has it cannot be reached."}
+_DESCRIPTION = "While it runs and after. Bytes that are no UTF-8 come as U+FFFD."
 
 
 class DaemonStreams(Protocol):
@@ -50,30 +55,36 @@ class TaskOutput:
         self._hosts = hosts
         self._daemons = daemons
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (self._endpoint("stdout", self.stdout), self._endpoint("stderr", self.stderr))
-
-    def _endpoint(self, stream: str, handler: Any) -> Endpoint:
-        return Endpoint(
-            "GET",
-            f"/tasks/{{task_id}}/{stream}",
-            handler,
-            Capability.READ_OUTPUT,
-            f"What a task wrote to its {stream}",
-            TAG,
-            {200: Answer("The output; empty: there is none (yet).", str, TEXT, "epoch 1 …\n")},
-            errors={**NOT_FOUND, 503: "The host that has it cannot be reached."},
-            query=OutputQuery,
-            params={"task_id": TaskId},
-            description="While it runs and after. Bytes that are no UTF-8 come as U+FFFD.",
-            streams=True,
-        )
-
+    @endpoint(
+        "GET",
+        "/api/tasks/{task_id}/stdout",
+        Capability.READ_OUTPUT,
+        "What a task wrote to its stdout",
+        tag=TAG,
+        answers=_ANSWERS,
+        errors=_ERRORS,
+        query=OutputQuery,
+        params={"task_id": TaskId},
+        description=_DESCRIPTION,
+        streams=True,
+    )
     async def stdout(self, call: Call) -> web.StreamResponse:
         """Stream what a task wrote to stdout."""
         return await self._answer(call, "stdout")
 
+    @endpoint(
+        "GET",
+        "/api/tasks/{task_id}/stderr",
+        Capability.READ_OUTPUT,
+        "What a task wrote to its stderr",
+        tag=TAG,
+        answers=_ANSWERS,
+        errors=_ERRORS,
+        query=OutputQuery,
+        params={"task_id": TaskId},
+        description=_DESCRIPTION,
+        streams=True,
+    )
     async def stderr(self, call: Call) -> web.StreamResponse:
         """Stream what a task wrote to stderr."""
         return await self._answer(call, "stderr")

@@ -1,7 +1,5 @@
 """Looking at tasks: one by its id, and lists. All of it comes from memory."""
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability, sees_secrets
 from weir_api.access.identity import Role
 from weir_api.hostapi.tasks import examples
@@ -9,8 +7,8 @@ from weir_api.hostapi.tasks.index import Selection, TaskIndex
 from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
 from weir_api.hostapi.tasks.wire import Page, TaskId, TaskOut, TaskQuery
 from weir_api.hostapi.tasks.words import Status
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import raw_json
+from weir_api.web.dialect import Encoded
+from weir_api.web.endpoint import Answer, Call, endpoint
 
 _COMMAND = "command"
 _ROWS = Answer("The tasks, newest first.", list[TaskOut], example=[examples.TASK])
@@ -24,80 +22,71 @@ class TaskReads:
         """Answer from the index."""
         self._index = index
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            Endpoint(
-                "GET",
-                "/status/{task_id}",
-                self.status,
-                Capability.READ_TASK,
-                "One task",
-                TAG,
-                {200: Answer("The task.", TaskOut, example=examples.TASK)},
-                errors=NOT_FOUND,
-                params={"task_id": TaskId},
-            ),
-            Endpoint(
-                "GET",
-                "/tasks",
-                self.tasks,
-                Capability.LIST_TASKS,
-                "Tasks that the caller may see",
-                TAG,
-                {200: _ROWS},
-                query=TaskQuery,
-                description="Who has the role `user` sees its own.",
-            ),
-            Endpoint(
-                "GET",
-                "/tasks/my",
-                self.mine,
-                Capability.LIST_OWN_TASKS,
-                "The caller's own tasks",
-                TAG,
-                {200: _ROWS},
-                query=TaskQuery,
-            ),
-            Endpoint(
-                "GET",
-                "/tasks/pending-approval",
-                self.pending_approval,
-                Capability.DECIDE_APPROVAL,
-                "Tasks that wait for a decision",
-                TAG,
-                {200: _ROWS},
-                query=Page,
-            ),
-        )
-
-    async def status(self, call: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/status/{task_id}",
+        Capability.READ_TASK,
+        "One task",
+        tag=TAG,
+        answers={200: Answer("The task.", TaskOut, example=examples.TASK)},
+        errors=NOT_FOUND,
+        params={"task_id": TaskId},
+    )
+    async def status(self, call: Call) -> Encoded:
         """Answer with one task."""
         entry = find(self._index, call, Capability.READ_TASK)
         secrets = sees_secrets(call.identity, entry.owner)
-        return raw_json(self._index.row(entry, secrets=secrets))
+        return Encoded(self._index.row(entry, secrets=secrets))
 
-    async def tasks(self, call: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/tasks",
+        Capability.LIST_TASKS,
+        "Tasks that the caller may see",
+        tag=TAG,
+        answers={200: _ROWS},
+        query=TaskQuery,
+        description="Who has the role `user` sees its own.",
+    )
+    async def tasks(self, call: Call) -> Encoded:
         """Answer with the tasks that the caller may see."""
         identity = call.identity
         owner = identity.owner if identity.role is Role.USER else None
         return self._list(call, owner)
 
-    async def mine(self, call: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/tasks/my",
+        Capability.LIST_OWN_TASKS,
+        "The caller's own tasks",
+        tag=TAG,
+        answers={200: _ROWS},
+        query=TaskQuery,
+    )
+    async def mine(self, call: Call) -> Encoded:
         """Answer with the caller's own tasks; a pseudo user has none."""
         owner = call.identity.owner
-        return raw_json(_NOTHING) if owner is None else self._list(call, owner)
+        return Encoded(_NOTHING) if owner is None else self._list(call, owner)
 
-    async def pending_approval(self, call: Call) -> web.Response:
+    @endpoint(
+        "GET",
+        "/api/tasks/pending-approval",
+        Capability.DECIDE_APPROVAL,
+        "Tasks that wait for a decision",
+        tag=TAG,
+        answers={200: _ROWS},
+        query=Page,
+    )
+    async def pending_approval(self, call: Call) -> Encoded:
         """Answer with the tasks that wait for a decision."""
         wanted = Selection(status=Status.PENDING_APPROVAL)
-        return raw_json(self._index.rows(wanted, call.query.limit, call.query.offset, secrets=True))
+        return Encoded(self._index.rows(wanted, call.query.limit, call.query.offset, secrets=True))
 
-    def _list(self, call: Call, owner: str | None) -> web.Response:
+    def _list(self, call: Call, owner: str | None) -> Encoded:
         query: TaskQuery = call.query
         if query.task_type and query.task_type != _COMMAND:
-            return raw_json(_NOTHING)
-        return raw_json(
+            return Encoded(_NOTHING)
+        return Encoded(
             self._index.rows(
                 # Clients send an empty filter for none.
                 Selection(query.status or None, query.node or None, owner),

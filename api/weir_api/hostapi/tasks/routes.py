@@ -1,6 +1,5 @@
 """All that is served about tasks."""
 
-from weir_api.hostapi.app import HasEndpoints
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.approval import TaskApproval
 from weir_api.hostapi.tasks.body import TaskDefaults
@@ -18,7 +17,7 @@ def task_routes(
     writer: Writer,
     daemons: DaemonStreams,
     defaults: TaskDefaults,
-) -> tuple[HasEndpoints, ...]:
+) -> tuple[object, ...]:
     """Return the groups of endpoints about tasks."""
     return (
         TaskSubmit(index, hosts, writer, defaults),

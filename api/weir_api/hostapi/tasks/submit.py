@@ -4,8 +4,6 @@ import datetime as dt
 import re
 from collections.abc import Sequence
 
-from aiohttp import web
-
 from weir_api.access.capabilities import Capability
 from weir_api.errors import InvalidRequestError, NowhereError, UnavailableError
 from weir_api.hostapi.known_hosts import KnownHosts
@@ -18,8 +16,7 @@ from weir_api.hostapi.tasks.lookup import TAG
 from weir_api.hostapi.tasks.making import Batch, Outcome, TaskMaker
 from weir_api.hostapi.tasks.wire import PartlySubmitted, SubmitRequest, Submitted
 from weir_api.state.writer import Writer
-from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_api.web.replies import json_reply
+from weir_api.web.endpoint import Answer, Call, Json, endpoint
 from weir_crds import conditions
 from weir_crds.conditions import FALSE, ConditionType
 from weir_crds.errors import WeirError
@@ -47,45 +44,38 @@ class TaskSubmit:
         self._maker = TaskMaker(index, hosts, writer)
         self._defaults = defaults
 
-    def endpoints(self) -> tuple[Endpoint, ...]:
-        """Return what it serves."""
-        return (
-            Endpoint(
-                "POST",
-                "/submit",
-                self.submit,
-                Capability.SUBMIT,
-                "Submit a command",
-                TAG,
-                {
-                    202: Answer(
-                        "Taken. With `failed_targets`: as far as it could be.",
-                        Submitted | PartlySubmitted,
-                        example=examples.SUBMITTED,
-                    )
-                },
-                errors={
-                    400: "It contradicts itself, or asks for what there cannot be.",
-                    403: "The cluster's policy does not let such tasks in.",
-                    503: "No host can ever run it, or the API server cannot be reached.",
-                },
-                body=SubmitRequest,
-                body_example=examples.SUBMIT,
-                headers={
-                    KEY_HEADER: {
-                        "type": "string",
-                        "pattern": "^[!-~]{1,255}$",
-                        "description": "Any text, chosen by the client: sent again with the same,"
-                        " a request makes nothing new and gets the same ids.",
-                    }
-                },
-                description="A submission that fits somewhere, but not now, waits for its turn."
-                " Several targets make several tasks, of which some may fail. A user's tasks wait"
-                " for an approval.",
-            ),
-        )
-
-    async def submit(self, call: Call) -> web.Response:
+    @endpoint(
+        "POST",
+        "/api/submit",
+        Capability.SUBMIT,
+        "Submit a command",
+        tag=TAG,
+        answers={
+            202: Answer(
+                "Taken. With `failed_targets`: as far as it could be.",
+                Submitted | PartlySubmitted,
+                example=examples.SUBMITTED,
+            )
+        },
+        errors={
+            400: "It contradicts itself, or asks for what there cannot be.",
+            403: "The cluster's policy does not let such tasks in.",
+            503: "No host can ever run it, or the API server cannot be reached.",
+        },
+        body=Json(SubmitRequest, example=examples.SUBMIT),
+        headers={
+            KEY_HEADER: {
+                "type": "string",
+                "pattern": "^[!-~]{1,255}$",
+                "description": "Any text, chosen by the client: sent again with the same,"
+                " a request makes nothing new and gets the same ids.",
+            }
+        },
+        description="A submission that fits somewhere, but not now, waits for its turn."
+        " Several targets make several tasks, of which some may fail. A user's tasks wait"
+        " for an approval.",
+    )
+    async def submit(self, call: Call) -> Object:
         """Make the Tasks of a submission."""
         request: SubmitRequest = call.body
         wanted = wanted_of(request)
@@ -99,29 +89,23 @@ class TaskSubmit:
             raise _refusal(wanted, outcomes)
         ids = [str(task_id(obj["metadata"]["uid"])) for obj in made]
         if len(made) < len(wanted):
-            return json_reply(
-                {
-                    "message": f"{len(made)} of {len(wanted)} tasks submitted",
-                    "task_ids": ids,
-                    "failed_targets": [
-                        {"target": one.text, "reason": str(outcome)}
-                        for one, outcome in zip(wanted, outcomes, strict=True)
-                        if isinstance(outcome, WeirError)
-                    ],
-                },
-                202,
-            )
+            return {
+                "message": f"{len(made)} of {len(wanted)} tasks submitted",
+                "task_ids": ids,
+                "failed_targets": [
+                    {"target": one.text, "reason": str(outcome)}
+                    for one, outcome in zip(wanted, outcomes, strict=True)
+                    if isinstance(outcome, WeirError)
+                ],
+            }
         pending = draft.spec.get("approval") == "Pending"
         host = await self._host_of(made[-1], wait=not pending and wanted[-1].target is None)
-        return json_reply(
-            {
-                "message": f"{len(ids)} task{'s' * (len(ids) > 1)} submitted",
-                "task_ids": ids,
-                "assigned_node": host,
-                "runner_response": {"status": "pending_approval"} if pending else True,
-            },
-            202,
-        )
+        return {
+            "message": f"{len(ids)} task{'s' * (len(ids) > 1)} submitted",
+            "task_ids": ids,
+            "assigned_node": host,
+            "runner_response": {"status": "pending_approval"} if pending else True,
+        }
 
     async def _host_of(self, task: Object, *, wait: bool) -> dict[str, str]:
         """Return the host of a new Task, as far as it is known.

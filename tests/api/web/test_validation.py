@@ -6,7 +6,7 @@ import tracemalloc
 import orjson
 import pytest
 
-from weir_api.web.faults import nul_fault
+from weir_api.web.validation import nul_fault
 
 
 @pytest.mark.parametrize(

@@ -6,32 +6,31 @@ import socket
 import pytest
 from aiohttp import web
 
-import weir_api.app
+import weir_api.listeners
 from support.aio import until
-from weir_api.app import listen, make_runner
+from weir_api.listeners import listen
+from weir_api.web.server import HttpServer
 
 
 async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else each such connection would keep a whole answer in memory, for ever."""
-    monkeypatch.setattr(weir_api.app, "_STALLED_SECONDS", 1.0)
+    monkeypatch.setattr(weir_api.listeners, "_STALLED_SECONDS", 1.0)
 
     async def much(_: web.Request) -> web.Response:
         return web.Response(body=b"x" * 20_000_000)
 
     app = web.Application()
     app.router.add_get("/", much)
-    runner = make_runner(app)
-    await runner.setup()
-    server = runner.server
-    assert server is not None
-    await web.SockSite(runner, listen("127.0.0.1", 0)).start()
+    server = HttpServer(app)
+    listening = listen("127.0.0.1", 0)
+    await server.start(listening)
     try:
-        with socket.create_connection(("127.0.0.1", runner.addresses[0][1])) as client:
+        with socket.create_connection(listening.getsockname()) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-            await until(lambda: len(server.connections) == 1)
+            await until(lambda: server.connections == 1)
             await until(lambda: not server.connections, timeout=20)
     finally:
-        await runner.cleanup()
+        await server.close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "::1"])

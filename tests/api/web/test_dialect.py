@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weir_api.web.replies import encode
+from weir_api.web.dialect import encode
 
 
 @pytest.mark.parametrize(
