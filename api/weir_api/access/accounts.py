@@ -75,7 +75,9 @@ class Token:
     """Seconds since the epoch; infinite where it never expires."""
     last_used_at: dt.datetime | None
     last_used: float
-    """Seconds since the epoch; 0: never."""
+    """Seconds since the epoch; 0: never. This replica may know of later uses than were written."""
+    last_used_written: float
+    """What the object says of it."""
 
     def use_of(self, user: str) -> Use | None:
         """Return the use by the User of this name."""
@@ -140,6 +142,7 @@ def token_of(obj: Object) -> Token | None:
         expires=expires_at.timestamp() if expires_at else float("inf"),
         last_used_at=last_used_at,
         last_used=last_used_at.timestamp() if last_used_at else 0.0,
+        last_used_written=last_used_at.timestamp() if last_used_at else 0.0,
     )
 
 

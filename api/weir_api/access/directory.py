@@ -1,8 +1,10 @@
 """All users and tokens, in memory and up to date; what is not there yet is asked for once."""
 
+import datetime as dt
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from weir_api.access.accounts import Account, Token, account_of, is_holder, token_of
 from weir_api.access.identity import Role
@@ -80,6 +82,12 @@ class Directory:
         """Return all tokens of a type, newest first."""
         return newest_first([one for one in self._tokens.values() if one.type == token_type])
 
+    def note_use(self, token: Token, at: float) -> None:
+        """Take note that a token was used at ``at``, in seconds since the epoch."""
+        known = self._tokens.get(token.name)
+        if known is not None and at > known.last_used:
+            self._tokens[token.name] = _used(known, at)
+
     def _user_changed(self, key: Key) -> None:
         old = self._accounts.pop(key.name, None)
         if old is not None:
@@ -106,6 +114,8 @@ class Directory:
         new = token_of(obj) if obj is not None else None
         if new is None:
             return
+        if old is not None and old.id == new.id and old.last_used > new.last_used:
+            new = _used(new, old.last_used)
         self._tokens[new.name] = new
         if new.user_uid is not None:
             self._tokens_of[new.user_uid][new.name] = None
@@ -155,6 +165,10 @@ class Lookups:
             return False
         self._allowance -= 1
         return True
+
+
+def _used(token: Token, at: float) -> Token:
+    return replace(token, last_used=at, last_used_at=dt.datetime.fromtimestamp(at, dt.UTC))
 
 
 def newest_first(tokens: list[Token]) -> list[Token]:

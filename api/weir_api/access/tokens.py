@@ -44,6 +44,7 @@ _HINT = 8
 _MAX_NAME = 100
 _MAX_WAITING = 1000
 _PAUSE_SECONDS = 0.05
+_LEAST_SECONDS = 1.0  # between two uses that are told apart
 
 
 def utc_now() -> dt.datetime:
@@ -188,7 +189,7 @@ class Tokens:
 
 
 class LastUsed:
-    """Notes uses at no cost to the request, and writes one per token every five minutes."""
+    """Notes uses at no cost to the request; shown at once, they are written every five minutes."""
 
     def __init__(self, directory: Directory, writer: Writer) -> None:
         """Write with ``writer``; ``run`` does it."""
@@ -199,7 +200,9 @@ class LastUsed:
 
     def note(self, token: Token, now: float) -> None:
         """Take a use at ``now``, in seconds since the epoch."""
-        if now - token.last_used < LAST_USED_SECONDS or token.name in self._waiting:
+        if now - token.last_used >= _LEAST_SECONDS:
+            self._directory.note_use(token, now)
+        if now - token.last_used_written < LAST_USED_SECONDS or token.name in self._waiting:
             return
         if len(self._waiting) < _MAX_WAITING:  # else a later use will do
             self._waiting[token.name] = now
@@ -217,7 +220,7 @@ class LastUsed:
 
     async def _write(self, name: str, used: float) -> None:
         token = self._directory.token(name)
-        if token is None or used - token.last_used < LAST_USED_SECONDS:
+        if token is None or used - token.last_used_written < LAST_USED_SECONDS:
             return  # gone, or another replica was faster
         at = now_rfc3339(dt.datetime.fromtimestamp(used, dt.UTC))
         try:

@@ -272,10 +272,15 @@ async def test_the_oldest_sessions_end_when_there_are_too_many(
     monkeypatch.setattr("weir_api.access.tokens.MAX_SESSIONS", 3)
     facade = await replica_of()
     await facade.person("ada")
-    cookies = [await facade.log_in("ada") for _ in range(5)]
-    for number, cookie in enumerate(cookies):
-        status = 401 if number < 2 else 200
-        await call(facade.http, "GET", "/me", headers=cookie, status=status)
+    await facade.person("bob")
+    bob = await facade.log_in("bob")
+    cookies = []
+    for count in range(1, 6):
+        cookies.append(await facade.log_in("ada"))
+        for number, cookie in enumerate(cookies):
+            status = 200 if number >= count - 3 else 401
+            await call(facade.http, "GET", "/me", headers=cookie, status=status)
+    await call(facade.http, "GET", "/me", headers=bob)
 
 
 async def test_nobody_has_tokens_without_end(
@@ -283,9 +288,16 @@ async def test_nobody_has_tokens_without_end(
 ) -> None:
     monkeypatch.setattr("weir_api.access.tokens.MAX_API_TOKENS", 2)
     facade = await replica_of()
-    cookie = await facade.token(await facade.person("ada"))
-    await call(facade.http, "POST", "/tokens/create", {"name": "a"}, cookie)
-    await call(facade.http, "POST", "/tokens/create", {"name": "b"}, cookie, status=409)
+    root = await facade.person("root", role="admin")
+    cookie = await facade.log_in("root")
+    # Sessions, credentials of hosts and what others have do not count.
+    await facade.token(await facade.person("ada"))
+    await facade.service.tokens.make_node_token(root, "n1", "n1")
+    made = await call(facade.http, "POST", "/tokens/create", {"name": "a"}, cookie)
+    await call(facade.http, "POST", "/tokens/create", {"name": "b"}, cookie)
+    await call(facade.http, "POST", "/tokens/create", {"name": "c"}, cookie, status=409)
+    await call(facade.http, "DELETE", f"/tokens/{made['id']}", headers=cookie)
+    await call(facade.http, "POST", "/tokens/create", {"name": "c"}, cookie)
 
 
 async def test_a_user_under_a_wrong_name_is_nobody(replica_of: ReplicaOf) -> None:
