@@ -1,19 +1,14 @@
-"""The process: health server first, then the Lease, then kopf. The only door to kopf."""
+"""The process: health server first, then the Lease, then all else."""
 
 import asyncio
 import gc
-import itertools
 import logging
-import random
 import signal
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import kopf
-
 from weir_crds.errors import WeirError
-from weir_crds.kinds import HOST, TASK, Kind
 from weir_crds.names import LEASE_OPERATOR
 from weir_kube.api import Api
 from weir_kube.connect import connect
@@ -22,35 +17,13 @@ from weir_kube.lease import LeaseElector
 from weir_kube.logging import setup_logging
 from weir_operator import metrics
 from weir_operator.controller import Controller
+from weir_operator.kopf_source import KopfSource
 from weir_operator.settings import Settings, parse
+from weir_operator.wiring import Operator
 
 logger = logging.getLogger(__name__)
 
 _CLEANUP_SECONDS = 5.0
-
-
-class EndlessBackoffs:
-    """Delays between kopf's tries, without end; a finite list would end the process."""
-
-    def __iter__(self) -> Iterator[float]:
-        """Begin anew for each request: quickly at first, then about every two seconds."""
-        for attempt in itertools.count():
-            yield min(2.0, 0.1 * 2 ** min(attempt, 6)) * random.uniform(0.5, 1.0)  # noqa: S311
-
-
-class NothingStored(kopf.DiffBaseStorage):
-    """Keeps kopf from computing and comparing what it would store on our objects."""
-
-    def build(self, **_: Any) -> Any:
-        """Return nothing."""
-        return {}
-
-    def fetch(self, **_: Any) -> Any:
-        """Return nothing."""
-        return None
-
-    def store(self, **_: Any) -> None:
-        """Store nothing."""
 
 
 class Process:
@@ -80,7 +53,7 @@ class Process:
     def _check_ready(self) -> bool | str:
         if self._stage == "standby":
             return True
-        if self._controller is None or not self._controller.primed.is_set():
+        if self._controller is None or not self._controller.has_synced:
             return self._stage
         if self._elector is None or not self._elector.is_held:
             return "the Lease is not held"
@@ -100,9 +73,10 @@ class Process:
             return
         metrics.LEADER.set(1)
         self._stage = "filling the caches"
-        controller = self._controller = Controller(api, self._settings)
+        source = KopfSource(api, on_started=self._take_signals)
+        controller = self._controller = Operator(api, self._settings, source).controller
         deciding = asyncio.create_task(_decide(elector, controller), name="deciding")
-        watching = asyncio.create_task(self._watch(api, controller), name="watching")
+        watching = asyncio.create_task(source.run(), name="watching")
         try:
             await asyncio.wait({stop, deciding, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -112,87 +86,17 @@ class Process:
             await elector.release()
             await _end(watching)
 
-    async def _watch(self, api: Api, controller: Controller) -> None:
-        """Run kopf once the caches are full."""
-        await controller.primed.wait()
-        self._stage = "leading"
-        await self._run_kopf(api, controller)
-
-    async def _run_kopf(self, api: Api, controller: Controller) -> None:
-        """Run kopf; it should never return, so whatever makes it do so is an error."""
-        ours = asyncio.all_tasks()
-        tasks = await kopf.spawn_tasks(
-            registry=_registry(api, controller),
-            settings=kopf_settings(),
-            standalone=True,
-            clusterwide=True,
-        )
-        self._take_signals()  # kopf has just taken them for itself
-        await kopf.run_tasks(tasks, ignored=ours)
-        raise KopfEndedError("kopf returned")
-
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
 
-class KopfEndedError(WeirError):
-    """kopf came to an end, which it does with no word on some errors."""
-
-    reason = "KopfEnded"
-
-
-def kopf_settings() -> kopf.OperatorSettings:
-    """Return how kopf is to behave: watch, hand over, write nothing."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.scanning.disabled = True
-    settings.networking.error_backoffs = EndlessBackoffs()
-    settings.networking.request_timeout = 30.0
-    settings.networking.connect_timeout = 5.0
-    settings.persistence.diffbase_storage = NothingStored()
-    settings.watching.chunk_size = 500
-    settings.queueing.idle_timeout = 0.5
-    settings.queueing.exit_timeout = 0.5
-    settings.process.ultimate_exiting_timeout = 30.0
-    return settings
-
-
-def _registry(api: Api, controller: Controller) -> kopf.OperatorRegistry:
-    """Return kopf's handlers: an event only says which object to look at, never what to do.
-
-    The parts they feed were made before kopf was started, because kopf cancels every task that
-    was begun after itself.
-    """
-    registry = kopf.OperatorRegistry()
-    logins = itertools.count()
-
-    @kopf.on.login(registry=registry)
-    async def login(**_: Any) -> kopf.AiohttpSession:
-        # The session looks its token up for each request. kopf never takes back credentials
-        # that failed once, so that each login has to differ.
-        attempt = next(logins)
-        await asyncio.sleep(min(2.0, 0.2 * attempt))
-        return kopf.AiohttpSession(
-            server=api.server, aiohttp_session=api.session(), priority=attempt
-        )
-
-    def follow(kind: Kind) -> None:
-        @kopf.on.event(kind.group, kind.version, kind.plural, registry=registry)
-        async def changed(event: kopf.RawEvent, **_: Any) -> None:
-            controller.took_event(kind, event["type"], dict(event["object"]))
-
-    follow(TASK)
-    follow(HOST)
-    return registry
-
-
 async def _decide(elector: LeaseElector, controller: Controller) -> None:
     """Decide and act for as long as the Lease is held."""
     async with asyncio.TaskGroup() as group:
         group.create_task(elector.hold(), name="lease")
-        await controller.prime()
+        await controller.synced()
         group.create_task(controller.run(), name="controller")
 
 
@@ -207,7 +111,7 @@ async def _first(stop: asyncio.Task[bool], work: Coroutine[Any, Any, None]) -> b
     return True
 
 
-async def _end(task: asyncio.Task[None]) -> None:
+async def _end(task: asyncio.Task[Any]) -> None:
     """End a task that may have ended by itself, and log why it did."""
     task.cancel()
     done, _ = await asyncio.wait({task}, timeout=_CLEANUP_SECONDS)

@@ -31,5 +31,7 @@ UNBINDS = Counter(
 )
 HOSTS = Gauge("weir_operator_hosts", "Hosts by state.", ["state"])
 LEADER = Gauge("weir_operator_leader", "1 while this process holds the Lease, else 0.")
-DELETED = Counter("weir_operator_deleted_tasks_total", "Finished Tasks deleted, by why.", ["why"])
+DELETED = Counter(
+    "weir_operator_deleted_total", "Finished objects deleted, by kind and why.", ["kind", "why"]
+)
 RESYNCS = Counter("weir_operator_resyncs_total", "Full lists taken, by what asked.", ["why"])

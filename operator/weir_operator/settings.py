@@ -6,12 +6,10 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from weir_crds.names import SYSTEM_NAMESPACE
-from weir_kube.flags import variable_of
-
-_TRUE = frozenset({"1", "true", "yes", "on"})
-_FALSE = frozenset({"0", "false", "no", "off"})
+from weir_kube.flags import add_flag, add_switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,49 +35,39 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         epilog="Every flag can also be given by environment: --log-level is WEIR_LOG_LEVEL.",
     )
 
-    def default(flag: str, otherwise: str | None) -> str | None:
-        return environ.get(variable_of(flag), otherwise)
-
-    def add(flag: str, otherwise: str | None, help: str, **more: object) -> None:
-        parser.add_argument(f"--{flag}", default=default(flag, otherwise), help=help, **more)  # type: ignore[arg-type]
-
-    add("kubeconfig", None, "how to reach the API server (else $KUBECONFIG, the pod's account)")
-    add("system-namespace", SYSTEM_NAMESPACE, "where Leases are (%(default)s)")
-    add("listen", "127.0.0.1:8081", "host:port of /healthz, /readyz, /metrics (%(default)s)")
-    parser.add_argument(
-        "--approve-hosts",
-        action=argparse.BooleanOptionalAction,
-        default=_boolean(parser, default("approve-hosts", "true") or ""),
-        help="approve Hosts that wait for it (on)",
+    flag = partial(add_flag, parser, environ)
+    switch = partial(add_switch, parser, environ)
+    flag("--kubeconfig", "how to reach the API server (else $KUBECONFIG, the pod's account)")
+    flag("--system-namespace", "where Leases are (%(default)s)", default=SYSTEM_NAMESPACE)
+    flag(
+        "--listen",
+        "host:port of /healthz, /readyz, /metrics (%(default)s)",
+        default="127.0.0.1:8081",
     )
-    add(
-        "ttl-seconds-after-finished",
-        "2592000",
+    switch("--approve-hosts", "approve Hosts that wait for it (on)", default=True)
+    flag(
+        "--ttl-seconds-after-finished",
         "how long finished Tasks stay that do not say it (%(default)s)",
         type=_count,
+        default="2592000",
         metavar="SECONDS",
     )
-    add(
-        "finished-tasks-per-namespace",
-        "10000",
+    flag(
+        "--finished-tasks-per-namespace",
         "how many finished Tasks a namespace keeps (%(default)s)",
         type=_count,
+        default="10000",
         metavar="N",
     )
-    add("identity", None, "this process's name on the Lease (host name and process id)")
-    add(
-        "log-level",
-        "info",
+    flag("--identity", "this process's name on the Lease (host name and process id)")
+    flag(
+        "--log-level",
         "debug, info, warning or error (%(default)s)",
         type=str.lower,
         choices=("debug", "info", "warning", "error"),
+        default="info",
     )
-    parser.add_argument(
-        "--log-json",
-        action=argparse.BooleanOptionalAction,
-        default=_boolean(parser, default("log-json", "false") or ""),
-        help="log one JSON object a line (off)",
-    )
+    switch("--log-json", "log one JSON object a line (off)")
     given = parser.parse_args(argv)
     return Settings(
         kubeconfig=given.kubeconfig,
@@ -99,11 +87,3 @@ def _count(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError("must not be negative")
     return number
-
-
-def _boolean(parser: argparse.ArgumentParser, text: str) -> bool:
-    if text.lower() in _TRUE:
-        return True
-    if text.lower() not in _FALSE:
-        parser.error(f"{text!r} is neither true nor false")
-    return False

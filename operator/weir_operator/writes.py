@@ -7,7 +7,7 @@ from weir_crds.kinds import Kind
 from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.status import patch_status
-from weir_kube.store import Object, Store, key_of
+from weir_kube.store import Key, Object, Store, key_of
 
 
 async def write_status(
@@ -24,7 +24,7 @@ async def write_status(
     try:
         store.apply("MODIFIED", await patch_status(api, kind, obj, changes))
     except ConflictError:
-        if not await refresh(api, kind, store, obj):
+        if not await refresh_after_conflict(api, kind, store, obj):
             raise
     except NotFoundError:
         store.apply("DELETED", obj)
@@ -33,22 +33,29 @@ async def write_status(
     return False
 
 
-async def refresh(api: Api, kind: Kind, store: Store, obj: Object) -> bool:
-    """Put into the store what the API server has under the object's name.
-
-    Returns:
-        Whether the store has something else now than ``obj``.
+async def refresh(api: Api, kind: Kind, store: Store, key: Key) -> Object | None:
+    """Put into the store what the API server has, and return what the store has then.
 
     Raises:
         ApiError: there was no answer.
     """
-    metadata = obj["metadata"]
-    seen = store.get(key_of(obj))
+    seen = store.get(key)
     try:
-        live = await api.get(kind, metadata["name"], metadata.get("namespace"))
+        live = await api.get(kind, key.name, key.namespace or None)
     except NotFoundError:
-        store.apply("DELETED", seen or obj)
+        if seen is not None:
+            store.apply("DELETED", seen)
     else:
         store.confirm(live, seen=seen)
-    now = store.get(key_of(obj))
-    return now is None or now["metadata"]["resourceVersion"] != metadata["resourceVersion"]
+    return store.get(key)
+
+
+async def refresh_after_conflict(api: Api, kind: Kind, store: Store, obj: Object) -> bool:
+    """As ``refresh``, of an object that could not be written; tell whether it is another now.
+
+    Raises:
+        ApiError: there was no answer.
+    """
+    now = await refresh(api, kind, store, key_of(obj))
+    seen = obj["metadata"]["resourceVersion"]
+    return now is None or now["metadata"]["resourceVersion"] != seen

@@ -86,7 +86,7 @@ async def test_a_rival_takes_it_when_it_stood_still_for_its_own_duration() -> No
     one, two = contender(api, "one"), contender(api, "two")
     async with held(one):
         taking = asyncio.create_task(two.acquire())
-        await asyncio.sleep(60)
+        await asyncio.sleep(61.5)
         assert not taking.done()
         renewed = api.patches[-1]
     while not taking.done():

@@ -170,7 +170,7 @@ async def test_any_order(seed: int) -> None:
         for name in sorted(chaos.lost):
             chaos.ready(name, "True")
         # What fits is bound, what was killed has ended, once the back-offs are over.
-        scheduler = rig.controller.scheduler
+        scheduler = rig.scheduler
 
         def at_rest() -> bool:
             if chaos.tasks(Standing.KILLED, Standing.REJECTED) or len(scheduler._binder):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_kube.store import Key
-from weir_operator.task.retention import Finished, Retention
+from weir_operator.retention import Finished, Retention
 
 START = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
 
@@ -20,7 +20,7 @@ def finished(name: str, end: float, ttl: float = 3600, namespace: str = "a") -> 
 
 
 def names(retention: Retention, now: float, limit: int = 100) -> list[tuple[str, str]]:
-    return [(one.task.key.name, one.why) for one in retention.take_overdue(at(now), limit)]
+    return [(one.object.key.name, one.why) for one in retention.take_overdue(at(now), limit)]
 
 
 def test_each_goes_at_its_own_time() -> None:
@@ -60,7 +60,7 @@ def test_another_of_the_same_name_has_its_own_time() -> None:
     again = Finished(Key("a", "t"), "another", at(5), at(100))
     retention.track(again)
     assert names(retention, 50) == []
-    assert [one.task for one in retention.take_overdue(at(100), 9)] == [again]
+    assert [one.object for one in retention.take_overdue(at(100), 9)] == [again]
 
 
 def test_another_of_the_same_name_has_its_own_age() -> None:
@@ -72,7 +72,7 @@ def test_another_of_the_same_name_has_its_own_age() -> None:
     retention.track(finished("older", 10))
     assert names(retention, 50) == [("older", "cap")]
     retention.track(finished("newer", 30))
-    assert [one.task for one in retention.take_overdue(at(50), 9)] == [again]
+    assert [one.object for one in retention.take_overdue(at(50), 9)] == [again]
 
 
 def test_what_is_gone_is_not_taken_and_not_counted() -> None:
@@ -122,5 +122,5 @@ def test_it_is_what_a_walk_over_all_would_find(
     )
     beyond = {one.key for one in left[: max(0, len(left) - cap)]}
     taken = retention.take_overdue(at(now), 1000)
-    assert {one.task.key for one in taken} == expired | beyond
+    assert {one.object.key for one in taken} == expired | beyond
     assert len(retention) == len(model) - len(taken)

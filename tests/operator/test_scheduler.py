@@ -140,7 +140,7 @@ async def test_a_wish_that_the_cache_has_and_the_queue_has_not_wins() -> None:
         suspended = rig.task("a")
         suspended["spec"]["suspend"] = True
         suspended["metadata"]["resourceVersion"] = "100000"
-        rig.controller._stores[TASK].apply("MODIFIED", suspended)
+        rig.store(TASK).apply("MODIFIED", suspended)
         rig.end("running")
         await rig.settle()
         assert rig.writes_to("a") == 0
@@ -228,7 +228,7 @@ async def test_a_task_deleted_during_its_bind_leaves_nothing_behind() -> None:
         await rig.settle()
         rig.add_task("b")
         await rig.bound("b")
-        assert set(rig.controller.scheduler.ledger.hosts["n1"].allocations) == {
+        assert set(rig.scheduler.ledger.hosts["n1"].allocations) == {
             rig.task("b")["metadata"]["uid"]
         }
 
@@ -248,7 +248,7 @@ async def test_another_task_of_the_same_name_is_bound_for_itself() -> None:
         rig.add_task("a")
         await rig.bound("a")
         await rig.settle()
-        assert set(rig.controller.scheduler.ledger.hosts["n1"].allocations) == {
+        assert set(rig.scheduler.ledger.hosts["n1"].allocations) == {
             rig.task("a")["metadata"]["uid"]
         }
 

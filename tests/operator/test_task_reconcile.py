@@ -1,13 +1,11 @@
 """One Task is brought nearer to its spec, a step at a time."""
 
 import datetime as dt
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from support.aio import until
-from support.operator_rig import NAMESPACE, OperatorApi, running
+from support.operator_rig import NAMESPACE, OperatorApi
 from support.schedulers import task_scheduler
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK
@@ -15,9 +13,7 @@ from weir_crds.times import now_rfc3339
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Key, Object, Store
 from weir_operator.host.liveness import Liveness
-from weir_operator.settings import Settings
 from weir_operator.task.reconcile import TaskReconciler
-from weir_operator.task.retention import Retention
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 KEY = Key(NAMESPACE, "t")
@@ -30,27 +26,19 @@ class Desk:
         self.api = OperatorApi()
         self.tasks, self.hosts = Store(), Store()
         self.seconds = 0.0
-        self.finished = 0
-        self.retention = Retention(cap=100)
         self.scheduler = task_scheduler(self.api, self.tasks, self.hosts, self.now)
         self.reconciler = TaskReconciler(
             self.api,  # type: ignore[arg-type]
             self.tasks,
             self.scheduler,
-            self.retention,
-            hosts=self.hosts,
-            liveness=Liveness(self.hosts, clock=lambda: self.seconds),
-            default_ttl=dt.timedelta(hours=1),
-            on_finished=self.note_finished,
+            self.hosts,
+            Liveness(self.hosts, clock=lambda: self.seconds),
             now=self.now,
             clock=lambda: self.seconds,
         )
 
     def now(self) -> dt.datetime:
         return NOW + dt.timedelta(seconds=self.seconds)
-
-    def note_finished(self) -> None:
-        self.finished += 1
 
     def put(self, status: Object | None = None, **spec: Any) -> None:
         """Make or change the Task, and let the cache have it."""
@@ -117,8 +105,6 @@ async def test_what_never_had_a_host_is_ended(
     assert desk.status["phase"] == phase
     assert await desk.look() is None
     assert len(desk.api.writes) == 1
-    assert len(desk.retention) == 1
-    assert desk.finished == 1
 
 
 async def test_a_bound_task_is_its_daemons() -> None:
@@ -215,7 +201,7 @@ async def test_a_task_that_is_gone_is_let_go() -> None:
     desk.api.remove(TASK, KEY)
     assert await desk.look() == 0
     assert await desk.look() is None
-    assert len(desk.tasks) == len(desk.retention) == 0
+    assert len(desk.tasks) == 0
 
 
 async def test_an_end_without_an_answer_is_the_same_end() -> None:
@@ -228,70 +214,3 @@ async def test_an_end_without_an_answer_is_the_same_end() -> None:
     assert await desk.look(5) is None
     assert desk.status["finishedAt"] == now_rfc3339(NOW)
     assert len(desk.api.writes) == 1
-
-
-async def test_a_deleted_task_that_something_keeps_is_not_kept_track_of() -> None:
-    desk = Desk()
-    desk.put(status={"finishedAt": now_rfc3339(NOW)})
-    await desk.look()
-    assert len(desk.retention) == 1
-    leaving = desk.api.peek(TASK, KEY)
-    assert leaving is not None
-    leaving["metadata"]["deletionTimestamp"] = now_rfc3339(NOW)
-    desk.api.put(TASK, leaving)
-    desk.sync()
-    await desk.look()
-    assert len(desk.retention) == 0
-
-
-class TestSweep:
-    @staticmethod
-    def finished(name: str, age: float, **spec: Any) -> Object:
-        made = task(name, NAMESPACE, **spec)
-        ended = dt.datetime.now(dt.UTC) - dt.timedelta(seconds=age)
-        made["status"] = {"finishedAt": now_rfc3339(ended)}
-        return made
-
-    @staticmethod
-    def left(api: OperatorApi, *names: str) -> list[str]:
-        return [name for name in names if api.peek(TASK, Key(NAMESPACE, name)) is not None]
-
-    async def until_left(self, api: OperatorApi, all_names: str, expected: str) -> None:
-        await until(
-            lambda: self.left(api, *all_names.split()) == expected.split(),
-            f"left: {expected}",
-            timeout=5,
-        )
-
-    async def test_old_ones_go_each_at_its_time(self) -> None:
-        api = OperatorApi()
-        api.put(TASK, self.finished("old", 7200))
-        api.put(TASK, self.finished("new", 10))
-        api.put(TASK, self.finished("short", 10, ttlSecondsAfterFinished=10))
-        api.put(TASK, self.finished("soon", 0, ttlSecondsAfterFinished=1))
-        api.put(TASK, self.finished("kept", 7200, ttlSecondsAfterFinished=10_000))
-        settings = Settings(ttl_after_finished=dt.timedelta(hours=1))
-        async with running(api, settings) as rig:
-            await self.until_left(api, "old new short soon kept", "new soon kept")
-            await self.until_left(api, "new soon kept", "new kept")
-            rig.change("new", ttlSecondsAfterFinished=0)
-            await self.until_left(api, "new kept", "kept")
-
-    async def test_too_many_go_oldest_first(self) -> None:
-        api = OperatorApi()
-        for number in range(6):
-            api.put(TASK, self.finished(f"t{number}", 100 - number))
-        async with running(api, Settings(finished_tasks_per_namespace=2)) as rig:
-            await self.until_left(api, "t0 t1 t2 t3 t4 t5", "t4 t5")
-            rig.add_task("t6", desiredState="Killed")
-            await self.until_left(api, "t4 t5 t6", "t5 t6")
-
-    async def test_a_deletion_that_fails_comes_again(self) -> None:
-        api = OperatorApi()
-        failing: Callable[..., ApiUnavailableError | None] = iter(
-            [ApiUnavailableError("away")] * 2 + [None] * 9
-        ).__next__
-        api.refuse = lambda _kind, _key: failing()
-        api.put(TASK, self.finished("t", 7200, ttlSecondsAfterFinished=1))
-        async with running(api):
-            await self.until_left(api, "t", "")

@@ -15,6 +15,7 @@ from weir_kube.errors import (
     ApiUnavailableError,
     ConflictError,
     ForbiddenError,
+    GoneError,
     InvalidObjectError,
     NotFoundError,
 )
@@ -97,6 +98,18 @@ class FakeApi:
         """Return an object, also while the server does not answer."""
         return copy.deepcopy(self._of(kind).get(key))
 
+    def lose_events(self, kind: Kind, *keys: Key) -> None:
+        """Delete objects so that no watch tells of it; all watches of the kind have expired then.
+
+        Whoever lists sees it.
+        """
+        for key in keys:
+            del self._of(kind)[key]
+        self._history = [item for item in self._history if item[1] != kind]
+        for queue, (watched, _) in self._watches.items():
+            if watched == kind:
+                queue.put_nowait(Event("EXPIRED", {}))
+
     def backup(self) -> object:
         """Return all that there is, for ``restore``."""
         return copy.deepcopy(self._objects), next(self._version)
@@ -168,6 +181,8 @@ class FakeApi:
             on_open()
         try:
             while (event := await queue.get()) is not None:
+                if event.type == "EXPIRED":
+                    raise GoneError("too old", status=410)
                 yield event
             raise ApiUnavailableError("cut")
         finally:

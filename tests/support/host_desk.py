@@ -6,11 +6,14 @@ from typing import Any
 from support.operator_rig import OperatorApi
 from support.schedulers import task_scheduler
 from support.tasks import condition
-from weir_crds.kinds import HOST
+from weir_crds.kinds import HOST, TASK
+from weir_crds.task import RESOURCE as TASK_RESOURCE
 from weir_kube.kinds import LEASE
 from weir_kube.store import Key, Object, Store
+from weir_operator.cache import SlimStore
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
+from weir_operator.scheduling.scheduler import Watched
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 READY = {"type": "Ready", "reason": "x", "lastTransitionTime": "2026-11-22T10:00:00Z"}
@@ -44,9 +47,10 @@ class HostDesk:
         self.api = OperatorApi()
         self.seconds = 1000.0
         self.hosts = Store()
+        self.tasks = SlimStore(TASK_RESOURCE)
         self.leases = LeaseWatch(self)
         self.requeued: list[str] = []
-        self.scheduler = task_scheduler(self.api, Store(), self.hosts)
+        self.scheduler = task_scheduler(self.api, self.tasks, self.hosts)
         self.liveness = Liveness(self.hosts, clock=lambda: self.seconds)
         self.reconciler = HostReconciler(
             self.api,  # type: ignore[arg-type]
@@ -54,15 +58,22 @@ class HostDesk:
             self.leases,
             self.scheduler,
             liveness=self.liveness,
-            bound=self,
+            workloads=[Watched(self.tasks, self)],  # type: ignore[arg-type]
             system_namespace="weir-system",
             approve_pending=approve,
             now=lambda: NOW,
             clock=lambda: self.seconds,
         )
 
-    def requeue(self, host: str) -> None:
-        self.requeued.append(host)
+    def add(self, key: Key) -> None:
+        """Take the part of the queue of Tasks."""
+        self.requeued.append(key.name)
+
+    def bind(self, name: str, host: str) -> None:
+        """Let there be a Task on a host."""
+        self.tasks.apply("ADDED", self.api.put(TASK, {
+            "metadata": {"name": name, "namespace": "ns"}, "spec": {}, "status": {"nodeName": host}
+        }))  # fmt: skip
 
     def put(self, name: str = "n1", ready: str | None = "True", **spec: Any) -> None:
         """Make or change a Host as its daemon would, and let the cache have it."""

@@ -1,7 +1,7 @@
 """The operator without kopf, on an API server in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,10 +10,11 @@ from support.fake_api import FakeApi
 from support.madeup import create_host, numa_capacity
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK, Kind
-from weir_kube.errors import ApiError, NotFoundError
-from weir_kube.store import Key, Object
-from weir_operator.controller import Controller
+from weir_kube.errors import ApiError
+from weir_kube.reflector import Reflector
+from weir_kube.store import Key, Object, Store
 from weir_operator.settings import Settings
+from weir_operator.wiring import WORKLOADS, Operator, WorkloadKind
 
 NAMESPACE = "default"
 
@@ -79,18 +80,43 @@ class OperatorApi(FakeApi):
         return await super().delete(kind, name, namespace, uid)
 
 
-class OperatorRig:
-    """Drives one controller and reads what it made of the world."""
+class ReflectorSource:
+    """What ``KopfSource`` looks like, made of Reflectors."""
 
-    def __init__(self, api: OperatorApi, settings: Settings) -> None:
+    def __init__(self, api: OperatorApi) -> None:
+        self._api = api
+        self._reflectors: list[Reflector] = []
+
+    def follow(self, kind: Kind, **more: Any) -> Reflector:
+        reflector = Reflector(self._api, kind, **more)  # type: ignore[arg-type]
+        self._reflectors.append(reflector)
+        return reflector
+
+    async def run(self) -> None:
+        await asyncio.gather(*(each.run() for each in self._reflectors))
+
+
+class OperatorRig:
+    """Drives one operator and reads what it made of the world."""
+
+    def __init__(
+        self, api: OperatorApi, settings: Settings, workloads: Sequence[WorkloadKind]
+    ) -> None:
         self.api = api
-        self.controller = Controller(api, settings)  # type: ignore[arg-type]
+        self.source = ReflectorSource(api)
+        operator = Operator(api, settings, self.source, workloads)  # type: ignore[arg-type]
+        self.controller = operator.controller
+        self.scheduler = operator.scheduler
+
+    def store(self, kind: Kind) -> Store:
+        """Return the operator's cache of a kind."""
+        return next(one.store for one in self.controller.kinds if one.resource.kind == kind)
 
     async def add_host(self, name: str = "n1", nodes: int = 1, cores: int = 4, **more: Any) -> None:
         """Make a Host up and wait until it may be given work."""
         await create_host(self.api, name, numa_capacity(nodes, cores, **more))  # type: ignore[arg-type]
         await until(lambda: self.host(name)["spec"]["approval"] == "Approved", "approved")
-        await until(lambda: name in self.controller.scheduler.ledger.hosts, "known")
+        await until(lambda: name in self.scheduler.ledger.hosts, "known")
 
     def add_task(self, name: str, **spec: Any) -> None:
         """Create a Task."""
@@ -147,27 +173,20 @@ class OperatorRig:
 
 
 @asynccontextmanager
-async def running(api: OperatorApi, settings: Settings | None = None) -> AsyncIterator[OperatorRig]:
+async def running(
+    api: OperatorApi,
+    settings: Settings | None = None,
+    workloads: Sequence[WorkloadKind] = WORKLOADS,
+) -> AsyncIterator[OperatorRig]:
     """Run an operator on the API server until the block ends."""
-    rig = OperatorRig(api, settings or Settings())
-    await rig.controller.prime()
+    rig = OperatorRig(api, settings or Settings(), workloads)
 
-    async def follow(kind: Kind) -> None:
-        version = (await api.list(kind)).resource_version
-        for obj in (await api.list(kind)).items:
-            rig.controller.took_event(kind, None, obj)
-        while True:
-            try:
-                async for event in api.watch(kind, version):
-                    version = event.object["metadata"]["resourceVersion"]
-                    rig.controller.took_event(kind, event.type, event.object)
-            except (ApiError, NotFoundError):
-                await asyncio.sleep(0.05)
+    async def decide() -> None:
+        await rig.controller.synced()
+        await rig.controller.run()
 
-    tasks = [
-        asyncio.create_task(rig.controller.run()),
-        *(asyncio.create_task(follow(kind)) for kind in (TASK, HOST)),
-    ]
+    tasks = [asyncio.create_task(rig.source.run()), asyncio.create_task(decide())]
+    await rig.controller.synced()
     await rig.settle()
     try:
         yield rig

@@ -3,7 +3,7 @@
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -14,12 +14,13 @@ from weir_crds.kinds import HOST
 from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.kinds import LEASE
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object, Store, key_of
 from weir_operator import metrics
+from weir_operator.cache import BY_HOST
 from weir_operator.host.decide import STATES, allocated_of, decide, state_of
 from weir_operator.host.liveness import Liveness
-from weir_operator.scheduling.scheduler import Scheduler
-from weir_operator.writes import refresh, write_status
+from weir_operator.scheduling.scheduler import Scheduler, Watched
+from weir_operator.writes import refresh, refresh_after_conflict, write_status
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +40,6 @@ class LeaseCache(Protocol):
         ...
 
 
-class BoundWork(Protocol):
-    """What is needed of those who have work on hosts."""
-
-    def requeue(self, host: str) -> None:
-        """Have all looked at that is bound to a host."""
-        ...
-
-
 class HostReconciler:
     """Looks at one Host at a time."""
 
@@ -58,7 +51,7 @@ class HostReconciler:
         scheduler: Scheduler,
         *,
         liveness: Liveness,
-        bound: BoundWork,
+        workloads: Sequence[Watched],
         system_namespace: str,
         approve_pending: bool,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
@@ -72,7 +65,7 @@ class HostReconciler:
             leases: cache of the Leases in the system namespace.
             scheduler: whose ledger knows what is held; it learns every change.
             liveness: learns every change of a Host, and judges by the Leases.
-            bound: looked at anew when a host is lost, or back.
+            workloads: what is bound to a host is looked at when that is lost, or back.
             system_namespace: where the hosts' Leases are.
             approve_pending: whether a Host that waits for approval is approved at once.
             now: the time, for what is written.
@@ -83,7 +76,7 @@ class HostReconciler:
         self._leases = leases
         self._scheduler = scheduler
         self._liveness = liveness
-        self._bound = bound
+        self._workloads = workloads
         self._system_namespace = system_namespace
         self._approve_pending = approve_pending
         self._now = now
@@ -102,7 +95,9 @@ class HostReconciler:
             InvalidQuantityError: the Host has an invalid quantity; it stays as it was.
         """
         if self._liveness.observe_host(key.name):
-            self._bound.requeue(key.name)
+            for one in self._workloads:
+                for obj in one.store.by_index(BY_HOST, key.name):
+                    one.queue.add(key_of(obj))
         self._scheduler.observe_host(key.name)
 
     def observe_lease(self, key: Key) -> None:
@@ -170,16 +165,9 @@ class HostReconciler:
     async def _read_lease(self, name: str) -> None:
         """Bring the cache of Leases in step with the API server, whatever its watch does."""
         key = Key(self._system_namespace, name)
-        seen = self._leases.store.get(key)
-        try:
-            lease = await self._api.get(LEASE, name, self._system_namespace)
-        except NotFoundError:
-            if seen is not None:
-                self._leases.store.apply("DELETED", seen)
-        else:
-            self._leases.store.confirm(lease, seen=seen)
+        lease = await refresh(self._api, LEASE, self._leases.store, key)
         self._liveness.observe_contact()
-        self._liveness.observe_lease(name, _version_of(self._leases.store.get(key)))
+        self._liveness.observe_lease(name, _version_of(lease))
 
     async def _approve(self, host: Object) -> None:
         metadata = host["metadata"]
@@ -190,7 +178,7 @@ class HostReconciler:
         try:
             approved = await self._api.patch(HOST, metadata["name"], patch)
         except (ConflictError, NotFoundError):
-            if not await refresh(self._api, HOST, self._store, host):
+            if not await refresh_after_conflict(self._api, HOST, self._store, host):
                 raise
         else:
             self._store.apply("MODIFIED", approved)

@@ -150,8 +150,8 @@ class Binder:
         except _OUTCOME_UNKNOWN:
             raise
         except WeirError:
-            await refresh(self._api, bind.workload.kind, bind.store, bind.obj)
-            live = bind.store.get(bind.pending.key.object_key)
+            key = bind.pending.key.object_key
+            live = await refresh(self._api, bind.workload.kind, bind.store, key)
             if live is None:
                 return Outcome.GONE
             is_same = live["metadata"]["uid"] == bind.pending.uid

@@ -8,7 +8,7 @@ from typing import Any
 
 from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType, Reason
-from weir_crds.times import now_rfc3339, parse_time
+from weir_crds.times import now_rfc3339
 from weir_operator.scheduling.messages import WaitReport
 
 FIRST_WORD_SECONDS = 2.0
@@ -190,16 +190,6 @@ def word_on(
     # The reason may become another one that is due earlier.
     soon = FIRST_WORD_SECONDS - waited_seconds
     return Word(write=False, look_again_seconds=min(due, soon if soon > 0 else NEXT_WORD_SECONDS))
-
-
-def finished_at(task: Mapping[str, Any]) -> dt.datetime | None:
-    """Return when a Task finished, or None.
-
-    Raises:
-        InvalidTimeError: a time that the CRD should have refused.
-    """
-    text = (task.get("status") or {}).get("finishedAt")
-    return parse_time(text) if text else None
 
 
 def scheduled_condition(task: Mapping[str, Any]) -> conditions.Condition | None:

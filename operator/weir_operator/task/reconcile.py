@@ -10,7 +10,6 @@ from weir_crds import retry
 from weir_crds.conditions import Reason
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
-from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_operator import metrics
 from weir_operator.host.liveness import Liveness
@@ -24,7 +23,6 @@ from weir_operator.task.decide import (
     OnLoss,
     Standing,
     end_of,
-    finished_at,
     held_back,
     on_loss,
     scheduled_condition,
@@ -32,8 +30,7 @@ from weir_operator.task.decide import (
     standing_of,
     word_on,
 )
-from weir_operator.task.retention import Finished, Retention
-from weir_operator.writes import write_status
+from weir_operator.writes import refresh, write_status
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +55,9 @@ class TaskReconciler:
         api: Api,
         store: Store,
         scheduler: Scheduler,
-        retention: Retention,
-        *,
         hosts: Store,
         liveness: Liveness,
-        default_ttl: dt.timedelta,
-        on_finished: Callable[[], None],
+        *,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -72,12 +66,9 @@ class TaskReconciler:
         Args:
             api: where to write.
             store: cache of all Tasks.
-            scheduler: what places them; told of every change.
-            retention: told of every finished Task.
+            scheduler: what places them; it learns every change.
             hosts: cache of all Hosts.
-            liveness: knows of which of them nothing is heard.
-            default_ttl: how long a finished Task stays that does not say it itself.
-            on_finished: called when the retention has news.
+            liveness: which of them are lost.
             now: the time, for what is written.
             clock: monotonic seconds, for how long a Task has waited.
         """
@@ -86,12 +77,13 @@ class TaskReconciler:
         self._hosts = hosts
         self._liveness = liveness
         self._scheduler = scheduler
-        self._retention = retention
-        self._default_ttl = default_ttl
-        self._on_finished = on_finished
         self._now = now
         self._clock = clock
         self._waits: dict[Key, _Wait] = {}
+
+    def observe(self, key: Key) -> None:
+        """As ``Reconciler.observe``."""
+        self._scheduler.observe_workload(workload_key(TASK, key))
 
     async def reconcile(self, key: Key) -> float | None:
         """Look at a Task; safe at any time, any number of times.
@@ -103,16 +95,14 @@ class TaskReconciler:
             WeirError: a write failed, or the Task asks for something invalid.
         """
         now = self._now()  # before the scheduler's: what it holds back is looked at when it is due
-        self._scheduler.observe_workload(workload_key(TASK, key))
+        self.observe(key)
         task = self._store.get(key)
         if task is None:
             self._waits.pop(key, None)
-            self._retention.forget(key)
             return None
         standing = standing_of(task, now)
         if standing is Standing.FINISHED:
             self._waits.pop(key, None)
-            self._retain(key, task)
             return None
         if self._scheduler.is_binding(workload_key(TASK, key)):
             return None  # its end has us look again
@@ -152,12 +142,7 @@ class TaskReconciler:
 
     async def _refresh_host(self, name: str) -> None:
         """Put into the cache what the API server has: one that is behind must not cost a run."""
-        try:
-            self._hosts.apply("MODIFIED", await self._api.get(HOST, name))
-        except NotFoundError:
-            gone = self._hosts.get(Key("", name))
-            if gone is not None:
-                self._hosts.apply("DELETED", gone)
+        await refresh(self._api, HOST, self._hosts, Key("", name))
         self._scheduler.observe_host(name)
 
     async def _unbind(self, key: Key, task: Object, *, lost: bool = False) -> float:
@@ -196,14 +181,3 @@ class TaskReconciler:
 
     async def _write(self, task: Object, changes: Changes) -> bool:
         return await write_status(self._api, TASK, self._store, task, changes)
-
-    def _retain(self, key: Key, task: Object) -> None:
-        metadata = task["metadata"]
-        ended_at = finished_at(task)
-        if ended_at is None or metadata.get("deletionTimestamp"):
-            self._retention.forget(key)
-            return
-        seconds = task["spec"].get("ttlSecondsAfterFinished")
-        ttl = self._default_ttl if seconds is None else dt.timedelta(seconds=seconds)
-        if self._retention.track(Finished(key, metadata["uid"], ended_at, ended_at + ttl)):
-            self._on_finished()

@@ -1,0 +1,155 @@
+"""What kopf shows and does not show becomes what a Reflector would show: on a scripted API."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from support.scripted_api import ScriptedApi, config_map
+from support.virtual_time import in_virtual_time, virtual_clock
+from weir_kube.api import ObjectList
+from weir_kube.errors import ApiUnavailableError
+from weir_kube.kinds import CONFIGMAP
+from weir_kube.store import Key, Store
+from weir_operator.kopf_source import EndlessBackoffs, HistoryWentBackError, KopfReflector
+
+
+class Followed:
+    """One kind, with a test in the place of kopf."""
+
+    def __init__(self) -> None:
+        self.api = ScriptedApi()
+        self.store = Store()
+        self.changed: list[str] = []
+        self.reflector = KopfReflector(
+            self.api,  # type: ignore[arg-type]
+            CONFIGMAP,
+            self.store,
+            self._changed,
+            lambda obj: obj,
+            clock=virtual_clock,
+        )
+
+    def _changed(self, key: Key) -> None:
+        self.changed.append(key.name)
+        if key.name == "odd":
+            raise ZeroDivisionError
+
+    def names(self) -> set[str]:
+        return {obj["metadata"]["name"] for obj in self.store.list()}
+
+    @property
+    def lists(self) -> int:
+        return len(self.api.times("list"))
+
+
+@asynccontextmanager
+async def followed(*names: str) -> AsyncIterator[Followed]:
+    """Follow a kind of which these objects are there at first."""
+    it = Followed()
+    it.api.lists = [ObjectList([config_map(name, 3) for name in names], "5")]
+    await it.reflector.fill()
+    it.changed.clear()
+    relisting = asyncio.create_task(it.reflector.relist())
+    try:
+        yield it
+    finally:
+        relisting.cancel()
+        await asyncio.gather(relisting, return_exceptions=True)
+
+
+@in_virtual_time
+async def test_it_is_synced_when_a_full_list_of_ours_is_in_the_store() -> None:
+    it = Followed()
+    it.api.lists = [ApiUnavailableError("away")] * 5
+    filling = asyncio.create_task(it.reflector.fill())
+    await asyncio.sleep(4.5)
+    assert not it.reflector.is_watching
+    await it.reflector.synced()
+    assert filling.done() or not await filling
+    assert it.store.has_synced
+    assert it.lists == 6
+
+
+@in_virtual_time
+async def test_events_go_into_the_store_and_are_told_once() -> None:
+    async with followed("a") as it:
+        it.reflector.take("ADDED", config_map("b", 6))
+        it.reflector.take("MODIFIED", config_map("b", 6))
+        it.reflector.take("DELETED", config_map("a", 7))
+        it.reflector.take("MODIFIED", config_map("odd", 8))
+        assert it.names() == {"b", "odd"}
+        assert it.changed == ["b", "a", "odd"]
+        await asyncio.sleep(10)
+        assert it.lists == 1
+        assert it.reflector.contact_age_seconds == pytest.approx(10)
+
+
+@in_virtual_time
+async def test_a_list_of_kopfs_is_followed_by_one_that_tells_what_is_gone() -> None:
+    async with followed("gone", "kept") as it:
+        it.api.lists = [ObjectList([config_map("kept", 3)], "9")]
+        it.reflector.take(None, config_map("kept", 3))
+        await asyncio.sleep(1.1)
+        assert it.names() == {"kept"}
+        assert it.changed == ["gone"]
+
+
+@in_virtual_time
+async def test_a_burst_of_them_is_followed_by_one_list() -> None:
+    async with followed() as it:
+        for number in range(50):
+            it.reflector.take(None, config_map(f"c{number}", 6))
+            await asyncio.sleep(0.1)
+        assert it.lists == 1
+        await asyncio.sleep(2)
+        assert it.lists == 2
+
+
+@in_virtual_time
+async def test_a_burst_without_end_does_not_keep_it_from_listing() -> None:
+    async with followed() as it:
+        for number in range(400):
+            it.reflector.take(None, config_map("c", 6 + number))
+            await asyncio.sleep(0.1)
+        assert 2 <= it.lists <= 5
+
+
+@in_virtual_time
+async def test_now_and_then_it_lists_without_being_asked() -> None:
+    async with followed() as it:
+        await asyncio.sleep(3600)
+        times = it.api.times("list")
+    waits = [b - a for a, b in itertools.pairwise(times)]
+    assert all(240 <= wait <= 360.1 for wait in waits)
+    assert len(set(waits)) > 3
+
+
+@in_virtual_time
+async def test_a_list_that_fails_is_made_again() -> None:
+    async with followed("gone") as it:
+        it.api.lists = [ApiUnavailableError("away")] * 3 + [ObjectList([], "9")]
+        it.reflector.take(None, config_map("gone", 3))
+        await asyncio.sleep(6)
+        assert it.names() == set()
+        assert it.lists == 5
+
+
+@in_virtual_time
+async def test_when_history_went_back_it_ends() -> None:
+    """kopf would wait for versions that are yet to come; a new process does not."""
+    it = Followed()
+    it.api.lists = [ObjectList([config_map("a", 900)], "1000"), ObjectList([], "50")]
+    await it.reflector.fill()
+    it.reflector.take(None, config_map("a", 900))
+    with pytest.raises(HistoryWentBackError):
+        await it.reflector.relist()
+
+
+def test_the_back_offs_of_kopf_never_end_and_never_exceed_two_seconds() -> None:
+    delays = [delay for delay, _ in zip(EndlessBackoffs(), range(1000), strict=False)]
+    assert delays[0] <= 0.1
+    assert max(delays) <= 2.0
+    assert min(delays[10:]) >= 1.0
