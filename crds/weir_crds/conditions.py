@@ -57,6 +57,8 @@ class Reason(StrEnum):
     # Task Started, False
     PULLING_IMAGE = "PullingImage"
     IMAGE_PULL_FAILED = "ImagePullFailed"  # Succeeded=False too
+    PULL_SECRET_NOT_READABLE = "PullSecretNotReadable"  # noqa: S105 (a reason, no password)
+    REGISTRY_LOGIN_FAILED = "RegistryLoginFailed"
     WAITING_FOR_CORES = "WaitingForCores"
     SECRET_NOT_READABLE = "SecretNotReadable"  # noqa: S105 (a reason, no password)
     ENGINE_UNAVAILABLE = "EngineUnavailable"

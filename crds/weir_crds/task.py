@@ -53,6 +53,13 @@ class Retry(Model):
     """Which ends are followed by a further run."""
 
 
+class PullSecret(Model):
+    """A Secret with logins of registries."""
+
+    name: ObjectName
+    """Name of the Secret."""
+
+
 class TaskSpec(Model):
     """What is wanted. Verbs (priority, suspend, desiredState, approval, ttlSecondsAfterFinished,
     and placement while suspended) may change; all else is fixed at creation."""
@@ -93,6 +100,12 @@ class TaskSpec(Model):
         "IfNotPresent"
     )
     """When to ask the registry: Always; IfNotPresent: when the host lacks the image; Never."""
+    image_pull_secrets: (
+        Annotated[list[PullSecret], ListMap("name"), Field(max_length=16), Immutable()] | None
+    ) = None
+    """Secrets with logins of registries, in the Task's namespace, as `kubectl create secret
+    docker-registry` makes them. The daemon may read them where the ClusterRole weir-secrets is
+    bound. Absent: the host's own logins, if there are any."""
     command: (
         Annotated[list[Argument], ListAtomic(), Field(min_length=1, max_length=1024), Immutable()]
         | None

@@ -31,6 +31,7 @@ from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.holdings import Holdings, HostShare
 from weir_nodedaemon.instances.journal import Journal
 from weir_nodedaemon.instances.observations import Observations
+from weir_nodedaemon.instances.probe import StartProbe
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.instances.sweep import Sweep
@@ -139,6 +140,8 @@ class Daemon:
         self._pool = SharedPool(engine, self._observations, self._holdings)
         records = Journal(state_dir / "runs")
         self._pulls = Pulls(engine, self.queue.add)
+        self._starts = Breaker()
+        self._probe = StartProbe(engine, identity.name)
         wake = Wake(self.queue.add, self.queue.add_after)
         status_writer = StatusWriter(api, tasks, now)
         self._starter = Starter(
@@ -153,6 +156,8 @@ class Daemon:
             pulls=self._pulls,
             status_writer=status_writer,
             wake=wake,
+            breaker=self._starts,
+            probe=self._probe,
         )
         self._fence = Fence(
             lease_age=lease_age,
@@ -185,7 +190,6 @@ class Daemon:
             logs=logs,
         )
         self._disk = disk
-        self.breaker = Breaker()
         self._keeper = HostKeeper(
             api,
             self._hosts.store,
@@ -193,7 +197,8 @@ class Daemon:
             self._machine_state,
         )
         self._gpus = gpus
-        gpus.on_change = self.breaker.on_change = lambda: self._host_queue.add(self._host_key)
+        for watched in (gpus, self._starts, self._pulls.breaker):
+            watched.on_change = lambda: self._host_queue.add(self._host_key)
 
     @property
     def has_synced(self) -> bool:
@@ -279,7 +284,7 @@ class Daemon:
             capacity=self._capacity.current,
             gpus=self._gpus.state,
             full_disks=self._disk.pressure,
-            start_failures=self.breaker.trouble,
+            start_failures=self._starts.trouble or self._pulls.breaker.trouble,
         )
 
     def _container_changed(self, event: EngineEvent) -> None:
@@ -375,6 +380,8 @@ class Daemon:
         if await asyncio.to_thread(self._capacity.look, info.cpus):
             self._host_queue.add(self._host_key)
             self._share_out()
+        await self._starts.probe(self._probe)
+        await self._pulls.breaker.probe(self._pulls.probe)
 
     async def _spread_cores(self) -> None:
         """After every change of who holds what: resize the shared pool, wake who waits."""

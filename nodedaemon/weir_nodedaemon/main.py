@@ -149,7 +149,12 @@ async def serve(chosen: Settings) -> None:
             engine_name=chosen.engine,
             logs=logs,
             state_dir=chosen.state_dir,
-            defaults=ContainerDefaults(chosen.host_name, chosen.log_limit_bytes, chosen.pids_limit),
+            defaults=ContainerDefaults(
+                chosen.host_name,
+                chosen.log_limit_bytes,
+                chosen.pids_limit,
+                chosen.always_pull_images,
+            ),
             disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
             hosts=hosts,
             tasks=tasks,

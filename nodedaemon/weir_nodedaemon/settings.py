@@ -36,6 +36,7 @@ class Settings:
     log_limit_bytes: int
     min_free_disk_bytes: int
     pids_limit: int
+    always_pull_images: bool
     log_level: str
     log_json: bool
 
@@ -60,6 +61,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         log_limit_bytes=args.log_limit,
         min_free_disk_bytes=args.min_free_disk,
         pids_limit=args.pids_limit,
+        always_pull_images=args.always_pull_images,
         log_level=args.log_level,
         log_json=args.log_json,
     )
@@ -167,10 +169,15 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         choices=["debug", "info", "warning", "error"],
         default="info",
     )
-    json_by_default = environ.get(variable_of("--log-json"), "").lower() in ("1", "true", "yes")
-    parser.add_argument(
-        "--log-json", action="store_true", default=json_by_default, help="log JSON objects"
-    )
+    for name, help in (
+        (
+            "--always-pull-images",
+            "ask the registry before each start, with the Task's imagePullSecrets alone",
+        ),
+        ("--log-json", "log JSON objects"),
+    ):
+        given = environ.get(variable_of(name), "").lower() in ("1", "true", "yes")
+        parser.add_argument(name, action="store_true", default=given, help=help)
     return parser
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from support.daemon_rig import HOST_NAME, NAMESPACE, Rig
 from support.tasks import BUSYBOX
 from weir_crds.kinds import HOST, TASK
 from weir_kube.kinds import CONFIGMAP, SECRET
-from weir_nodedaemon.engines.port import InstanceState
+from weir_nodedaemon.engines.port import InstanceState, RegistryLogin
 
 RUNNING, PAUSED = InstanceState.RUNNING, InstanceState.PAUSED
 
@@ -211,7 +213,7 @@ async def test_kill_while_pulling_cancels_the_pull(rig: Rig) -> None:
     status = await rig.finished(key)
     assert rig.told(key, "Succeeded") == ("False", "Killed")
     assert "exitCode" not in status
-    assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("pull ")]
+    await until(lambda: not [t for t in asyncio.all_tasks() if t.get_name().startswith("pull ")])
 
 
 async def test_one_pull_serves_all_who_wait(rig: Rig) -> None:
@@ -278,6 +280,59 @@ async def test_a_secret_that_may_not_be_read_names_the_missing_binding(rig: Rig)
     rig.api.put(SECRET, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {"k": "eA=="}})
     await rig.finished(key, timeout=15)
     assert rig.told(key, "Succeeded") == ("True", "Completed")
+
+
+async def test_what_waits_for_a_secret_holds_no_core_of_others(rig: Rig) -> None:
+    """Nor is its Secret read before its cores are there."""
+    reference = {"secretKeyRef": {"name": "s", "key": "k"}}
+    waits = rig.bind("waits", cpus=(1,), env=[{"name": "A", "valueFrom": reference}])
+    rig.start()
+    await until(lambda: rig.told(waits, "Started") == ("False", "SecretNotReadable"))
+
+    other = rig.bind("other", cpus=(1,), command=["sleep", "60"])
+    await until(lambda: rig.container(other) is RUNNING)
+    reads = rig.api.reads["Secret"]
+    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"), timeout=10)
+    await asyncio.sleep(1.5)
+    assert rig.api.reads["Secret"] <= reads + 1
+
+
+async def test_an_image_is_pulled_with_the_tasks_own_login(rig: Rig) -> None:
+    login = RegistryLogin("private.example", "me", "s3cret")
+    rig.world.private["private.example/team/app"] = login
+    auths = {"auths": {login.registry: {"username": login.username, "password": login.password}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(auths).encode()).decode()}
+    image = {"image": "private.example/team/app"}
+    without = rig.bind("without", **image)
+    key = rig.bind("with", **image, imagePullSecrets=[{"name": "reg"}])
+    rig.start()
+
+    await rig.finished(without)
+    assert rig.told(without, "Succeeded") == ("False", "ImagePullFailed")
+    await until(lambda: rig.told(key, "Started") == ("False", "PullSecretNotReadable"))
+    assert "there is no Secret reg" in rig.message(key, "Started")
+
+    rig.api.put(SECRET, {"metadata": {"name": "reg", "namespace": NAMESPACE}, "data": data})
+    await rig.finished(key, timeout=15)
+    assert rig.told(key, "Succeeded") == ("True", "Completed")
+    assert "s3cret" not in str(rig.task(key))
+
+
+async def test_a_host_that_asks_for_every_image_gives_nobody_what_another_pulled(rig: Rig) -> None:
+    rig.defaults = replace(rig.defaults, always_pull=True)
+    rig.world.private["private.example/team/app"] = RegistryLogin("private.example", "me", "p")
+    rig.world.images.add("private.example/team/app")  # somebody else's login brought it
+    free = rig.bind("free", image="private.example/team/app")
+    never = rig.bind("never", imagePullPolicy="Never")
+    public = rig.bind("public")
+    rig.start()
+
+    for key in (free, never):
+        await rig.finished(key)
+        assert rig.told(key, "Succeeded") == ("False", "ImagePullFailed")
+    assert "the host asks for every image" in rig.message(never, "Succeeded")
+    await rig.finished(public)
+    assert rig.told(public, "Succeeded") == ("True", "Completed")
 
 
 async def test_a_start_waits_for_its_cores_and_says_so(rig: Rig) -> None:

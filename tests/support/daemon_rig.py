@@ -93,6 +93,7 @@ class Rig:
             cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),)
         )
         self.gpus = MadeUpGpus()
+        self.defaults = ContainerDefaults(HOST_NAME, 2**20)
         self.lease_age = 0.0
         self.daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
@@ -122,7 +123,7 @@ class Rig:
             engine_name="fake",
             logs=LogStore(self.state_dir / "logs", 2**20),
             state_dir=self.state_dir,
-            defaults=ContainerDefaults(HOST_NAME, 2**20),
+            defaults=self.defaults,
             disk=DiskWatch(self.state_dir, 0),
             hosts=Store(),
             tasks=TaskStore(HOST_NAME),

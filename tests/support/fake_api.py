@@ -5,6 +5,7 @@ import copy
 import datetime as dt
 import itertools
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -43,6 +44,7 @@ class FakeApi:
         self._available = True
         self.writes: list[tuple[str, Key, str | None]] = []
         self.forbidden: set[tuple[str, str]] = set()
+        self.reads: Counter[str] = Counter()
         self.before_write: Callable[[Kind], None] = lambda _: None
         self.loses: Callable[[], bool] = lambda: False
 
@@ -134,6 +136,7 @@ class FakeApi:
         deadline_seconds: float = 15.0,
     ) -> Object:
         """As ``Api.get``."""
+        self.reads[kind.kind] += 1
         await self._reach()
         if (kind.kind, namespace or "") in self.forbidden:
             raise ForbiddenError("forbidden", status=403)

@@ -26,10 +26,23 @@ class ImagePullError(WeirError):
 
     reason = "ImagePullFailed"
 
-    def __init__(self, message: str, *, permanent: bool) -> None:
-        """Say whether it is for good: unknown image, denied, bad name; waiting cannot help."""
+    def __init__(self, message: str, *, permanent: bool, hosts_fault: bool = False) -> None:
+        """Say what it is.
+
+        Args:
+            message: the engine's words.
+            permanent: for good: unknown image, denied, bad name; waiting cannot help.
+            hosts_fault: no image would come here, as the disk is full, say.
+        """
         super().__init__(message)
         self.permanent = permanent
+        self.hosts_fault = hosts_fault
+
+
+class RegistryLoginError(ImagePullError):
+    """The registry refused, and this host's own stored login could not be read."""
+
+    reason = "RegistryLoginFailed"
 
 
 class EngineRefusedError(WeirError):
@@ -85,6 +98,27 @@ class Mount:
     host_path: str
     mount_path: str
     read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryLogin:
+    """Credentials for a registry (``host:port``) or what is below a path of it."""
+
+    registry: str
+    username: str = ""
+    password: str = field(default="", repr=False)
+    identity_token: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PullAccess:
+    """With whose logins an image is pulled."""
+
+    logins: tuple[RegistryLogin, ...] = ()
+    host_login: bool = True  # those stored on the host may be used too, after the others
+
+
+BY_HOST_LOGIN = PullAccess()
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +271,7 @@ class Images(Protocol):
         """Tell whether the image is on the host."""
         ...
 
-    async def pull(self, image: str) -> None:
+    async def pull(self, image: str, access: PullAccess = BY_HOST_LOGIN) -> None:
         """Pull an image; raises ImagePullError. Cancelling the call ends the pull."""
         ...
 

@@ -9,6 +9,7 @@ from weir_nodedaemon.engines.docker.objects import (
     available_cpus,
     create_body,
     event,
+    gives_gpus_to_all,
     init_failure,
     observed,
     parse_time,
@@ -67,6 +68,31 @@ def test_the_cores_that_docker_has_stand_in_its_refusal(
     refusal: str, cpus: tuple[int, ...] | None
 ) -> None:
     assert available_cpus(refusal) == cpus
+
+
+def test_gpus_are_hidden_from_who_has_none_where_all_would_see_them() -> None:
+    asked = {"A": "1", "NVIDIA_VISIBLE_DEVICES": "all"}
+    hidden = create_body(spec(env=asked), "h", hide_gpus=True)
+    assert sorted(hidden["Env"]) == ["A=1", "NVIDIA_VISIBLE_DEVICES=void"]
+    given = create_body(spec(gpu_uuids=("GPU-1",)), "h", hide_gpus=True)
+    assert given["Env"] == []  # Docker names those that were asked for
+    assert create_body(spec(env=asked), "h")["Env"] == ["A=1", "NVIDIA_VISIBLE_DEVICES=all"]
+
+
+@pytest.mark.parametrize(
+    ("info", "gives"),
+    [
+        ({"DefaultRuntime": "nvidia", "Runtimes": {"nvidia": {"path": "/usr/bin/x"}}}, True),
+        (
+            {"DefaultRuntime": "gpu", "Runtimes": {"gpu": {"path": "nvidia-container-runtime"}}},
+            True,
+        ),
+        ({"DefaultRuntime": "runc", "Runtimes": {"nvidia": {"path": "nvidia"}, "runc": {}}}, False),
+        ({}, False),
+    ],
+)
+def test_a_default_runtime_of_nvidias_gives_gpus_to_all(info: dict[str, Any], gives: bool) -> None:
+    assert gives_gpus_to_all(info) is gives
 
 
 def test_processes_are_limited_where_a_limit_is_given() -> None:

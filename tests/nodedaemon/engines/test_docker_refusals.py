@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir_nodedaemon.engines.docker.refusals import may_pass, pull_is_hopeless
+from weir_nodedaemon.engines.docker.refusals import is_users_fault, may_pass, pull_failure
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,9 @@ from weir_nodedaemon.engines.docker.refusals import may_pass, pull_is_hopeless
     ],
 )
 def test_a_registry_that_says_no_is_not_asked_again(status: int | None, message: str) -> None:
-    assert pull_is_hopeless(message, status)
+    failure = pull_failure(message, status)
+    assert failure.permanent
+    assert not failure.hosts_fault
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,29 @@ def test_a_registry_that_says_no_is_not_asked_again(status: int | None, message:
     ],
 )
 def test_what_may_pass_is_tried_again(status: int | None, message: str) -> None:
-    assert not pull_is_hopeless(message, status)
+    assert not pull_failure(message, status).permanent
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "failed to register layer: write /var/lib/docker/overlay2/x: no space left on device",
+        "failed to register layer: open /usr/bin/x: read-only file system",
+        "write /var/lib/docker/tmp/x: disk quota exceeded",
+        "open /var/lib/docker/tmp/x: too many open files",
+        "fork/exec /usr/bin/unpigz: cannot allocate memory",
+    ],
+)
+@pytest.mark.parametrize("status", [None, 404, 500])
+def test_no_image_is_blamed_for_what_its_host_lacks(status: int | None, message: str) -> None:
+    failure = pull_failure(message, status)
+    assert failure.hosts_fault
+    assert not failure.permanent
+
+
+def test_a_core_that_went_away_after_the_bind_is_no_fault_of_the_task() -> None:
+    message = "Requested CPUs are not available - requested 2, available: 0-1"
+    assert not is_users_fault(400, message)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,16 @@ import pytest
 
 from support.aio import until
 from weir_kube.store import Key
-from weir_nodedaemon.engines.port import ContainerEngine, EngineUnavailableError, ImagePullError
+from weir_nodedaemon.engines.port import (
+    BY_HOST_LOGIN,
+    ContainerEngine,
+    EngineUnavailableError,
+    ImagePullError,
+    PullAccess,
+    RegistryLogin,
+    RegistryLoginError,
+)
+from weir_nodedaemon.instances import pulls
 from weir_nodedaemon.instances.journal import InstanceID
 from weir_nodedaemon.instances.pulls import Pulls
 
@@ -22,12 +31,14 @@ class Registry:
     def __init__(self) -> None:
         self.answers: list[Exception | None] = [None]
         self.asked: list[str] = []
+        self.accesses: list[PullAccess] = []
         self.cancelled = 0
         self.open = asyncio.Event()
         self.open.set()
 
-    async def pull(self, image: str) -> None:
+    async def pull(self, image: str, access: PullAccess = BY_HOST_LOGIN) -> None:
         self.asked.append(image)
+        self.accesses.append(access)
         try:
             await self.open.wait()
         except asyncio.CancelledError:
@@ -132,3 +143,52 @@ async def test_a_surprise_does_not_leave_anybody_waiting_for_ever(bench: Bench) 
     bench.pulls.want("i", A, KEY_A)
 
     await until(lambda: bench.pulls.want("i", A, KEY_A).failure == "RuntimeError: bug")
+
+
+async def test_a_pull_is_shared_only_by_those_with_the_same_logins(bench: Bench) -> None:
+    bench.registry.open.clear()
+    mine = PullAccess((RegistryLogin("r", "me", "p"),))
+    bench.pulls.want("i", A, KEY_A)
+    bench.pulls.want("i", B, KEY_B, mine)
+    await until(lambda: len(bench.registry.asked) == 2)
+    assert bench.registry.accesses == [BY_HOST_LOGIN, mine]
+    bench.pulls.leave(A)
+    await until(lambda: bench.registry.cancelled == 1)
+    state = bench.pulls.state(B)
+    assert state is not None
+    assert not state.ready
+    assert bench.pulls.state(A) is None
+
+
+async def test_a_failure_that_is_the_hosts_ends_no_pull(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk: more tries than any registry gets, and the host takes no new work."""
+    monkeypatch.setattr(pulls, "_HOSTS_FAULT_PAUSE", 0.001)
+    full = ImagePullError("no space left on device", permanent=False, hosts_fault=True)
+    bench.registry.answers = [full]
+    runs = [InstanceID(name, 1) for name in "abc"]
+    for run in runs:
+        bench.pulls.want(f"image-{run.uid}", run, Key("default", run.uid))
+    await until(lambda: len(bench.registry.asked) > 20)
+    assert bench.pulls.breaker.trouble == "no space left on device"
+    for run in runs:
+        state = bench.pulls.state(run)
+        assert state is not None
+        assert (state.failure, state.trouble) == (None, "no space left on device")
+    with pytest.raises(ImagePullError, match="no space"):
+        await bench.pulls.probe()
+
+    bench.registry.answers = [None]
+    await until(lambda: all((found := bench.pulls.state(run)) and found.ready for run in runs))
+    assert bench.pulls.breaker.trouble == ""
+    await bench.pulls.probe()
+
+
+async def test_a_login_that_cannot_be_read_has_a_reason_of_its_own(bench: Bench) -> None:
+    bench.registry.answers = [RegistryLoginError("denied (helper failed)", permanent=False), None]
+    bench.pulls.want("i", A, KEY_A)
+    await until(lambda: bool(bench.woken))
+    state = bench.pulls.state(A)
+    assert state is not None
+    assert state.ready or state.reason == "RegistryLoginFailed"

@@ -59,6 +59,7 @@ class DockerLifecycle(DockerLogs):
         self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
         self._updates = 0  # an inspection that began before an update is not remembered
+        self._gives_gpus_to_all: bool | None = None  # not known yet
         self._inspections = asyncio.Semaphore(_INSPECTIONS)
 
     async def info(self) -> EngineInfo:
@@ -67,6 +68,7 @@ class DockerLifecycle(DockerLogs):
             found = await self._client.get("/info")
         except RefusedError as exc:
             raise refusal(exc) from exc
+        self._gives_gpus_to_all = objects.gives_gpus_to_all(found)
         return EngineInfo(
             name="docker",
             version=found["ServerVersion"],
@@ -98,7 +100,9 @@ class DockerLifecycle(DockerLogs):
 
     async def create(self, spec: ContainerSpec) -> None:
         """Create a container; one that exists under that name already is left as it is."""
-        body = objects.create_body(spec, self._host_name)
+        if self._gives_gpus_to_all is None:
+            await self.info()
+        body = objects.create_body(spec, self._host_name, hide_gpus=bool(self._gives_gpus_to_all))
         try:
             await self._client.call(
                 "POST", "/containers/create", params={"name": spec.name}, body=body

@@ -44,8 +44,14 @@ IMPOSSIBLE_BODY: Mapping[str, Any] = {
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
-def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
+def create_body(spec: ContainerSpec, host_name: str, *, hide_gpus: bool = False) -> dict[str, Any]:
     """Return the body of ``POST /containers/create``.
+
+    Args:
+        spec: what is asked for.
+        host_name: whose container it is.
+        hide_gpus: whether a container without GPUs would see them, as Docker's default runtime
+            gives them to every image that asks for them.
 
     Commands are meant as in Kubernetes: ``command`` replaces the image's entrypoint and drops
     its arguments, ``args`` replace the arguments.
@@ -92,10 +98,13 @@ def create_body(spec: ContainerSpec, host_name: str) -> dict[str, Any]:
         host["DeviceRequests"] = [
             {"DeviceIDs": list(spec.gpu_uuids), "Capabilities": [["gpu"]]},
         ]
+    env = dict(spec.env)
+    if hide_gpus and not spec.gpu_uuids:
+        env["NVIDIA_VISIBLE_DEVICES"] = "void"  # as if there were no such runtime
     body: dict[str, Any] = {
         "Image": spec.image,
         "Labels": {**spec.labels, **identity_labels(spec.name, host_name)},
-        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "Env": [f"{name}={value}" for name, value in env.items()],
         "StopTimeout": spec.stop_grace_seconds,
         "HostConfig": host,
     }
@@ -136,6 +145,13 @@ def observed(container: Mapping[str, Any]) -> ObservedInstance:
         ),
         stop_grace_seconds=10 if config.get("StopTimeout") is None else config["StopTimeout"],
     )
+
+
+def gives_gpus_to_all(info: Mapping[str, Any]) -> bool:
+    """Tell by the answer of ``GET /info`` whether Docker's default runtime is NVIDIA's."""
+    default = info.get("DefaultRuntime") or ""
+    runtime = (info.get("Runtimes") or {}).get(default) or {}
+    return "nvidia" in default or "nvidia" in (runtime.get("path") or "")
 
 
 def available_cpus(refusal: str) -> tuple[int, ...] | None:

@@ -5,7 +5,7 @@ Docker tells a registry's answers apart in words only, and they differ between i
 
 import re
 
-from weir_nodedaemon.engines.port import EngineRefusedError, EngineUnavailableError
+from weir_nodedaemon.engines.port import EngineRefusedError, EngineUnavailableError, ImagePullError
 
 
 class RefusedError(Exception):
@@ -51,6 +51,8 @@ _AWAY = (
 _BUSY = (
     "i/o timeout",
     "no space left",
+    "requested cpus are not available",  # one went offline after the Task was bound
+    "requested memory nodes are not available",
     "resource temporarily unavailable",
     "timeout exceeded",
     "too many requests",
@@ -74,6 +76,15 @@ _USERS_FAULT = (
     "not a directory",
     "too many levels of symbolic links",
     "unable to find user",
+)
+# What no image can be blamed for, in a pull.
+_HOSTS_FAULT = (
+    "cannot allocate memory",
+    "disk quota exceeded",
+    "input/output error",
+    "no space left",
+    "read-only file system",
+    "too many open files",
 )
 _LEFTOVER = re.compile(
     r"id already in use|task [0-9a-f]{64}: already exists|failed to start shim: .*: file exists"
@@ -109,12 +120,21 @@ def is_leftover(message: str) -> bool:
     return _LEFTOVER.search(message.lower()) is not None
 
 
-def pull_is_hopeless(message: str, status: int | None = None) -> bool:
-    """Tell whether no later pull of this image can succeed: unknown, denied, or a bad name.
+def pull_failure(message: str, status: int | None = None) -> ImagePullError:
+    """Return what Docker's words about a pull mean.
 
     ``status`` is that of the HTTP answer; None: the message came amid the pull's progress.
     """
-    if may_pass(message):
+    return ImagePullError(
+        message,
+        permanent=_is_hopeless(message, status),
+        hosts_fault=_has(message, _HOSTS_FAULT),
+    )
+
+
+def _is_hopeless(message: str, status: int | None) -> bool:
+    """Tell whether no later pull of this image can succeed: unknown, denied, or a bad name."""
+    if may_pass(message) or _has(message, _HOSTS_FAULT):
         return False
     if status in {400, 401, 403, 404}:
         return True

@@ -6,7 +6,11 @@ from docker import auth, errors
 from docker.utils import parse_repository_tag
 
 from weir_nodedaemon.engines.blocking import run_blocking
-from weir_nodedaemon.engines.port import ImagePullError
+from weir_nodedaemon.engines.port import EngineUnavailableError, ImagePullError
+
+
+class LoginUnreadableError(Exception):
+    """What is stored cannot be read: a broken file, or a helper program that fails."""
 
 
 class Credentials:
@@ -21,9 +25,14 @@ class Credentials:
         """Return the credentials for a registry, as Docker's header wants them, or "".
 
         Raises:
-            EngineUnavailableError: a helper program did not answer in time.
+            LoginUnreadableError: they cannot be read, or a helper program did not answer in time.
         """
-        return await run_blocking(self._pool, self._deadline_seconds, lambda: _header(registry))
+        try:
+            return await run_blocking(self._pool, self._deadline_seconds, lambda: _header(registry))
+        except EngineUnavailableError as exc:
+            raise LoginUnreadableError(f"the credential helper: {exc}") from exc
+        except Exception as exc:  # of the SDK's, a helper's or a parser's, as they come
+            raise LoginUnreadableError(f"{type(exc).__name__}: {exc}") from exc
 
     def close(self) -> None:
         """Let the threads end; calls that still wait for one never run."""

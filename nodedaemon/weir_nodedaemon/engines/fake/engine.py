@@ -14,6 +14,7 @@ from functools import partial
 from weir_crds.names import LABEL_HOST, identity_labels
 from weir_nodedaemon.engines.fake.container import FakeContainer
 from weir_nodedaemon.engines.port import (
+    BY_HOST_LOGIN,
     ContainerSpec,
     CreateRefusedError,
     EngineEvent,
@@ -25,6 +26,8 @@ from weir_nodedaemon.engines.port import (
     InstanceUsage,
     LogChunk,
     ObservedInstance,
+    PullAccess,
+    RegistryLogin,
 )
 
 _NAME = re.compile(r"[a-z0-9]+([._:/@-][a-zA-Z0-9_.-]+)*")
@@ -38,6 +41,7 @@ class FakeWorld:
 
     Attributes:
         images: what is there; a pull adds to it.
+        private: images that are pulled with that login only.
         pull_seconds: how long every pull takes.
         cpus: the cores that the engine says it has; None: it does not tell.
         root_dir: where the engine says it keeps all.
@@ -48,6 +52,7 @@ class FakeWorld:
         """Begin with no containers and no images."""
         self.images: set[str] = set()
         self.pull_seconds = 0.0
+        self.private: dict[str, RegistryLogin] = {}
         self.cpus: tuple[int, ...] | None = None
         self.root_dir = ""
         self.containers: dict[str, FakeContainer] = {}
@@ -125,7 +130,7 @@ class FakeEngine:
         await self._reach()
         return image in self.world.images
 
-    async def pull(self, image: str) -> None:
+    async def pull(self, image: str, access: PullAccess = BY_HOST_LOGIN) -> None:
         """Pull an image: ``unknown/…`` is never there, ``127.0.0.1:9/…`` never answers."""
         await self._reach()
         if not _NAME.fullmatch(image):
@@ -137,6 +142,9 @@ class FakeEngine:
             raise ImagePullError(
                 f"manifest for {image} not found: manifest unknown", permanent=True
             )
+        owner = self.world.private.get(image)
+        if owner is not None and owner not in access.logins:
+            raise ImagePullError("unauthorized: authentication required", permanent=True)
         self.world.images.add(image)
 
     async def create(self, spec: ContainerSpec) -> None:

@@ -19,11 +19,13 @@ class ContainerDefaults:
         host: the name of this host.
         log_limit_bytes: how much output of a run the engine keeps.
         pids_limit: processes and threads at a time.
+        always_pull: the registry is asked before each start, with the logins of the work alone.
     """
 
     host: str
     log_limit_bytes: int
     pids_limit: int = 4096
+    always_pull: bool = False
 
 
 def claim_of(spec: TaskSpec, status: Mapping[str, Any]) -> Claim:

@@ -2,28 +2,16 @@
 
 import base64
 import binascii
-from typing import Any, Protocol
+from typing import Any
 
-from weir_crds import names
-from weir_crds.errors import WeirError
 from weir_crds.kinds import Kind
 from weir_crds.task import TaskSpec
-from weir_kube.errors import ForbiddenError, NotFoundError
 from weir_kube.kinds import CONFIGMAP, SECRET
-
-
-class SecretNotReadableError(WeirError):
-    """A Secret or ConfigMap that the Task names cannot be read, or lacks the key."""
-
-    reason = "SecretNotReadable"
-
-
-class ObjectReader(Protocol):
-    """Reads one object from the API server."""
-
-    async def get(self, kind: Kind, name: str, namespace: str | None = None) -> dict[str, Any]:
-        """Return it as it is now; raises ApiError."""
-        ...
+from weir_nodedaemon.instances.secrets import (
+    ObjectReader,
+    SecretNotReadableError,
+    read_object,
+)
 
 
 async def resolve(spec: TaskSpec, namespace: str, reader: ObjectReader) -> dict[str, str]:
@@ -45,25 +33,10 @@ async def resolve(spec: TaskSpec, namespace: str, reader: ObjectReader) -> dict[
         assert reference is not None  # the CRD demands one of the two
         found = read.get((kind, reference.name))
         if found is None:
-            found = await _read(kind, reference.name, namespace, reader)
+            found = await read_object(kind, reference.name, namespace, reader)
             read[kind, reference.name] = found
         env[variable.name] = _value(kind, found, reference.name, reference.key)
     return env
-
-
-async def _read(kind: Kind, name: str, namespace: str, reader: ObjectReader) -> dict[str, Any]:
-    try:
-        return await reader.get(kind, name, namespace)
-    except ForbiddenError as exc:
-        role = names.CLUSTER_ROLE_SECRETS
-        account = f"{names.SYSTEM_NAMESPACE}:{names.SERVICE_ACCOUNT_NODEDAEMON}"
-        raise SecretNotReadableError(
-            f"the daemon may not read {kind.kind} {name}; an administrator can allow it:"
-            f" kubectl create rolebinding {role} --clusterrole={role}"
-            f" --serviceaccount={account} -n {namespace}"
-        ) from exc
-    except NotFoundError as exc:
-        raise SecretNotReadableError(f"there is no {kind.kind} {name} in {namespace}") from exc
 
 
 def _value(kind: Kind, found: dict[str, Any], name: str, key: str) -> str:

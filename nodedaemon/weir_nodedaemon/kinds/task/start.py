@@ -13,14 +13,24 @@ from weir_kube.store import Key, Object, key_of
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     CreateRefusedError,
+    EngineRefusedError,
     ImagePullError,
     InstanceLostError,
     ObservedInstance,
+    PullAccess,
 )
+from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.instances.holdings import Holdings
 from weir_nodedaemon.instances.journal import InstanceID, JournalEntry
 from weir_nodedaemon.instances.observations import Observations
+from weir_nodedaemon.instances.probe import StartProbe
 from weir_nodedaemon.instances.pulls import Pulls
+from weir_nodedaemon.instances.secrets import (
+    ObjectReader,
+    PullSecretNotReadableError,
+    SecretNotReadableError,
+    read_logins,
+)
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.kinds.task import environment
 from weir_nodedaemon.kinds.task import verdict as report
@@ -92,7 +102,7 @@ class Starter:
         *,
         defaults: ContainerDefaults,
         capacity: CapacityWatch,
-        reader: environment.ObjectReader,
+        reader: ObjectReader,
         is_current: Callable[[Object], bool],
         engine: ContainerEngine,
         observations: Observations,
@@ -101,6 +111,8 @@ class Starter:
         pulls: Pulls,
         status_writer: StatusWriter,
         wake: Wake,
+        breaker: Breaker,
+        probe: StartProbe,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Use these; see ``Daemon``, which wires them up.
@@ -117,6 +129,8 @@ class Starter:
             pulls: pulls of images.
             status_writer: writes status.
             wake: how a key comes back.
+            breaker: is told whether starts succeed.
+            probe: is told of images whose start failed.
             clock: seconds, for waits.
         """
         self._defaults = defaults
@@ -130,6 +144,8 @@ class Starter:
         self._pulls = pulls
         self._status_writer = status_writer
         self._wake = wake
+        self._breaker = breaker
+        self._probe = probe
         self._clock = clock
         self._waiting: dict[InstanceID, _Wait] = {}
         self._secret_failures: dict[InstanceID, int] = {}
@@ -142,26 +158,24 @@ class Starter:
             ImagePullError: the image went away meanwhile; try again.
             WeirError: something else did not answer; nothing was started.
         """
-        env: dict[str, str] = {}
         if run.container is None:
             waits = await self._image(run)
             if waits is not None:
                 return waits
-            try:
-                env = await environment.resolve(run.spec, run.key.namespace, self._reader)
-            except environment.SecretNotReadableError as exc:
-                await self._status_writer.not_started(
-                    run.task, Reason.SECRET_NOT_READABLE, str(exc)
-                )
-                return self._unreadable(run.id)
-        if not self._is_current(run.task):
-            self._wake.add(run.key)  # something else may be wanted by now
-            return _WAITS
         claim = claim_of(run.spec, run.task["status"])
         refusal = self._holdings.assume(run.name, claim, self._observations.containers)
         if refusal is not None:
             return await self._wait_for_cores(run, refusal)
         self._waiting.pop(run.id, None)
+        try:
+            env = await self._environment(run)
+        except SecretNotReadableError as exc:
+            await self._status_writer.not_started(run.task, Reason.SECRET_NOT_READABLE, str(exc))
+            return self._unreadable(run.id)
+        if not self._is_current(run.task):
+            self._release(run.id)
+            self._wake.add(run.key)  # something else may be wanted by now
+            return _WAITS
         try:
             await self._create_and_start(run, env, shared=not claim.cpus)
         except CreateRefusedError as exc:
@@ -171,6 +185,11 @@ class Starter:
         except ImagePullError:
             self.settle(run.id)
             raise
+        except EngineRefusedError as exc:
+            self._probe.image = run.spec.image
+            self._breaker.failed(run.name, str(exc))
+            raise
+        self._breaker.succeeded()
         return Outcome(started=True)
 
     def is_starting(self, id: InstanceID) -> bool:
@@ -182,29 +201,55 @@ class Starter:
         self._pulls.leave(id)
         self._waiting.pop(id, None)
         self._secret_failures.pop(id, None)
-        if self._holdings.release(names.container_name(*id)):
-            self.wake_waiting()
+        self._release(id)
 
     def wake_waiting(self) -> None:
         """Look again at every start that waits for cores: some may be free now."""
         for wait in self._waiting.values():
             self._wake.add(wait.key)
 
+    def _release(self, id: InstanceID) -> None:
+        if self._holdings.release(names.container_name(*id)):
+            self.wake_waiting()
+
+    async def _environment(self, run: Run) -> dict[str, str]:
+        """Return the environment; what it may not read holds no cores of others meanwhile."""
+        if run.container is not None:
+            return {}
+        try:
+            return await environment.resolve(run.spec, run.key.namespace, self._reader)
+        except BaseException:
+            self._release(run.id)
+            raise
+
     async def _image(self, run: Run) -> Outcome | None:
         """Return None once the image is on the host; else what comes of it."""
         image, policy = run.spec.image, run.spec.image_pull_policy
-        if policy != "Always" and await self._engine.has_image(image):
+        always = policy == "Always" or self._defaults.always_pull
+        if not always and await self._engine.has_image(image):
             return None
         if policy == "Never":
-            message = f"{image} is not on the host, and imagePullPolicy is Never"
+            why = "the host asks for every image" if always else f"{image} is not on the host"
+            message = f"{why}, and imagePullPolicy is Never"
             return Outcome(verdict=report.image_pull_failed(message))
-        state = self._pulls.want(image, run.id, run.key)
+        state = self._pulls.state(run.id)
+        if state is None:
+            secrets = [secret.name for secret in run.spec.image_pull_secrets or ()]
+            try:
+                logins = await read_logins(secrets, run.key.namespace, self._reader)
+            except PullSecretNotReadableError as exc:
+                await self._status_writer.not_started(
+                    run.task, Reason.PULL_SECRET_NOT_READABLE, str(exc)
+                )
+                return self._unreadable(run.id)
+            access = PullAccess(logins, host_login=not self._defaults.always_pull)
+            state = self._pulls.want(image, run.id, run.key, access)
         if state.ready:
             return None
         if state.failure is not None:
             return Outcome(verdict=report.image_pull_failed(state.failure))
         if state.trouble is not None:
-            await self._status_writer.not_started(run.task, Reason.IMAGE_PULL_FAILED, state.trouble)
+            await self._status_writer.not_started(run.task, Reason(state.reason), state.trouble)
         elif state.waited_seconds < _TELL_PULL_AFTER_SECONDS:
             left = _TELL_PULL_AFTER_SECONDS - state.waited_seconds
             return Outcome(requeue_after=dt.timedelta(seconds=left))
