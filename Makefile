@@ -15,7 +15,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet $
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test bench lint generate format lock
+.PHONY: help setup demo up down status test bench lint generate plugin format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -61,6 +61,9 @@ lint: setup ## Check format, style, types, layers and generated files
 
 generate: setup ## Write the CRDs in crds/yaml anew from the models
 	@.venv/bin/python hack/generate_crds.py
+
+plugin: setup ## Write the kubectl plugin as one file, dist/kubectl-weir
+	@.venv/bin/python hack/plugin.py
 
 format: setup ## Put all Python code into the project's format
 	@.venv/bin/ruff format --quiet .

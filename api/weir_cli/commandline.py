@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+from weir_cli.words import seconds_of
+
 _TASK_PREFIX = re.compile(r"(wt|tasks?(\.weir\.dev)?)/")
+_HOST_PREFIX = re.compile(r"(wh|hosts?(\.weir\.dev)?)/")
 
 DESCRIPTION = (
     "Look at Tasks and Hosts of Weir: what they print, why they wait, what is free, what is used."
@@ -17,30 +19,38 @@ _LOGS = """Print what a Task printed, byte by byte; works while it runs and afte
 
 examples:
   kubectl weir logs train-1                       all that is kept of the last run
+  kubectl weir logs --previous train-1            of the run before it
   kubectl weir logs -f train-1                    go on until it ends; waits for its start
   kubectl weir logs --tail 20 --stream stderr train-1
 """
-_WHY = """Say in words why a Task waits, does not start, or ended as it did.
+_WHY = """Say in words why a Task waits, does not start, or ended as it did; or why a Host takes
+nothing new.
 
 For a Task that waits for a host, every host is looked at now, and what it lacks is told.
 
 examples:
   kubectl weir why train-1
+  kubectl weir why host/n1
 """
-_HOSTS = """Show what hosts have and what of it is given to Tasks, as a table.
+_HOSTS = """Show what hosts have and what of it is left, as a table.
 
+  CPUS       cores, reserved ones included
   EXCLUSIVE  cores that belong to one Task each
-  SHARED     cpu asked for by Tasks on the remaining cores / how many cores remain
-  MEMORY     asked for by Tasks / all there is
-  GPUS       in use / all there are
+  SHARED     cpu asked for by Tasks on the other cores
+  FREE       cores that a Task could have for itself
+  MEM-FREE   memory that no Task asked for
+  GPU-FREE   GPUs that nobody has
 
-A host with several NUMA nodes has a line for each of them. Cores and memory that are reserved
-(spec.reserved of the Host) are not given to work; -o wide shows them.
+Cores and memory that are reserved (spec.reserved of the Host) are not given to work; -o wide shows
+them. --numa has a line for each NUMA node instead.
 
 examples:
   kubectl weir hosts
-  kubectl weir hosts -o wide n1 n2
+  kubectl weir hosts -l gpu=a100 -o wide
+  kubectl weir hosts --numa n1 n2
 """
+_VERSION = """Show the version of this plugin and of the hosts' daemons."""
+_HELP = """Show what a command does, and its flags."""
 _TOP = """Show what hosts and running Tasks use at this moment, as their daemons measure it.
 
 Hosts:
@@ -94,7 +104,7 @@ class Argument:
     @property
     def takes_value(self) -> bool:
         """Whether a flag is followed by a word of its own."""
-        return "action" not in self.settings
+        return bool(self.settings.get("action", "append") == "append")
 
     @property
     def repeats(self) -> bool:
@@ -122,17 +132,32 @@ def _task_name(text: str) -> str:
     return _TASK_PREFIX.sub("", text, count=1)
 
 
+def host_name(text: str) -> str:
+    """Return the name of a host that may be written as ``host/NAME``."""
+    return _HOST_PREFIX.sub("", text, count=1)
+
+
+def bare_name(text: str) -> str:
+    """Return the name of a Task or host that may be written as ``task/NAME`` or ``host/NAME``."""
+    return _task_name(host_name(text))
+
+
 def _run_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a number from 1, not {text!r}")
     return int(text)
 
 
-def _duration(text: str) -> float:
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)?", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"must be a time such as 5, 5s or 2m, not {text!r}")
-    return float(match[1]) * _UNITS[match[2] or "s"]
+def _duration(text: str) -> str:
+    try:
+        seconds_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _of_kubectl(*names: str, help: str = "as kubectl's", **settings: Any) -> Argument:
+    return _argument(*names, help=help, **settings)
 
 
 COMMON = (
@@ -149,10 +174,33 @@ COMMON = (
         type=_duration,
         metavar="TIME",
     ),
+    _of_kubectl("--as", help="name of a user to act as", metavar="USER"),
+    _of_kubectl("--as-group", help="group to act in; may come often", action="append"),
+    _of_kubectl("--as-uid", metavar="UID"),
+    _of_kubectl("--cache-dir", metavar="PATH"),
+    _of_kubectl("--certificate-authority", metavar="PATH", noun=Noun.FILE),
+    _of_kubectl("--client-certificate", metavar="PATH", noun=Noun.FILE),
+    _of_kubectl("--client-key", metavar="PATH", noun=Noun.FILE),
+    _of_kubectl("--cluster", help="cluster of the kubeconfig", metavar="NAME"),
+    _of_kubectl("--disable-compression", action="store_true"),
+    _of_kubectl("--insecure-skip-tls-verify", action="store_true"),
+    _of_kubectl("-s", "--server", help="address of the API server", metavar="URL"),
+    _of_kubectl("--tls-server-name", metavar="NAME"),
+    _of_kubectl("--token", help="bearer token for the API server"),
+    _of_kubectl("--user", help="user of the kubeconfig", metavar="NAME"),
 )
 """Flags that may stand before or after the command."""
 
 _TASK = _argument("name", help="name of the Task", noun=Noun.TASK, type=_task_name, metavar="NAME")
+_SELECTOR = _argument(
+    "-l", "--selector", help="only those with these labels: a=b,c!=d", metavar="LABELS"
+)
+_NO_HEADERS = _argument("--no-headers", help="no line of column names", action="store_true")
+
+
+def _output(*choices: str) -> Argument:
+    return _argument("-o", "--output", help="default: table", choices=choices, default="table")
+
 
 COMMANDS = (
     Command(
@@ -182,24 +230,32 @@ COMMANDS = (
             _argument(
                 "--run", help="an earlier run (default: the last)", type=_run_number, metavar="N"
             ),
+            _argument("-p", "--previous", help="the run before the last", action="store_true"),
         ),
     ),
-    Command("why", "say why a Task waits or ended as it did", _WHY, (_TASK,)),
+    Command(
+        "why",
+        "say why a Task waits or ended as it did",
+        _WHY,
+        (_argument("name", help="name of the Task, or host/NAME", noun=Noun.TASK, metavar="NAME"),),
+    ),
     Command(
         "hosts",
         "show capacity of hosts and what is given away",
         _HOSTS,
         (
             _argument(
-                "names", help="only these (default: all)", noun=Noun.HOST, nargs="*", metavar="NAME"
+                "names",
+                help="only these (default: all)",
+                noun=Noun.HOST,
+                nargs="*",
+                metavar="NAME",
+                type=host_name,
             ),
-            _argument(
-                "-o",
-                "--output",
-                help="default: table",
-                choices=("table", "wide", "json"),
-                default="table",
-            ),
+            _SELECTOR,
+            _argument("--numa", help="a line for each NUMA node", action="store_true"),
+            _output("table", "wide", "json", "yaml", "name"),
+            _NO_HEADERS,
         ),
     ),
     Command(
@@ -216,7 +272,7 @@ COMMANDS = (
                 noun={"hosts": Noun.HOST, "tasks": Noun.TASK},
                 nargs="*",
                 metavar="NAME",
-                type=_task_name,
+                type=bare_name,
             ),
             _argument(
                 "-A",
@@ -230,8 +286,30 @@ COMMANDS = (
                 choices=("name", "cpu", "memory", "pids"),
                 default="name",
             ),
+            _SELECTOR,
+            _output("table", "json", "yaml"),
+            _NO_HEADERS,
+        ),
+    ),
+    Command(
+        "version",
+        "show the versions of plugin and daemons",
+        _VERSION,
+        (
+            _argument("--client", help="only the plugin's: ask nobody", action="store_true"),
+            _output("table", "json", "yaml"),
+        ),
+    ),
+    Command(
+        "help",
+        "show what a command does",
+        _HELP,
+        (
             _argument(
-                "-o", "--output", help="default: table", choices=("table", "json"), default="table"
+                "topic",
+                help="a command",
+                nargs="?",
+                choices=("logs", "why", "hosts", "top", "version"),
             ),
         ),
     ),

@@ -11,7 +11,7 @@ from weir_crds import conditions
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.demand import Request, request_of
 from weir_crds.times import InvalidTimeError, parse_time
-from weir_kube.store import Object, Objects, key_of
+from weir_kube.store import Object, key_of
 
 _AHEAD_NAMED = 5
 
@@ -36,7 +36,9 @@ _ENDED: Mapping[str, str] = {
 }
 
 
-def explain(task: Object, hosts: Objects, tasks: Objects | None, now: dt.datetime) -> list[str]:
+def explain(
+    task: Object, hosts: list[Object], tasks: list[Object] | None, now: dt.datetime
+) -> list[str]:
     """Return paragraphs that say why a Task waits, runs, or ended as it did.
 
     Args:
@@ -52,6 +54,28 @@ def explain(task: Object, hosts: Objects, tasks: Objects | None, now: dt.datetim
     if not status.get("nodeName"):
         return _waiting(name, task, hosts, tasks, now)
     return _bound(name, task, hosts, now)
+
+
+def explain_host(host: Object, tasks: list[Object] | None, now: dt.datetime) -> list[str]:
+    """Return paragraphs that say whether a Host takes new Tasks, and if not, why.
+
+    Args:
+        host: the Host.
+        tasks: the Tasks of all namespaces; None: the person may not see them.
+        now: the time.
+    """
+    (room,) = rooms_of([host], tasks or ())
+    if room.obstacles:
+        lines = [f"Host {room.name} takes no new Tasks: it {'; it '.join(room.obstacles)}."]
+    else:
+        lines = [f"Host {room.name} takes new Tasks."]
+    for condition in (host.get("status") or {}).get("conditions") or ():
+        since = _age(condition.get("lastTransitionTime"), now)
+        lines += [f"{line} (for {since})" for line in _quoted(condition)]
+    if tasks is None:
+        return [*lines, "You may not list the Tasks of all namespaces: who is there is not known."]
+    count = "1 Task has" if room.tasks == 1 else f"{room.tasks or 'no'} Tasks have"
+    return [*lines, f"{count[0].upper()}{count[1:]} a place on it."]
 
 
 def _ended(
@@ -93,7 +117,7 @@ def _end_words(reason: str, spec: Mapping[str, Any], status: Mapping[str, Any]) 
 
 
 def _waiting(
-    name: str, task: Object, hosts: Objects, tasks: Objects | None, now: dt.datetime
+    name: str, task: Object, hosts: list[Object], tasks: list[Object] | None, now: dt.datetime
 ) -> list[str]:
     spec = task["spec"]
     condition = conditions.of(task, ConditionType.SCHEDULED)
@@ -141,7 +165,7 @@ def _waiting(
     return lines
 
 
-def _bound(name: str, task: Object, hosts: Objects, now: dt.datetime) -> list[str]:
+def _bound(name: str, task: Object, hosts: list[Object], now: dt.datetime) -> list[str]:
     spec, status = task["spec"], task["status"]
     host = status["nodeName"]
     started = conditions.of(task, ConditionType.STARTED)
@@ -191,7 +215,7 @@ def _retries(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
 
 
 def _host_trouble(
-    name: str, hosts: Objects, spec: Mapping[str, Any], now: dt.datetime
+    name: str, hosts: list[Object], spec: Mapping[str, Any], now: dt.datetime
 ) -> list[str]:
     """Return what is wrong with the host of a bound Task, and what comes of it."""
     host = next((host for host in hosts if host["metadata"]["name"] == name), None)
@@ -256,7 +280,7 @@ def _asked_words(asked: Request) -> str:
     return ", ".join(parts)
 
 
-def _ahead(task: Object, tasks: Objects) -> list[str]:
+def _ahead(task: Object, tasks: list[Object]) -> list[str]:
     """Return who is before a Task by priority, then age; fair share is the operator's to know."""
     mine = _order(task)
     waiting = [other for other in tasks if _waits(other) and _order(other) < mine]

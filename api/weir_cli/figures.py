@@ -8,7 +8,7 @@ from weir_cli.words import bytes_words, cpu_words, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import request_of
-from weir_kube.store import Object, Objects
+from weir_kube.store import Object
 
 _UNKNOWN = "<unknown>"
 _HOST_HEADER = ("HOST", "CPU", "MEMORY", "LOAD", "PIDS", "TASKS")
@@ -138,7 +138,7 @@ def gpu_figures(seen: Mapping[str, Answers | Silence]) -> list[GpuFigures]:
     return sorted(found, key=lambda gpu: (gpu.host, gpu.index))
 
 
-def task_figures(tasks: Objects, seen: Mapping[str, Answers | Silence]) -> list[TaskFigures]:
+def task_figures(tasks: list[Object], seen: Mapping[str, Answers | Silence]) -> list[TaskFigures]:
     """Return what running Tasks use; ``seen`` holds their hosts' answers, by host."""
     used = {
         (host, key): figures
@@ -198,19 +198,19 @@ def by_use(rows: Iterable[Row], sort_by: str) -> list[Row]:
     return sorted(named, key=amount, reverse=True)
 
 
-def hosts_table(rows: Sequence[HostFigures]) -> str:
+def hosts_table(rows: Sequence[HostFigures], *, headers: bool = True) -> str:
     """Return the hosts' table."""
-    return table(_HOST_HEADER, map(_host_row, rows))
+    return table(_HOST_HEADER, map(_host_row, rows), with_header=headers)
 
 
-def gpus_table(rows: Sequence[GpuFigures]) -> str:
+def gpus_table(rows: Sequence[GpuFigures], *, headers: bool = True) -> str:
     """Return the GPUs' table."""
-    return table(_GPU_HEADER, map(_gpu_row, rows))
+    return table(_GPU_HEADER, map(_gpu_row, rows), with_header=headers)
 
 
-def tasks_table(rows: Sequence[TaskFigures]) -> str:
+def tasks_table(rows: Sequence[TaskFigures], *, headers: bool = True) -> str:
     """Return the Tasks' table."""
-    return table(_TASK_HEADER, map(_task_row, rows))
+    return table(_TASK_HEADER, map(_task_row, rows), with_header=headers)
 
 
 def host_json(row: HostFigures) -> dict[str, Any]:

@@ -1,70 +1,94 @@
 """``kubectl weir hosts``."""
 
 import datetime as dt
-import json
 import sys
 from collections.abc import Iterable
 from typing import Any
 
+from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import HostsOptions
-from weir_cli.reads import list_hosts, list_tasks
 from weir_cli.room import NodeRoom, Room, rooms_of
-from weir_cli.words import age_words, bytes_words, cpu_words, ranges, table
+from weir_cli.words import age_words, bytes_words, cpu_words, data, ranges, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
+from weir_crds.kinds import HOST, TASK
 from weir_crds.times import parse_time
-from weir_kube.api import Api, Object, Objects
-from weir_kube.errors import ForbiddenError, NotFoundError
+from weir_kube.store import Object
 
 _HEADER = (
     "NAME",
-    "NUMA",
     "STATUS",
     "CPUS",
     "EXCLUSIVE",
     "SHARED",
+    "FREE",
     "MEMORY",
+    "MEM-FREE",
     "GPUS",
+    "GPU-FREE",
     "TASKS",
     "AGE",
 )
-_WIDE_HEADER = ("RESERVED", "ENGINES", "ENDPOINT", "KERNEL")
-_UNKNOWN = "?"
+_WIDE_HEADER = ("NUMA", "RESERVED", "ENGINES", "ENDPOINT", "KERNEL")
+_NUMA_HEADER = ("HOST", "NUMA", "CPUS", "EXCLUSIVE", "FREE", "MEMORY", "RESERVED", "TASKS")
+_UNKNOWN = "<unknown>"
 
 
-async def print_hosts(api: Api, options: HostsOptions) -> None:
+def print_hosts(kubectl: Kubectl, options: HostsOptions) -> None:
     """Show capacity and use."""
-    hosts = _named(await list_hosts(api, options), options.names)
-    tasks: Objects | None
+    hosts = named(kubectl.list(HOST, selector=options.selector), options.names)
+    if options.output == "name":
+        for host in hosts:
+            print(f"{HOST.kind.lower()}.{HOST.group}/{host['metadata']['name']}")
+        return
+    tasks: list[Object] | None
     try:
-        tasks = await list_tasks(api, options) if hosts else []
-    except ForbiddenError:
+        tasks = kubectl.list(TASK) if hosts else []
+    except KubectlError as error:
+        if error.status != "Forbidden":
+            raise
         tasks = None
         print("You may not list the Tasks of all namespaces: use is not known.", file=sys.stderr)
-    if options.output == "json":
-        print(json.dumps(hosts_json(hosts, tasks), indent=2))
-    elif hosts:
-        now = dt.datetime.now(dt.UTC)
-        print(hosts_table(hosts, tasks, now, wide=options.output == "wide"))
-    else:
+    if options.output in ("json", "yaml"):
+        print(data(hosts_json(hosts, tasks), options.output))
+    elif not hosts:
         print("No hosts found.", file=sys.stderr)
+    elif options.numa:
+        print(numa_table(hosts, tasks, headers=options.headers))
+    else:
+        now = dt.datetime.now(dt.UTC)
+        wide = options.output == "wide"
+        print(hosts_table(hosts, tasks, now, wide=wide, headers=options.headers))
 
 
-def hosts_table(hosts: Objects, tasks: Objects | None, now: dt.datetime, *, wide: bool) -> str:
-    """Return the table; ``tasks`` None: not known."""
+def hosts_table(
+    hosts: list[Object],
+    tasks: list[Object] | None,
+    now: dt.datetime,
+    *,
+    wide: bool = False,
+    headers: bool = True,
+) -> str:
+    """Return a line for each host; ``tasks`` None: not known."""
     objects = {host["metadata"]["name"]: host for host in hosts}
-    rows = []
-    for room in rooms_of(hosts, tasks or ()):
-        host = objects[room.name]
-        rows.append(_host_row(room, host, now, known=tasks is not None, wide=wide))
-        if len(room.nodes) > 1:
-            rows += [
-                _node_row(room, node, known=tasks is not None, wide=wide) for node in room.nodes
-            ]
-    return table(_HEADER + (_WIDE_HEADER if wide else ()), rows)
+    rows = [
+        _host_row(room, objects[room.name], now, known=tasks is not None, wide=wide)
+        for room in rooms_of(hosts, tasks or ())
+    ]
+    return table(_HEADER + (_WIDE_HEADER if wide else ()), rows, with_header=headers)
 
 
-def hosts_json(hosts: Objects, tasks: Objects | None) -> list[dict[str, Any]]:
+def numa_table(hosts: list[Object], tasks: list[Object] | None, *, headers: bool = True) -> str:
+    """Return a line for each NUMA node of the hosts; ``tasks`` None: not known."""
+    rows = [
+        _node_row(room, node, known=tasks is not None)
+        for room in rooms_of(hosts, tasks or ())
+        for node in room.nodes
+    ]
+    return table(_NUMA_HEADER, rows, with_header=headers)
+
+
+def hosts_json(hosts: list[Object], tasks: list[Object] | None) -> list[dict[str, Any]]:
     """Return what the table shows, exactly, for programs."""
     objects = {host["metadata"]["name"]: host for host in hosts}
     result = []
@@ -102,33 +126,44 @@ def _node_json(node: NodeRoom, *, known: bool) -> dict[str, Any]:
     return row
 
 
-def _named(hosts: Objects, names: Iterable[str]) -> Objects:
+def named(hosts: list[Object], names: Iterable[str]) -> list[Object]:
+    """Return the hosts of these names, or all if there are none.
+
+    Raises:
+        KubectlError: there is no host of one of the names.
+    """
     if not names:
         return hosts
     found = {host["metadata"]["name"]: host for host in hosts}
     for name in names:
         if name not in found:
-            raise NotFoundError(f'hosts.weir.dev "{name}" not found', status=404)
+            raise KubectlError(f'Error from server (NotFound): hosts.weir.dev "{name}" not found')
     return [found[name] for name in dict.fromkeys(names)]
 
 
 def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: bool) -> list[str]:
-    in_use = sum(holder is not None for holder in room.gpus.values())
+    free_gpus = sum(holder is None for holder in room.gpus.values())
+    use = [
+        str(room.exclusive),
+        cpu_words(room.shared_millis),
+        str(max(0, room.free_cores - room.shared_cores)),
+    ]
     row = [
         room.name,
-        "*" if len(room.nodes) > 1 else ranges(node.id for node in room.nodes),
         _status(host),
         str(sum(len(node.cores) for node in room.nodes)),
-        str(room.exclusive) if known else _UNKNOWN,
-        f"{cpu_words(room.shared_millis)}/{room.free_cores}" if known else _UNKNOWN,
-        _share(bytes_words(room.memory_held), bytes_words(room.memory_bytes), known=known),
-        _share(str(in_use), str(len(room.gpus)), known=known),
+        *(use if known else [_UNKNOWN] * len(use)),
+        bytes_words(room.memory_bytes),
+        bytes_words(max(0, room.memory_for_work - room.memory_held)) if known else _UNKNOWN,
+        str(len(room.gpus)),
+        str(free_gpus) if known else _UNKNOWN,
         str(room.tasks) if known else _UNKNOWN,
         _age(host, now),
     ]
     if wide:
         status = host.get("status") or {}
         row += [
+            ranges(node.id for node in room.nodes),
             _reserved(room),
             ",".join(f"{e['name']} {e.get('version') or ''}" for e in status.get("engines") or ()),
             (status.get("endpoint") or {}).get("url") or "",
@@ -137,26 +172,17 @@ def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: 
     return row
 
 
-def _node_row(room: Room, node: NodeRoom, *, known: bool, wide: bool) -> list[str]:
-    row = [
+def _node_row(room: Room, node: NodeRoom, *, known: bool) -> list[str]:
+    return [
         room.name,
         str(node.id),
-        "-",
         str(len(node.cores)),
         str(len(node.held)) if known else _UNKNOWN,
-        f"-/{node.free}" if known else _UNKNOWN,
-        "-" if node.memory_bytes is None else f"-/{bytes_words(node.memory_bytes)}",
-        "-",
+        str(node.free) if known else _UNKNOWN,
+        _UNKNOWN if node.memory_bytes is None else bytes_words(node.memory_bytes),
+        ranges(node.reserved),
         str(len(set(node.held.values()))) if known else _UNKNOWN,
-        "-",
     ]
-    if wide:
-        row += [f"cpus {ranges(node.reserved)}" if node.reserved else "-", "-", "-", "-"]
-    return row
-
-
-def _share(used: str, of: str, *, known: bool) -> str:
-    return f"{used if known else _UNKNOWN}/{of}"
 
 
 def _reserved(room: Room) -> str:

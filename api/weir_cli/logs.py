@@ -1,24 +1,20 @@
 """``kubectl weir logs``."""
 
-import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from weir_cli.access import open_daemons
+from weir_cli.daemon import Daemon, DaemonRefusedError
 from weir_cli.errors import CommandError
+from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import LogsOptions
-from weir_cli.reads import get_host, get_task, namespace_of
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
-from weir_crds.kinds import TASK
-from weir_kube.api import Api, Object
-from weir_kube.daemons import Daemons
-from weir_kube.errors import ApiUnavailableError, DaemonRefusedError, GoneError, NotFoundError
+from weir_crds.kinds import HOST, TASK
+from weir_kube.store import Object
 
 # The daemon may know of a start or a bind a little later than we do, or may just be starting.
 _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
@@ -49,23 +45,33 @@ class Never:
     why: str
 
 
-async def print_logs(api: Api, options: LogsOptions) -> None:
+def print_logs(kubectl: Kubectl, options: LogsOptions) -> None:
     """Copy a Task's output to stdout."""
-    told = ""
-    async with aclosing(_states(api, options)) as states:
-        async for task in states:
-            match readiness(task, options.run, follow=options.follow):
-                case Never(why=why):
-                    raise CommandError(f'task "{options.name}" printed nothing: {why}')
-                case NotYet(why=why):
-                    if not options.follow:
-                        raise CommandError(f'task "{options.name}" has no output yet: {why}')
-                    if why != told:
-                        told = why
-                        print(f"waiting for {options.name} to start: {why}", file=sys.stderr)
-                case Readable(host=host, run=run):
-                    await _copy(api, options, host, run or options.run)
-                    return
+    waits_for = ""
+    for task in _states(kubectl, options.name):
+        wanted = _run_of(task, options)
+        match readiness(task, wanted, follow=options.follow):
+            case Never(why=why):
+                raise CommandError(f'task "{options.name}" printed nothing: {why}')
+            case NotYet(why=why):
+                if not options.follow:
+                    raise CommandError(f'task "{options.name}" has no output yet: {why}')
+                if why != waits_for:
+                    waits_for = why
+                    print(f"waiting for {options.name} to start: {why}", file=sys.stderr)
+            case Readable(host=host, run=run):
+                _copy(kubectl, options, host, run or wanted)
+                return
+
+
+def _run_of(task: Object, options: LogsOptions) -> int | None:
+    """Return the number of the run that is asked for; None: the last."""
+    if not options.previous:
+        return options.run
+    current = (task.get("status") or {}).get("runID") or 0
+    if current < 2:
+        raise CommandError(f'task "{options.name}" has no run before its last')
+    return int(current) - 1
 
 
 def readiness(
@@ -106,34 +112,29 @@ def _because(condition: conditions.Condition | None) -> str:
     return f" ({condition['reason']}: {message})" if message else f" ({condition['reason']})"
 
 
-async def _states(api: Api, options: LogsOptions) -> AsyncGenerator[Object, None]:
-    """Yield the Task now and on every change; raises NotFoundError once it is deleted."""
+def _states(kubectl: Kubectl, name: str) -> Iterator[Object]:
+    """Yield the Task now and on every change; raises KubectlError once it is deleted."""
     while True:
-        task = await get_task(api, options, options.name)
+        task = kubectl.get(TASK, name, kubectl.namespace)
         yield task
-        watch = api.watch(
-            TASK,
-            task["metadata"]["resourceVersion"],
-            namespace_of(api, options),
-            field_selector=f"metadata.name={options.name}",
-        )
-        try:
-            async with aclosing(watch) as events:
-                async for event in events:
-                    if event.type == "DELETED":
-                        break
-                    if event.type != "BOOKMARK":
-                        yield event.object
-        except (GoneError, ApiUnavailableError):
-            await asyncio.sleep(1)
+        version = task["metadata"]["resourceVersion"]
+        with kubectl.watch(TASK, kubectl.namespace, name, version) as events:
+            for kind, obj in events:
+                if kind == "DELETED":
+                    break
+                if kind != "BOOKMARK":
+                    yield obj
+        time.sleep(_RETRY_SECONDS)
 
 
-async def _copy(api: Api, options: LogsOptions, host_name: str, run: int | None) -> None:
+def _copy(kubectl: Kubectl, options: LogsOptions, host_name: str, run: int | None) -> None:
     try:
-        host = await get_host(api, options, host_name)
-    except NotFoundError as error:
+        host = kubectl.get(HOST, host_name)
+    except KubectlError as error:
+        if error.status != "NotFound":
+            raise
         raise CommandError(f"host {host_name} is gone, and the output with it") from error
-    namespace, name = quote(namespace_of(api, options)), quote(options.name)
+    namespace, name = quote(kubectl.namespace), quote(options.name)
     path = f"/v1/namespaces/{namespace}/tasks/{name}/log"
     query = {"follow": "true"} if options.follow else {}
     for parameter, value in (
@@ -143,27 +144,24 @@ async def _copy(api: Api, options: LogsOptions, host_name: str, run: int | None)
     ):
         if value is not None:
             query[parameter] = str(value)
-    async with open_daemons(api, options) as daemons:
-        await _print_stream(daemons, host, path, query)
+    _print_stream(Daemon(kubectl, host), path, query)
 
 
-async def _print_stream(
-    daemons: Daemons, host: Object, path: str, query: Mapping[str, str]
-) -> None:
+def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
     late_until = time.monotonic() + _LATE_SECONDS
     while True:
         try:
-            async with daemons.stream(host, path, query, silent_seconds=0) as response:
-                dropped = int(response.headers.get("Weir-Dropped-Bytes", "0"))
+            with daemon.stream(path, query, endless=True) as (headers, pieces):
+                dropped = int(headers.get("Weir-Dropped-Bytes", "0"))
                 if dropped and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)
-                async for data in response.content.iter_any():
+                for data in pieces:
                     _write(data)
                 return
         except DaemonRefusedError as error:
             if error.said not in _LATE or time.monotonic() > late_until:
                 raise
-            await asyncio.sleep(_RETRY_SECONDS)
+            time.sleep(_RETRY_SECONDS)
 
 
 def _write(data: bytes) -> None:

@@ -1,16 +1,34 @@
 """The command line. What a command needs is imported when it runs, so that help comes at once."""
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from weir_cli.commandline import COMMANDS, COMMON, DESCRIPTION, Argument
-from weir_cli.options import HostsOptions, LogsOptions, Options, TopOptions, WhyOptions
+from weir_cli.commandline import (
+    COMMANDS,
+    COMMON,
+    DESCRIPTION,
+    Argument,
+    Command,
+    bare_name,
+    host_name,
+)
+from weir_cli.options import (
+    HelpOptions,
+    HostsOptions,
+    LogsOptions,
+    Options,
+    TopOptions,
+    VersionOptions,
+    WhyOptions,
+)
 from weir_cli.walk import arranged
 
 _PROGRAM = "kubectl weir"
+_BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell says it
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,24 +50,79 @@ def main() -> NoReturn:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code."""
+    """Run a command line and return its exit code; failures are told on stderr."""
     options = parse(arguments)
-    from weir_cli.commands import execute
+    if isinstance(options, HelpOptions):
+        return _help(options.command)
+    from weir_cli.errors import message_of
+    from weir_crds.errors import WeirError
 
-    return execute(options)
+    try:
+        _execute(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has gone; Python must not try to flush to it at exit.
+        _discard_output()
+        return _BROKEN_PIPE
+    except OSError as error:  # a full disk under the output, a closed stdout
+        sys.stderr.write(f"error: cannot write the output: {error.strerror or error}\n")
+        _discard_output()
+        return 1
+    except WeirError as error:
+        sys.stderr.write(f"{message_of(error)}\n")
+        return 1
+    return 0
+
+
+def _execute(options: Options) -> None:
+    from weir_cli.kubectl import Kubectl
+
+    kubectl = Kubectl(options.kubectl, options.namespace)
+    match options:
+        case LogsOptions():
+            from weir_cli.logs import print_logs
+
+            print_logs(kubectl, options)
+        case WhyOptions():
+            from weir_cli.why import print_why
+
+            print_why(kubectl, options)
+        case HostsOptions():
+            from weir_cli.hosts import print_hosts
+
+            print_hosts(kubectl, options)
+        case TopOptions():
+            from weir_cli.top import print_top
+
+            print_top(kubectl, options)
+        case VersionOptions():
+            from weir_cli.version import print_version
+
+            print_version(kubectl, options)
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _help(command: str | None) -> int:
+    words = [command, "--help"] if command else ["--help"]
+    try:
+        _parser().parse_args(words)
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 def parse(arguments: Sequence[str]) -> Options:
     """Return what a command line asks for; exits for ``--help`` and for mistakes."""
-    found = _parser().parse_args(arranged(arguments))
-    common = Options(
-        namespace=getattr(found, "namespace", None),
-        kubeconfig=getattr(found, "kubeconfig", None),
-        context=getattr(found, "context", None),
-        request_timeout_seconds=getattr(found, "request_timeout", None),
-    )
+    parser = _parser()
+    found = parser.parse_args(arranged(arguments))
+    common = Options(namespace=getattr(found, "namespace", None), kubectl=_passed_on(found))
     match found.command:
         case "logs":
+            if found.previous and found.run is not None:
+                parser.error("--previous and --run exclude each other")
             return LogsOptions.extending(
                 common,
                 name=found.name,
@@ -57,20 +130,57 @@ def parse(arguments: Sequence[str]) -> Options:
                 tail=None if found.tail < 0 else found.tail,
                 stream=found.stream,
                 run=found.run,
+                previous=found.previous,
             )
         case "why":
-            return WhyOptions.extending(common, name=found.name)
+            name = host_name(found.name)
+            is_host = name != found.name
+            return WhyOptions.extending(common, name=bare_name(found.name), is_host=is_host)
         case "top":
+            if found.selector and not found.what:
+                parser.error("-l needs to know of what: top hosts, or top tasks")
             return TopOptions.extending(
                 common,
                 what=found.what,
                 names=tuple(found.names),
+                selector=_selector(parser, found),
                 all_namespaces=found.all_namespaces,
                 sort_by=found.sort_by,
                 output=found.output,
+                headers=not found.no_headers,
             )
+        case "hosts":
+            return HostsOptions.extending(
+                common,
+                names=tuple(found.names),
+                selector=_selector(parser, found),
+                numa=found.numa,
+                output=found.output,
+                headers=not found.no_headers,
+            )
+        case "version":
+            return VersionOptions.extending(common, client=found.client, output=found.output)
         case _:
-            return HostsOptions.extending(common, names=tuple(found.names), output=found.output)
+            return HelpOptions.extending(common, command=found.topic)
+
+
+def _selector(parser: argparse.ArgumentParser, found: argparse.Namespace) -> str | None:
+    if found.selector and found.names:
+        parser.error("names cannot be provided when a selector is specified")
+    return found.selector or None
+
+
+def _passed_on(found: argparse.Namespace) -> tuple[str, ...]:
+    """Return the flags that are kubectl's business, each as one word."""
+    flags: list[str] = []
+    for argument in COMMON:
+        name = argument.names[-1]
+        value = getattr(found, name.lstrip("-").replace("-", "_"), None)
+        if name == "--namespace" or value is None:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            flags.append(name if one is True else f"{name}={one}")
+    return tuple(flags)
 
 
 def _parser() -> _Parser:
@@ -79,11 +189,14 @@ def _parser() -> _Parser:
     group = common.add_argument_group("flags as in kubectl")
     for argument in COMMON:
         _add(group, argument)
-    parser = _Parser(prog=_PROGRAM, description=DESCRIPTION, parents=[common])
+    usage = f"{_PROGRAM} [flags] COMMAND"
+    parser = _Parser(prog=_PROGRAM, usage=usage, description=DESCRIPTION, parents=[common])
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         parts = commands.add_parser(
             command.name,
+            prog=f"{_PROGRAM} {command.name}",
+            usage=_usage(command),
             help=command.summary,
             description=command.description,
             parents=[common],
@@ -92,6 +205,20 @@ def _parser() -> _Parser:
         for argument in command.arguments:
             _add(parts, argument)
     return parser
+
+
+def _usage(command: Command) -> str:
+    words = [_word(one) for one in command.arguments if not one.is_flag]
+    return " ".join([_PROGRAM, command.name, *words, "[flags]"])
+
+
+def _word(argument: Argument) -> str:
+    settings = argument.settings
+    choices = "|".join(settings.get("choices", ()))
+    word = choices or str(settings.get("metavar", argument.names[0]))
+    if settings.get("nargs") == "*":
+        return f"[{word}…]"
+    return f"[{word}]" if settings.get("nargs") == "?" else word
 
 
 def _add(to: Any, argument: Argument) -> None:

@@ -6,12 +6,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Flags that every command has, as kubectl has them."""
+    """Flags that every command has: those by which kubectl reaches the API server."""
 
     namespace: str | None = None  # None: that of the context
-    kubeconfig: str | None = None
-    context: str | None = None
-    request_timeout_seconds: float | None = None  # None: our default; 0: no limit
+    kubectl: tuple[str, ...] = ()  # kubectl's own flags, passed on: --context=c
 
     @classmethod
     def extending(cls, common: "Options", **more: Any) -> Self:
@@ -29,6 +27,7 @@ class LogsOptions(Options):
     tail: int | None = None
     stream: str | None = None
     run: int | None = None
+    previous: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +35,7 @@ class WhyOptions(Options):
     """Of ``why``."""
 
     name: str
+    is_host: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,10 @@ class HostsOptions(Options):
     """Of ``hosts``."""
 
     names: tuple[str, ...] = ()
+    selector: str | None = None
+    numa: bool = False
     output: str = "table"
+    headers: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,23 @@ class TopOptions(Options):
 
     what: str | None = None  # "hosts" or "tasks"; None: both
     names: tuple[str, ...] = ()
+    selector: str | None = None
     all_namespaces: bool = False
     sort_by: str = "name"
     output: str = "table"
+    headers: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionOptions(Options):
+    """Of ``version``."""
+
+    client: bool = False
+    output: str = "table"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpOptions(Options):
+    """Of ``help``."""
+
+    command: str | None = None

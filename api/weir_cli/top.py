@@ -1,11 +1,16 @@
 """``kubectl weir top``."""
 
-import asyncio
-import json
 import sys
+import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
-from weir_cli.access import open_daemons
+from weir_cli.daemon import (
+    Daemon,
+    DaemonBrokeOffError,
+    DaemonRefusedError,
+    DaemonUnavailableError,
+)
 from weir_cli.errors import CommandError
 from weir_cli.figures import (
     Answers,
@@ -25,14 +30,13 @@ from weir_cli.figures import (
     task_json,
     tasks_table,
 )
+from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import TopOptions
-from weir_cli.reads import deadline_seconds, list_hosts, list_tasks, namespace_of
+from weir_cli.words import data
 from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK, Kind
-from weir_kube.api import Api, Object, Objects
-from weir_kube.daemons import Daemons
-from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError, NotFoundError
+from weir_kube.store import Object
 
 _PATH = "/v1/stats"
 # A daemon looks anew when its last look is two seconds old.
@@ -40,21 +44,21 @@ _APART_SECONDS = 2.1
 _HOSTS_AT_ONCE = 32
 
 
-async def print_top(api: Api, options: TopOptions) -> None:
+def print_top(kubectl: Kubectl, options: TopOptions) -> None:
     """Show what hosts and running Tasks use now.
 
     Raises:
         CommandError: not one of the hosts answered.
     """
-    tasks: Objects = []
+    tasks: list[Object] = []
     if options.what != "hosts":
-        namespace = None if options.all_namespaces else namespace_of(api, options)
-        tasks = await list_tasks(api, options, namespace)
+        namespace = None if options.all_namespaces else kubectl.namespace
+        tasks = kubectl.list(TASK, namespace, options.selector)
         if options.what == "tasks" and options.names:
             tasks = _named(TASK, tasks, options.names)
-            _tell_idle(tasks)
+            _report_idle(tasks)
         tasks = [task for task in tasks if runs(task)]
-    hosts = await list_hosts(api, options)
+    hosts = kubectl.list(HOST, selector=options.selector if options.what == "hosts" else None)
     if not (options.what == "hosts" and options.names):
         # A runner of another make has no port of a daemon; who names its host is told so.
         hosts = [host for host in hosts if not is_external(host)]
@@ -63,49 +67,44 @@ async def print_top(api: Api, options: TopOptions) -> None:
         hosts = [host for host in hosts if host["metadata"]["name"] in needed]
     elif options.what == "hosts" and options.names:
         hosts = _named(HOST, hosts, options.names)
-    seen = await _ask_all(api, options, hosts)
+    seen = _ask_all(kubectl, hosts)
     host_rows = [host_figures(name, found) for name, found in seen.items()]
     _print(options, host_rows, gpu_figures(seen), task_figures(tasks, seen))
     if seen and all(isinstance(found, Silence) for found in seen.values()):
         raise CommandError("not one host told what it uses")
 
 
-async def _ask_all(api: Api, options: TopOptions, hosts: Objects) -> dict[str, Answers | Silence]:
+def _ask_all(kubectl: Kubectl, hosts: list[Object]) -> dict[str, Answers | Silence]:
     if not hosts:
         return {}
-    seconds = deadline_seconds(options)
-    at_once = asyncio.Semaphore(_HOSTS_AT_ONCE)
-
-    async with open_daemons(api, options) as daemons:
-
-        async def ask(host: Object) -> Answers | Silence:
-            async with at_once:
-                return await _ask(daemons, host, seconds)
-
-        found = await asyncio.gather(*map(ask, hosts))
+    with ThreadPoolExecutor(min(_HOSTS_AT_ONCE, len(hosts))) as threads:
+        found = list(threads.map(lambda host: _ask(kubectl, host), hosts))
     return {host["metadata"]["name"]: seen for host, seen in zip(hosts, found, strict=True)}
 
 
-async def _ask(daemons: Daemons, host: Object, seconds: float) -> Answers | Silence:
+def _ask(kubectl: Kubectl, host: Object) -> Answers | Silence:
     try:
-        first = await daemons.get_json(host, _PATH, {}, seconds)
-        await asyncio.sleep(_APART_SECONDS)
-        return Answers(first, await daemons.get_json(host, _PATH, {}, seconds))
+        daemon = Daemon(kubectl, host)
+        first = daemon.get_json(_PATH, kubectl.deadline_seconds)
+        time.sleep(_APART_SECONDS)
+        return Answers(first, daemon.get_json(_PATH, kubectl.deadline_seconds))
     except DaemonRefusedError as error:
-        return Silence(f"host {error.host} refused ({error.said}): {error.message}")
-    except (DaemonUnavailableError, NotContactedError) as error:
+        return Silence(f"host {error.host} refused ({error.said}): {error}")
+    except (DaemonUnavailableError, DaemonBrokeOffError, NotContactedError) as error:
         return Silence(str(error))
 
 
-def _named(kind: Kind, objects: Objects, names: Iterable[str]) -> Objects:
+def _named(kind: Kind, objects: list[Object], names: Iterable[str]) -> list[Object]:
     found: Mapping[str, Object] = {obj["metadata"]["name"]: obj for obj in objects}
     for name in names:
         if name not in found:
-            raise NotFoundError(f'{kind.plural}.{kind.group} "{name}" not found', status=404)
+            raise KubectlError(
+                f'Error from server (NotFound): {kind.plural}.{kind.group} "{name}" not found'
+            )
     return [found[name] for name in dict.fromkeys(names)]
 
 
-def _tell_idle(tasks: Objects) -> None:
+def _report_idle(tasks: list[Object]) -> None:
     for task in tasks:
         if not runs(task):
             print(f"Task {task['metadata']['name']} does not run.", file=sys.stderr)
@@ -118,22 +117,22 @@ def _print(
     tasks: list[TaskFigures],
 ) -> None:
     hosts, tasks = by_use(hosts, options.sort_by), by_use(tasks, options.sort_by)
-    if options.output == "json":
+    if options.output != "table":
         shown = {}
         if options.what != "tasks":
             shown["hosts"] = [host_json(row) for row in hosts]
             shown["gpus"] = [gpu_json(row) for row in gpus]
         if options.what != "hosts":
             shown["tasks"] = [task_json(row) for row in tasks]
-        print(json.dumps(shown, indent=2))
+        print(data(shown, options.output))
         return
     parts = []
     if options.what != "tasks" and hosts:
-        parts.append(hosts_table(hosts))
+        parts.append(hosts_table(hosts, headers=options.headers))
         if gpus:
-            parts.append(gpus_table(gpus))
+            parts.append(gpus_table(gpus, headers=options.headers))
     if options.what != "hosts" and tasks:
-        parts.append(tasks_table(tasks))
+        parts.append(tasks_table(tasks, headers=options.headers))
     if parts:
         print("\n\n".join(parts))
     else:

@@ -1,10 +1,14 @@
-"""Amounts, times and tables the way kubectl prints them."""
+"""Amounts, times, tables and objects the way kubectl prints them."""
 
 import datetime as dt
+import json
+import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _GAP = 3
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
 def bytes_words(count: int) -> str:
@@ -66,11 +70,33 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, with_header: bool = True) -> str:
     """Return columns that line up, as kubectl's; an empty cell is shown as ``<none>``."""
     lines = [list(header), *([cell or "<none>" for cell in row] for row in rows)]
     widths = [max(map(len, column)) + _GAP for column in zip(*lines, strict=True)]
     return "\n".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
+        for line in (lines if with_header else lines[1:])
     )
+
+
+def data(value: Any, output: str) -> str:
+    """Return what programs read, as ``json`` or ``yaml``."""
+    if output == "json":
+        return json.dumps(value, indent=2)
+    import yaml  # only where it is asked for
+
+    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    return text.rstrip("\n")
+
+
+def seconds_of(text: str) -> float:
+    """Return a time such as ``5``, ``5s`` or ``1m30s`` in seconds.
+
+    Raises:
+        ValueError: it is none.
+    """
+    parts = re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"must be a time such as 5, 5s or 2m, not {text!r}")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)

@@ -1,36 +1,30 @@
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from weir_cli.errors import CommandError, told
+from support.served_host import with_kubectl
+from weir_cli.daemon import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
+from weir_cli.errors import CommandError, message_of
+from weir_cli.kubectl import KubectlError, deadline_of
 from weir_cli.main import parse
 from weir_cli.options import HostsOptions, LogsOptions, TopOptions, WhyOptions
 from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.errors import WeirError
-from weir_kube.errors import (
-    ApiUnavailableError,
-    ConfigError,
-    DaemonBrokeOffError,
-    DaemonRefusedError,
-    DaemonUnavailableError,
-    NotFoundError,
-    UnauthorizedError,
-)
 
 ALL = ["-n", "team", "--kubeconfig", "k", "--context", "c", "--request-timeout", "2m"]
-COMMON = {
+COMMON: dict[str, Any] = {
     "namespace": "team",
-    "kubeconfig": "k",
-    "context": "c",
-    "request_timeout_seconds": 120.0,
+    "kubectl": ("--kubeconfig=k", "--context=c", "--request-timeout=2m"),
 }
 
 
 def test_flags_may_stand_before_and_after_the_command() -> None:
-    expected = WhyOptions(name="train", **COMMON)  # type: ignore[arg-type]
+    expected = WhyOptions(name="train", **COMMON)
     assert parse([*ALL, "why", "train"]) == expected
     assert parse(["why", "train", *ALL]) == expected
     assert parse([*ALL[:2], "why", *ALL[2:], "train"]) == expected
@@ -43,6 +37,31 @@ def test_logs_and_hosts() -> None:
     ) == LogsOptions(name="train", follow=True, tail=5, stream="stderr", run=2)
     assert parse(["logs", "--tail=-1", "train"]) == LogsOptions(name="train")
     assert parse(["hosts", "-o", "wide", "n1"]) == HostsOptions(names=("n1",), output="wide")
+
+
+def test_a_resource_may_be_named_with_its_kind() -> None:
+    for prefix in ("host/", "hosts/", "wh/", "host.weir.dev/", "hosts.weir.dev/"):
+        assert parse(["hosts", f"{prefix}n1"]) == HostsOptions(names=("n1",))
+        assert parse(["why", f"{prefix}n1"]) == WhyOptions(name="n1", is_host=True)
+    for prefix in ("task/", "wt/", "tasks.weir.dev/"):
+        assert parse(["why", f"{prefix}a"]) == WhyOptions(name="a")
+
+
+def test_flags_of_kubectl_are_passed_on() -> None:
+    given = ["--as", "u", "--as-group=g", "--as-group", "h", "--user=x", "--cluster", "c"]
+    given += ["-s", "http://h", "--insecure-skip-tls-verify"]
+    expected = ("--as=u", "--as-group=g", "--as-group=h", "--cluster=c")
+    expected += ("--insecure-skip-tls-verify", "--server=http://h", "--user=x")
+    assert parse([*given, "hosts"]).kubectl == expected
+    assert parse(["hosts", *given]).kubectl == expected
+    assert parse([*given[:3], "hosts", *given[3:]]).kubectl == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("5", 5), ("5s", 5), ("1m30s", 90), ("250ms", 0.25), ("0", 366 * 86400)]
+)
+def test_a_deadline_is_written_as_kubectls(text: str, seconds: float) -> None:
+    assert deadline_of([f"--request-timeout={text}"]) == seconds
 
 
 def test_top() -> None:
@@ -69,6 +88,10 @@ def test_top() -> None:
         ["why", "a", "-n"],
         ["-x", "why", "a"],
         ["hosts", "-o", "xml"],
+        ["hosts", "-l", "a=b", "n1"],
+        ["logs", "--previous", "--run=1", "a"],
+        ["top", "-l", "a=b"],
+        ["help", "me"],
         ["bottom"],
         ["top", "pods"],
         ["top", "--sort-by", "age"],
@@ -90,18 +113,11 @@ def test_mistakes_end_with_one_and_a_hint(
     ("error", "line"),
     [
         (
-            NotFoundError('tasks "x" not found', status=404),
-            'Error from server (NotFound): tasks "x" not found',
+            KubectlError("Unable to connect to the server: no"),
+            "Unable to connect to the server: no",
         ),
-        (
-            UnauthorizedError("no", status=401),
-            "error: You must be logged in to the server (Unauthorized)",
-        ),
-        (ApiUnavailableError("refused"), "Unable to connect to the server: refused"),
-        (ApiUnavailableError("etcd", status=500), "Error from server (ApiUnavailable): etcd"),
-        (ConfigError("none"), "error: none"),
         (CommandError("no"), "error: no"),
-        (DaemonRefusedError("n1", "NoOutput", "gone", 404), "Error from host n1 (NoOutput): gone"),
+        (DaemonRefusedError("n1", "NoOutput", "gone"), "Error from host n1 (NoOutput): gone"),
         (
             DaemonBrokeOffError("host n1 broke off"),
             "error: host n1 broke off: what was printed above is not all of it",
@@ -112,7 +128,7 @@ def test_mistakes_end_with_one_and_a_hint(
     ],
 )
 def test_errors_read_as_kubectls(error: WeirError, line: str) -> None:
-    assert told(error) == line
+    assert message_of(error) == line
 
 
 def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
@@ -131,13 +147,41 @@ def test_help_comes_at_once_and_loads_nothing_heavy() -> None:
     assert time.monotonic() - before < 5
 
 
-def test_without_a_kubeconfig(tmp_path: Path) -> None:
+def test_without_a_kubeconfig_kubectl_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "weir_cli", "--kubeconfig", str(tmp_path / "no"), "hosts"],
         capture_output=True,
         text=True,
         timeout=20,
         check=False,
+        env=with_kubectl(),
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: no kubeconfig at {tmp_path / 'no'}\n"
+    assert done.stderr == f"error: stat {tmp_path / 'no'}: no such file or directory\n"
+
+
+def test_without_kubectl(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "weir_cli", "hosts"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env=os.environ | {"PATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: kubectl cannot be run: No such file or directory\n"
+
+
+def test_output_that_cannot_be_written_is_said() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "weir_cli", "version", "--client"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "error: cannot write the output: No space left on device\n"

@@ -1,12 +1,15 @@
 import datetime as dt
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from support.cluster import Cluster
 from support.madeup import numa_capacity, report
 from support.served_host import ServedHost, weir
-from weir_cli.hosts import hosts_json, hosts_table
+from weir_cli.hosts import hosts_json, hosts_table, numa_table
 from weir_crds.kinds import HOST
 
 NOW = dt.datetime(2026, 11, 22, 10, 5, tzinfo=dt.UTC)
@@ -50,33 +53,48 @@ TASKS = [
 ]
 
 
-def test_the_table() -> None:
-    assert hosts_table([SMALL, BIG, NEW], TASKS, NOW, wide=False).splitlines() == [
-        "NAME   NUMA     STATUS                                   CPUS   EXCLUSIVE   SHARED   "
-        "MEMORY     GPUS   TASKS   AGE",
-        "n1     *        Ready                                    8      3           1.5/4    "
-        "8Gi/64Gi   1/2    2       5m",
-        "n1     0        -                                        4      2           -/1      "
-        "-/32Gi     -      1       -",
-        "n1     1        -                                        4      1           -/3      "
-        "-/32Gi     -      1       -",
-        "n2     0        Unknown,NotApproved,SchedulingDisabled   2      0           0/2      "
-        "0/4Gi      0/0    0       2d",
-        "n3     <none>   NotReady                                 0      0           0/0      "
-        "0/0        0/0    0       <unknown>",
+def test_a_line_for_each_host() -> None:
+    assert hosts_table([SMALL, BIG, NEW], TASKS, NOW).splitlines() == [
+        "NAME   STATUS                                   CPUS   EXCLUSIVE   SHARED   FREE   "
+        "MEMORY   MEM-FREE   GPUS   GPU-FREE   TASKS   AGE",
+        "n1     Ready                                    8      3           1.5      2      "
+        "64Gi     55Gi       2      1          2       5m",
+        "n2     Unknown,NotApproved,SchedulingDisabled   2      0           0        2      "
+        "4Gi      4Gi        0      0          0       2d",
+        "n3     NotReady                                 0      0           0        0      "
+        "0        0          0      0          0       <unknown>",
     ]
 
 
+def test_a_line_for_each_numa_node() -> None:
+    assert numa_table([SMALL, BIG], TASKS).splitlines() == [
+        "HOST   NUMA   CPUS   EXCLUSIVE   FREE   MEMORY      RESERVED   TASKS",
+        "n1     0      4      2           1      32Gi        0          1",
+        "n1     1      4      1           3      32Gi        <none>     1",
+        "n2     0      2      0           2      <unknown>   <none>     0",
+    ]
+
+
+def test_the_line_of_names_can_be_left_out() -> None:
+    lines = hosts_table([BIG], TASKS, NOW).splitlines()
+    assert hosts_table([BIG], TASKS, NOW, headers=False).splitlines() == lines[1:]
+    lines = numa_table([BIG], TASKS).splitlines()
+    assert numa_table([BIG], TASKS, headers=False).splitlines() == lines[1:]
+
+
 def test_wide_shows_what_is_reserved_and_what_runs_there() -> None:
-    header, host, node = hosts_table([BIG], TASKS, NOW, wide=True).splitlines()[:3]
-    assert header.split()[-4:] == ["RESERVED", "ENGINES", "ENDPOINT", "KERNEL"]
-    assert host.endswith("cpus 0, 1Gi   docker 20.10.24   https://10.0.0.5:8443   6.1")
-    assert "cpus 0" in node
+    header, host = hosts_table([BIG], TASKS, NOW, wide=True).splitlines()
+    assert header.split()[-5:] == ["NUMA", "RESERVED", "ENGINES", "ENDPOINT", "KERNEL"]
+    assert host.endswith("0-1    cpus 0, 1Gi   docker 20.10.24   https://10.0.0.5:8443   6.1")
 
 
 def test_use_that_may_not_be_seen_is_not_shown_as_nothing() -> None:
-    line = hosts_table([BIG], None, NOW, wide=False).splitlines()[1]
-    assert line.split() == ["n1", "*", "Ready", "8", "?", "?", "?/64Gi", "?/2", "?", "5m"]
+    line = hosts_table([BIG], None, NOW).splitlines()[1]
+    hidden = ["<unknown>"]
+    assert line.split() == (
+        ["n1", "Ready", "8", *hidden * 3, "64Gi", *hidden, "2", *hidden * 2, "5m"]
+    )
+    assert numa_table([BIG], None).splitlines()[1].split()[3:5] == hidden * 2
     assert "used" not in hosts_json([BIG], None)[0]
 
 
@@ -103,11 +121,21 @@ async def test_hosts_and_why_against_a_real_api_server(
 
     got = await weir(kubeconfig, "hosts", host.name)
     assert got.code == 0
-    assert got.out.decode().splitlines()[1].split()[:9] == (
-        [host.name, "0", "Ready,NotApproved", "4", "3", "0/1", "8Gi/64Gi", "0/0", "1"]
-    )
-    got = await weir(kubeconfig, "hosts", "-o", "json", host.name)
+    (row,) = [line.split() for line in got.out.decode().splitlines()[1:]]
+    assert row[:7] == [host.name, "Ready,NotApproved", "4", "3", "0", "1", "64Gi"]
+    assert row[7:11] == ["56Gi", "0", "0", "1"]
+    got = await weir(kubeconfig, "hosts", "-o", "json", f"wh/{host.name}")
     assert json.loads(got.out)[0]["used"]["exclusiveCpus"] == 3
+    got = await weir(kubeconfig, "hosts", "-o", "yaml", host.name)
+    assert yaml.safe_load(got.out)[0]["used"]["exclusiveCpus"] == 3
+    await host.admin.patch(HOST, host.name, {"metadata": {"labels": {"only": host.name}}})
+    got = await weir(kubeconfig, "hosts", "-l", f"only={host.name}", "-o", "name")
+    assert got.out.decode() == f"host.weir.dev/{host.name}\n"
+    got = await weir(kubeconfig, "hosts", "-l", f"only!={host.name}", "--no-headers")
+    assert host.name not in got.out.decode()
+    got = await weir(kubeconfig, "why", f"host/{host.name}")
+    assert got.out.decode().startswith(f"Host {host.name} takes no new Tasks: it is not approved")
+    assert "1 Task has a place on it." in got.out.decode()
     got = await weir(kubeconfig, "hosts", "nowhere")
     assert (got.code, got.out) == (1, b"")
     assert got.err == 'Error from server (NotFound): hosts.weir.dev "nowhere" not found\n'
@@ -129,3 +157,18 @@ async def test_hosts_and_why_against_a_real_api_server(
     got = await weir(nobody, "hosts")
     assert (got.code, got.out) == (1, b"")
     assert got.err.startswith("Error from server (Forbidden): hosts.weir.dev is forbidden")
+    reader = ("--as", "somebody", "--as-group=system:masters")
+    assert (await weir(kubeconfig, "hosts", *reader, host.name)).code == 0
+    got = await weir(kubeconfig, "--as=somebody", "hosts")
+    assert 'User "somebody" cannot list resource "hosts"' in got.err
+
+
+async def test_versions(host: ServedHost, kubeconfig: Path) -> None:
+    info = {"status": {"info": {"daemonVersion": "9.8.7"}}}
+    await host.admin.patch(HOST, host.name, info, subresource="status")
+    got = await weir(kubeconfig, "version")
+    first, header, *rows = got.out.decode().splitlines()
+    assert (first, header.split()) == (f"Client Version: {version('weir')}", ["HOST", "DAEMON"])
+    assert [host.name, "9.8.7"] in [row.split() for row in rows]
+    got = await weir(Path("/nonexistent"), "version", "--client")
+    assert (got.code, got.out.decode()) == (0, first + "\n")

@@ -109,6 +109,9 @@ async def test_what_cannot_be_printed_is_said_as_kubectl_would(
     assert await fails("--run=2", "train") == (
         f"Error from host {host.name} (RunNotFound): there is no run 2: the last is 1\n"
     )
+    assert await fails("--previous", "train") == (
+        'error: task "train" has no run before its last\n'
+    )
     assert await fails("--tail", "x", "train") == (
         "error: argument --tail: invalid int value: 'x'\n"
         "See 'kubectl weir logs --help' for usage.\n"
@@ -157,7 +160,7 @@ async def test_whoever_may_not_read_logs_is_told_what_is_missing(
     await host.run_task("train")
     got = await weir(cluster.kubeconfig_for("weir-operator"), "logs", "-n", host.namespace, "train")
     assert got.code == 1
-    assert got.err.startswith("Error from server (Forbidden): serviceaccounts")
+    assert got.err.startswith("error: failed to create token: serviceaccounts")
     assert "kubectl create rolebinding NAME --role=weir-log-reader" in got.err
 
 

@@ -1,6 +1,7 @@
 """A Host of a real API server with a real HTTPS port, whose containers only the test makes."""
 
 import asyncio
+import os
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 
 from prometheus_client import REGISTRY
 
+from devcluster import binaries
 from support.cluster import Cluster
 from support.daemon_server import ScriptedEngine
 from support.tasks import task
@@ -132,11 +134,20 @@ async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIt
                 await admin.delete(HOST, host.name)
 
 
+def with_kubectl() -> dict[str, str]:
+    """Return this process's environment with kubectl on the PATH."""
+    kubectl = binaries.find_all()["kubectl"]
+    return os.environ | {"PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
+
+
 async def start_weir(kubeconfig: Path, *arguments: str, **pipes: Any) -> asyncio.subprocess.Process:
     """Start ``kubectl weir`` as a process of its own."""
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE} | pipes
+    kubeconfig_flag = ("--kubeconfig", str(kubeconfig))
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "weir_cli", "--kubeconfig", str(kubeconfig), *arguments, **pipes
+        *(sys.executable, "-m", "weir_cli", *kubeconfig_flag, *arguments),
+        env=with_kubectl(),
+        **pipes,
     )
 
 

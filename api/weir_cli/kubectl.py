@@ -1,0 +1,179 @@
+"""kubectl as the way to the API server.
+
+Whatever the person's kubectl can reach, by whatever credentials, plugins and flags, so can we, and
+its words for what went wrong are the words that the person knows.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from weir_cli.words import seconds_of
+from weir_crds.errors import WeirError
+from weir_crds.kinds import Kind
+from weir_kube.store import Object
+
+_PAGE = 500
+_DEFAULT_SECONDS = 15.0
+_NO_LIMIT_SECONDS = 366 * 86400.0
+# What a pod's kubectl takes for the namespace where no kubeconfig names one.
+_POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+class KubectlError(WeirError):
+    """kubectl failed; the message is what it said."""
+
+    reason = "KubectlFailed"
+
+    @property
+    def status(self) -> str:
+        """The API server's reason, ``NotFound`` say; empty: it was not the API server's refusal."""
+        found = re.search(r"Error from server \((\w+)\)", str(self))
+        if found:
+            return found[1]
+        return "Forbidden" if " is forbidden: " in str(self) else ""
+
+
+class Kubectl:
+    """Asks the API server, one kubectl process for each question."""
+
+    def __init__(self, flags: Sequence[str] = (), namespace: str | None = None) -> None:
+        """Ask nothing yet.
+
+        Args:
+            flags: kubectl's own, ``--context=c`` say, passed on as they are.
+            namespace: what ``-n`` named; None: that of the context.
+        """
+        self._flags = tuple(flags)
+        self._namespace = namespace
+
+    @cached_property
+    def namespace(self) -> str:
+        """The namespace that is meant."""
+        if self._namespace:
+            return self._namespace
+        query = ("config", "view", "--minify", "--output=jsonpath={..namespace}")
+        try:
+            found = self._run(*query).decode().strip()
+        except KubectlError:
+            found = ""  # no kubeconfig: as in a pod
+        if not found and _POD_NAMESPACE.exists():
+            found = _POD_NAMESPACE.read_text().strip()
+        return found or "default"
+
+    @cached_property
+    def deadline_seconds(self) -> float:
+        """How long one answer may take, by ``--request-timeout``."""
+        return deadline_of(self._flags)
+
+    def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        """Return an object.
+
+        Raises:
+            KubectlError: there is none, it may not be read, or nobody answers.
+        """
+        return self._read(kind.path(namespace, name))
+
+    def list(
+        self, kind: Kind, namespace: str | None = None, selector: str | None = None
+    ) -> list[Object]:
+        """Return the objects of a namespace, or of all, in the order of their names.
+
+        Raises:
+            KubectlError: they may not be read, or nobody answers.
+        """
+        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
+        found: list[Object] = []
+        while True:
+            page = self._read(f"{kind.path(namespace)}?{urlencode(query)}")
+            found += page["items"]
+            more = page["metadata"].get("continue")
+            if not more:
+                return found
+            query["continue"] = more
+
+    @contextmanager
+    def watch(
+        self, kind: Kind, namespace: str, name: str, version: str
+    ) -> Iterator[Iterator[tuple[str, Object]]]:
+        """Yield the changes of one object after a resourceVersion, until the server ends them."""
+        query = {
+            "watch": "true",
+            "resourceVersion": version,
+            "fieldSelector": f"metadata.name={name}",
+            "allowWatchBookmarks": "true",
+        }
+        path = f"{kind.path(namespace)}?{urlencode(query)}"
+        with self._start("get", "--raw", path, "--request-timeout=0") as process:
+            try:
+                yield _events(process)
+            finally:
+                process.kill()
+
+    def create_token(
+        self, service_account: str, namespace: str, audience: str, seconds: int
+    ) -> str:
+        """Return a new token of a ServiceAccount.
+
+        Raises:
+            KubectlError: the person may not have one, or nobody answers.
+        """
+        arguments = (f"--audience={audience}", f"--duration={seconds}s", f"--namespace={namespace}")
+        return self._run("create", "token", service_account, *arguments).decode().strip()
+
+    def _read(self, path: str) -> Object:
+        found: Object = json.loads(self._run("get", "--raw", path))
+        return found
+
+    def _run(self, *arguments: str) -> bytes:
+        with self._start(*arguments) as process:
+            try:
+                out, err = process.communicate()
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            raise KubectlError(err.decode(errors="replace").strip() or "kubectl failed")
+        return out
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        # A flag that comes twice counts as it comes last.
+        timeout = () if _asked_timeout(self._flags) else (f"--request-timeout={_DEFAULT_SECONDS}s",)
+        try:
+            return subprocess.Popen(  # noqa: S603 (the kubectl that is on the person's own path)
+                ["kubectl", *timeout, *self._flags, *arguments],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            raise KubectlError(f"error: kubectl cannot be run: {error.strerror}") from error
+
+
+def deadline_of(flags: Sequence[str]) -> float:
+    """Return how many seconds ``--request-timeout`` allows for one answer; 0 is as good as none."""
+    asked = _asked_timeout(flags)
+    if asked is None:
+        return _DEFAULT_SECONDS
+    return seconds_of(asked) or _NO_LIMIT_SECONDS
+
+
+def _asked_timeout(flags: Sequence[str]) -> str | None:
+    prefix = "--request-timeout="
+    asked = [flag.removeprefix(prefix) for flag in flags if flag.startswith(prefix)]
+    return asked[-1] if asked else None
+
+
+def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, Object]]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        event: Mapping[str, Any] = json.loads(line)
+        if event["type"] == "ERROR":  # history is gone: whoever watches reads anew
+            return
+        yield event["type"], event["object"]
