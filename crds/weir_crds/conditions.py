@@ -47,6 +47,7 @@ class Reason(StrEnum):
     # Task Scheduled, False
     QUEUED = "Queued"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
+    DRAINING_HOST = "DrainingHost"
     UNSCHEDULABLE = "Unschedulable"
     SUSPENDED = "Suspended"
     AWAITING_APPROVAL = "AwaitingApproval"

@@ -8,6 +8,7 @@ from typing import Any
 from weir_crds.quantities import cpu_millis, memory_bytes
 
 _DEFAULT_CPU = 1
+_DEFAULT_ENGINE = "docker"
 
 # Workloads ask for few different amounts, and each is read several times in its life.
 _cpu_millis = lru_cache(maxsize=4096)(cpu_millis)
@@ -25,6 +26,8 @@ class Request:
     host_name: str | None = None
     host_selector: tuple[tuple[str, str], ...] = ()
     numa_node: int | None = None
+    engine: str = _DEFAULT_ENGINE
+    """The engine of the host that has to run it, by its name in ``status.engines``."""
 
     @property
     def cores(self) -> int:
@@ -77,6 +80,7 @@ def request_of(obj: Mapping[str, Any]) -> Request:
         host_name=placement.get("hostName"),
         host_selector=tuple(sorted((placement.get("hostSelector") or {}).items())),
         numa_node=placement.get("numaNode"),
+        engine=spec.get("backend") or _DEFAULT_ENGINE,
     )
 
 

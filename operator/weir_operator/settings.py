@@ -22,6 +22,7 @@ class Settings:
     approve_hosts: bool = True
     ttl_after_finished: dt.timedelta = dt.timedelta(days=30)
     finished_tasks_per_namespace: int = 10_000
+    drain_after_seconds: int = 300
     identity: str = ""
     log_level: str = "info"
     log_json: bool = False
@@ -59,6 +60,14 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         default="10000",
         metavar="N",
     )
+    flag(
+        "--drain-after-seconds",
+        "how long the most urgent Task waits before a host is kept free for it; 0: for ever"
+        " (%(default)s)",
+        type=_count,
+        default="300",
+        metavar="SECONDS",
+    )
     flag("--identity", "this process's name on the Lease (host name and process id)")
     flag(
         "--log-level",
@@ -76,6 +85,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         approve_hosts=given.approve_hosts,
         ttl_after_finished=dt.timedelta(seconds=given.ttl_seconds_after_finished),
         finished_tasks_per_namespace=given.finished_tasks_per_namespace,
+        drain_after_seconds=given.drain_after_seconds,
         identity=given.identity or f"{socket.gethostname()}-{os.getpid()}",
         log_level=given.log_level,
         log_json=given.log_json,

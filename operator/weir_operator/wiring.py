@@ -55,7 +55,9 @@ class Operator:
             Placed(SlimStore(one.resource), WorkQueue(one.resource.kind.plural), one.workload)
             for one in workloads
         ]
-        self.scheduler = Scheduler(Binder(api), placed, hosts)
+        self.scheduler = Scheduler(
+            Binder(api), placed, hosts, drain_after_seconds=settings.drain_after_seconds
+        )
         liveness = Liveness(hosts.store)
         leases = Reflector(
             api,

@@ -34,31 +34,53 @@ def test_facts() -> None:
     assert facts.memory_bytes == 7 * GIB
     assert facts.gpus == (Gpu(0, "GPU-0", 1),)
     assert facts.labels == {"gpu": "a100"}
-    assert facts.unavailable is None
+    assert (facts.obstacles, facts.ready_engines) == ((), {"docker"})
     assert (facts.node_of(3), facts.node_of(0)) == (1, None)
 
 
 @pytest.mark.parametrize(
-    ("made", "unavailable"),
+    ("made", "obstacle"),
     [
         (host({"approval": "Pending"}), "not approved"),
         (host({"approval": "Rejected"}), "not approved"),
         (host(Ready="Unknown"), "not ready"),
         (host(Ready="False"), "not ready"),
-        (host(DockerReady="False"), "Docker not ready"),
         (host(DiskPressure="True"), "disk full"),
         (host(DiskPressure="False"), None),
         (host({"unschedulable": True}), "cordoned"),
         (host({"external": True}), "external"),
     ],
 )
-def test_unavailable(made: dict[str, Any], unavailable: str | None) -> None:
-    assert facts_of(made).unavailable == unavailable
+def test_obstacles(made: dict[str, Any], obstacle: str | None) -> None:
+    assert facts_of(made).obstacles == ((obstacle,) if obstacle else ())
+
+
+@pytest.mark.parametrize(
+    ("conditions", "engines", "ready"),
+    [
+        ({}, [], {"docker"}),
+        ({"DockerReady": "False"}, [], set()),
+        ({"DockerReady": "False", "QemuReady": "True"}, [], {"qemu"}),
+        ({"DockerReady": "Unknown"}, [{"name": "docker", "ready": True}], set()),
+        (
+            {},
+            [{"name": "fake", "ready": True}, {"name": "qemu", "ready": False}],
+            {"docker", "fake"},
+        ),
+    ],
+)
+def test_an_engine_is_ready_by_its_condition_or_else_as_it_is_listed(
+    conditions: dict[str, str], engines: list[dict[str, Any]], ready: set[str]
+) -> None:
+    made = host(**conditions)
+    made["status"]["engines"] = engines
+    assert facts_of(made).ready_engines == ready
 
 
 def test_a_host_that_has_told_nothing_yet() -> None:
     facts = facts_of({"metadata": {"name": "n1"}, "spec": {}})
-    assert (facts.cores, facts.memory_bytes, facts.unavailable) == (0, 0, "not approved")
+    assert (facts.cores, facts.memory_bytes) == (0, 0)
+    assert facts.obstacles == ("not approved", "not ready")
 
 
 def test_a_host_without_numa_is_one_node() -> None:

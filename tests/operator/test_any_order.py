@@ -15,7 +15,7 @@ from weir_crds.demand import request_of
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.errors import ApiError, ApiUnavailableError, ForbiddenError, TooManyRequestsError
 from weir_kube.store import Key
-from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.place import place
 from weir_operator.task.decide import Standing, standing_of
 
 HOSTS = {
@@ -177,13 +177,13 @@ async def test_any_order(seed: int) -> None:
                 return False
             hosts = scheduler.ledger.known_hosts()
             return not any(
-                isinstance(place(request_of(rig.task(name)), hosts), Placement)
+                place(request_of(rig.task(name)), hosts) is not None
                 for name in chaos.tasks(Standing.PENDING)
             )
 
         await until(at_rest, "at rest", timeout=40)
         assert_exclusive(api)
-        held = {uid for state in scheduler.ledger.hosts.values() for uid in state.allocations}
+        held = {uid for state in scheduler.ledger.hosts.values() for uid in state.holdings}
         bound = chaos.tasks(Standing.BOUND)
         assert held == {rig.task(name)["metadata"]["uid"] for name in bound}
         for state in scheduler.ledger.hosts.values():

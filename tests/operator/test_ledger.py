@@ -6,8 +6,10 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
 from weir_crds.demand import Request
-from weir_operator.scheduling.ledger import Allocation, HostState, Ledger
-from weir_operator.scheduling.place import Placement, place
+from weir_crds.fit import lacks
+from weir_crds.host_state import HostState
+from weir_operator.scheduling.ledger import Allocation, Ledger
+from weir_operator.scheduling.place import place
 
 
 def test_what_is_noted_twice_counts_once() -> None:
@@ -60,14 +62,12 @@ def test_a_host_that_shrank_gives_nothing_away() -> None:
 
 def test_only_what_makes_room_counts_as_room() -> None:
     ledger = ledger_of(facts("n1"))
-    before = ledger.version
+    ledger.freed.clear()
     hold(ledger, "a", "n1", 0)
-    assert ledger.version == before
     assert not ledger.set_host("n1", facts("n1"))
-    assert ledger.version == before
+    assert not ledger.freed
     ledger.release("a")
-    assert ledger.version > before
-    assert ledger.hosts["n1"].freed_at == ledger.version
+    assert [*ledger.freed] == ["n1"]
 
 
 def test_a_share_is_the_largest_fraction() -> None:
@@ -107,7 +107,7 @@ REQUESTS = st.builds(
 def assert_consistent(state: HostState) -> None:
     """Assert that a host's account is what its allocations add up to, and overcommits nothing."""
     assert state.facts is not None
-    allocations = [one.holding for one in state.allocations.values()]
+    allocations = state.holdings.values()
     held = [core for one in allocations for core in one.cpus]
     assert len(held) == len(set(held)), "two owners of a core"
     assert set(held) | {core for free in state.free.values() for core in free} == {
@@ -136,7 +136,7 @@ class Books(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.ledger = ledger_of(*HOSTS)
-        self.refused: dict[Request, int] = {}
+        self.freed_since: dict[Request, set[str]] = {}
         self.count = 0
 
     @rule(target=uids, request=REQUESTS)
@@ -146,17 +146,17 @@ class Books(RuleBasedStateMachine):
         states = self.ledger.known_hosts()
         result = place(request, states)
         assert result == place(request, list(reversed(states))), "not deterministic"
-        if isinstance(result, Placement):
+        if result is not None:
             # What was refused everywhere fits only where there has been room since.
-            assert self.ledger.hosts[result.host].freed_at > self.refused.get(request, -1)
+            assert result.host in self.freed_since.get(request, {result.host})
             allocation = Allocation(result.holding(request), "owner:a", "Task")
             self.ledger.hold(uid, allocation)
             assert self.ledger.allocation(uid) == allocation
             if allocation.holding.cpus:
                 assert len(allocation.holding.cpus) == request.cores
         else:
-            self.refused[request] = self.ledger.version
-            assert result.hosts.keys() == {state.name for state in states}
+            self.freed_since[request] = set()
+            assert all(lacks(request, state) for state in states)
         return uid
 
     @rule(uid=consumes(uids))
@@ -172,12 +172,18 @@ class Books(RuleBasedStateMachine):
         self.ledger.set_host(HOSTS[number].name, HOSTS[number])
 
     @invariant()
+    def room_is_told(self) -> None:
+        for hosts in self.freed_since.values():
+            hosts.update(self.ledger.freed)
+        self.ledger.freed.clear()
+
+    @invariant()
     def the_books_are_right(self) -> None:
         for state in self.ledger.known_hosts():
             assert_consistent(state)
 
     def teardown(self) -> None:
-        for uid in [uid for state in self.ledger.hosts.values() for uid in state.allocations]:
+        for uid in [uid for state in self.ledger.hosts.values() for uid in state.holdings]:
             self.ledger.release(uid)
         for host in HOSTS:
             self.ledger.set_host(host.name, None)
@@ -200,7 +206,7 @@ def test_what_was_bound_and_ended_leaves_no_trace(steps: list[tuple[int, Request
         ledger.release(uid)
         left.pop(uid, None)
         result = place(request, ledger.known_hosts())
-        if isinstance(result, Placement):
+        if result is not None:
             left[uid] = Allocation(result.holding(request), "owner:a", "Task")
             ledger.hold(uid, left[uid])
     fresh = ledger_of(*HOSTS)

@@ -32,7 +32,7 @@ class TestSilence:
         assert desk.said("Ready") == UNKNOWN
         facts = desk.scheduler.ledger.hosts["n1"].facts
         assert facts is not None
-        assert facts.unavailable == "not ready"
+        assert facts.obstacles == ("not ready",)
         writes = len(desk.api.writes)
         await desk.look(1000)
         assert len(desk.api.writes) == writes

@@ -7,8 +7,9 @@ from weir_crds.capacity import Gpu
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
 from weir_crds.facts import HostFacts
-from weir_operator.scheduling.messages import WaitReport, bound_message, ranges, wait_report
-from weir_operator.scheduling.place import Placement, Refusal, place
+from weir_operator.scheduling.explainer import Explainer
+from weir_operator.scheduling.messages import WaitReport, bound_message, ranges
+from weir_operator.scheduling.place import Placement
 
 
 @pytest.mark.parametrize(
@@ -37,9 +38,7 @@ def waiting(request: Request, *hosts: HostFacts, full: tuple[str, ...] = ()) -> 
     ledger = ledger_of(*hosts)
     for number, name in enumerate(full):
         hold(ledger, f"t{number}", name, *range(8))
-    result = place(request, ledger.known_hosts())
-    assert isinstance(result, Refusal)
-    return wait_report(request, result)
+    return Explainer(ledger).compute(request)
 
 
 def test_hosts_are_counted_by_reason_most_first() -> None:
@@ -92,6 +91,4 @@ def test_reason(
 
 
 def test_a_host_that_is_not_there_is_named() -> None:
-    assert waiting(cpu(1, host_name="n9"), facts("n1")).message == (
-        "0/1 hosts: there is no Host n9"
-    )
+    assert waiting(cpu(1, host_name="n9"), facts("n1")).message == ("there is no Host n9")

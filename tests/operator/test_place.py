@@ -7,7 +7,7 @@ import pytest
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
 from weir_crds.demand import Request
 from weir_crds.facts import HostFacts
-from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.place import place
 
 CASES: list[tuple[str, HostFacts, dict[str, tuple[int, ...]], Request, Any]] = [
     (
@@ -120,7 +120,7 @@ def test_one_host(
     if isinstance(expected, str):
         assert refused(ledger, request_) == {host.name: expected}
     else:
-        assert isinstance(result, Placement)
+        assert result is not None
         assert (result.cpus, result.numa_node) == expected
 
 
@@ -177,12 +177,6 @@ class TestManyHosts:
         ledger = ledger_of(facts("n1", gpus=1), facts("n2"))
         assert put(ledger, "a", cpu(1)).host == "n2"
         assert put(ledger, "b", cpu(1, gpu_count=1)).host == "n1"
-
-    def test_only_where_told_to_look(self) -> None:
-        ledger = ledger_of(facts("n1"), facts("n2"))
-        result = place(cpu(1), ledger.known_hosts(), only=["n2"])
-        assert isinstance(result, Placement)
-        assert result.host == "n2"
 
     def test_names_break_ties_in_whatever_order_hosts_come(self) -> None:
         states = ledger_of(facts("n1"), facts("n2")).known_hosts()

@@ -228,9 +228,7 @@ async def test_a_task_deleted_during_its_bind_leaves_nothing_behind() -> None:
         await rig.settle()
         rig.add_task("b")
         await rig.bound("b")
-        assert set(rig.scheduler.ledger.hosts["n1"].allocations) == {
-            rig.task("b")["metadata"]["uid"]
-        }
+        assert set(rig.scheduler.ledger.hosts["n1"].holdings) == {rig.task("b")["metadata"]["uid"]}
 
 
 async def test_another_task_of_the_same_name_is_bound_for_itself() -> None:
@@ -248,9 +246,7 @@ async def test_another_task_of_the_same_name_is_bound_for_itself() -> None:
         rig.add_task("a")
         await rig.bound("a")
         await rig.settle()
-        assert set(rig.scheduler.ledger.hosts["n1"].allocations) == {
-            rig.task("a")["metadata"]["uid"]
-        }
+        assert set(rig.scheduler.ledger.hosts["n1"].holdings) == {rig.task("a")["metadata"]["uid"]}
 
 
 async def test_a_deleted_task_gives_its_cores_back() -> None:

@@ -165,7 +165,7 @@ async def test_what_can_never_fit_says_so_at_once() -> None:
     desk.add_host(2)
     desk.put(resources={"cpu": 3})
     await desk.look(0)
-    desk.scheduler._one_pass()  # the loop refuses it
+    desk.scheduler.place_for(1.0)  # the loop refuses it
     await desk.look(0)
     assert desk.said() == ("False", "Unschedulable")
     assert condition({"status": desk.status}, "Scheduled")["message"] == (

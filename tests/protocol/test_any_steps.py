@@ -185,7 +185,7 @@ class Story:
             for _ in range(4):
                 host.observe_all()
             assert host.containers == {}
-        assert not any(state.allocations for state in world.operator.ledger.hosts.values())
+        assert not any(state.holdings for state in world.operator.ledger.hosts.values())
 
 
 @settings(

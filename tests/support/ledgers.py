@@ -4,9 +4,10 @@ from typing import Any
 
 from weir_crds.capacity import Gpu
 from weir_crds.demand import Holding, Request
-from weir_crds.facts import HostFacts
+from weir_crds.facts import HostFacts, Obstacle
+from weir_crds.fit import lacks
 from weir_operator.scheduling.ledger import Allocation, Ledger
-from weir_operator.scheduling.place import Placement, Refusal, place
+from weir_operator.scheduling.place import Placement, place
 
 GIB = 2**30
 
@@ -18,6 +19,7 @@ def facts(
     cores: int = 4,
     memory_gib: int = 64,
     gpus: int = 0,
+    unavailable: str | None = None,
     **fields: Any,
 ) -> HostFacts:
     """Return a host of so many NUMA nodes of so many cores each, GPUs dealt out evenly."""
@@ -26,7 +28,8 @@ def facts(
         numa={node: frozenset(range(node * cores, (node + 1) * cores)) for node in range(nodes)},
         memory_bytes=memory_gib * GIB,
         gpus=tuple(Gpu(index, f"GPU-{index}", index % nodes) for index in range(gpus)),
-        **fields,
+        obstacles=(Obstacle(unavailable),) if unavailable else (),
+        **{"ready_engines": frozenset({"docker"}), **fields},
     )
 
 
@@ -46,7 +49,7 @@ def cpu(cores: float, **fields: Any) -> Request:
 def put(ledger: Ledger, uid: str, request: Request, owner: str = "namespace:a") -> Placement:
     """Place a request that must fit, and note it."""
     result = place(request, ledger.known_hosts())
-    assert isinstance(result, Placement), result
+    assert result is not None, refused(ledger, request)
     ledger.hold(uid, Allocation(result.holding(request), owner, "Task"))
     return result
 
@@ -57,8 +60,8 @@ def hold(ledger: Ledger, uid: str, host: str, *cpus: int, **fields: Any) -> None
 
 
 def refused(ledger: Ledger, request: Request) -> dict[str, str]:
-    """Return the words of each host's refusal; empty when one takes the request."""
-    result = place(request, ledger.known_hosts())
-    if not isinstance(result, Refusal):
+    """Return what each host lacks most; empty when one takes the request."""
+    hosts = ledger.known_hosts()
+    if place(request, hosts) is not None:
         return {}
-    return {name: refusal.words for name, refusal in result.hosts.items()}
+    return {state.name: lacks(request, state)[0].words for state in hosts}

@@ -16,10 +16,11 @@ from support.tasks import task
 from weir_crds import names, retry
 from weir_crds.conditions import Reason
 from weir_crds.demand import holding_of, request_of
+from weir_crds.facts import Obstacle
 from weir_crds.host import LEASE_SECONDS
 from weir_crds.task import TaskSpec
 from weir_operator.scheduling.ledger import Allocation, Ledger
-from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.place import place
 from weir_operator.scheduling.workload import owner_of
 from weir_operator.task import status as task_status
 from weir_operator.task.decide import (
@@ -249,7 +250,7 @@ class Operator:
     def _place(self, name: str, obj: Object) -> None:
         request = request_of(obj)
         found = place(request, self.ledger.known_hosts())
-        if not isinstance(found, Placement):
+        if found is None:
             return
         uid = obj["metadata"]["uid"]
         self.ledger.hold(uid, Allocation(found.holding(request), owner_of(obj), "Task"))
@@ -273,5 +274,5 @@ class Operator:
 
     def _set_host(self, name: str) -> None:
         facts = self.world.hosts[name].facts
-        unavailable = "not ready" if name in self.unknown_since else None
-        self.ledger.set_host(name, replace(facts, unavailable=unavailable))
+        obstacles = (Obstacle.NOT_READY,) if name in self.unknown_since else ()
+        self.ledger.set_host(name, replace(facts, obstacles=obstacles))

@@ -67,7 +67,11 @@ class Host:
     def __post_init__(self) -> None:
         cpus = frozenset(range(self.cores))
         self.facts = HostFacts(
-            self.name, {0: cpus}, 8 * GIB, gpus=tuple(Gpu(i, f"{self.name}-{i}") for i in range(2))
+            self.name,
+            {0: cpus},
+            8 * GIB,
+            gpus=tuple(Gpu(i, f"{self.name}-{i}") for i in range(2)),
+            ready_engines=frozenset({"docker"}),
         )
         self.holdings = Holdings(HostShare(cpus, 8 * GIB))
 

@@ -8,8 +8,8 @@ from typing import Any
 from weir_crds import conditions
 from weir_crds.conditions import FALSE, TRUE, UNKNOWN, Condition, ConditionType, Reason
 from weir_crds.host import LEASE_SECONDS
+from weir_crds.host_state import HostState
 from weir_crds.quantities import format_bytes
-from weir_operator.scheduling.ledger import HostState
 
 ALLOCATED_SECONDS = 10.0
 """The least time between two writes of ``status.allocated``."""
@@ -113,7 +113,7 @@ def allocated_of(state: HostState | None) -> dict[str, Any]:
         "cpus": state.cores_held,
         "memory": format_bytes(state.memory_used),
         "gpus": state.gpus_held(),
-        "tasks": len(state.allocations),
+        "tasks": len(state.holdings),
         "vpses": 0,
     }
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
-from weir_operator.scheduling.place import HostRefusal, Placement, Refusal
+from weir_crds.fit import Lack
+from weir_operator.scheduling.place import Placement
 
 _NAMED = 5
 
@@ -46,27 +47,37 @@ def bound_message(placement: Placement) -> str:
     return ", ".join(parts)
 
 
-def wait_report(request: Request, refusal: Refusal) -> WaitReport:
-    """Return why no host takes a request: ``0/3 hosts: 2 lack cpu (n1, n2), 1 cordoned (n3)``."""
-    if not refusal.hosts:
+def wait_report(
+    request: Request, lacks: Mapping[str, Lack], drained_host: str | None = None
+) -> WaitReport:
+    """Return why no host takes a request: ``0/3 hosts: 2 lack cpu (n1, n2), 1 cordoned (n3)``.
+
+    Args:
+        request: what is asked for.
+        lacks: what each host lacks most; those of no concern (of foreign programs, or not the one
+            that is asked for by name) are not in it.
+        drained_host: the host that is kept free for this one until it has room.
+    """
+    if not lacks and request.host_name is not None:
+        return WaitReport(Reason.UNSCHEDULABLE, f"there is no Host {request.host_name}")
+    if not lacks:
         return WaitReport(Reason.NO_HOSTS, "there is no Host yet")
-    if request.host_name is not None and request.host_name not in refusal.hosts:
-        message = f"0/{len(refusal.hosts)} hosts: there is no Host {request.host_name}"
-        return WaitReport(Reason.UNSCHEDULABLE, message)
-    refusals = refusal.hosts.values()
-    if all(one.never for one in refusals):
+    if drained_host is not None:
+        reason = Reason.DRAINING_HOST
+    elif all(one.never for one in lacks.values()):
         reason = Reason.UNSCHEDULABLE
-    elif any(one.available and not one.never for one in refusals):
+    elif any(one.available and not one.never for one in lacks.values()):
         reason = Reason.INSUFFICIENT_CAPACITY
     else:
         reason = Reason.NO_HOSTS
-    return WaitReport(reason, f"0/{len(refusal.hosts)} hosts: {_counted(refusal.hosts)}")
+    drained = f"; {drained_host} takes nothing else until it has room" if drained_host else ""
+    return WaitReport(reason, f"0/{len(lacks)} hosts: {_counted(lacks)}{drained}")
 
 
-def _counted(hosts: Mapping[str, HostRefusal]) -> str:
+def _counted(lacks: Mapping[str, Lack]) -> str:
     by_words: defaultdict[str, list[str]] = defaultdict(list)
-    for name, refusal in sorted(hosts.items()):
-        by_words[refusal.words].append(name)
+    for name, lack in sorted(lacks.items()):
+        by_words[lack.words].append(name)
     parts = []
     for words, names in sorted(by_words.items(), key=lambda item: (-len(item[1]), item[0])):
         more = ", …" if len(names) > _NAMED else ""

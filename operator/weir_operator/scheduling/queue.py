@@ -1,12 +1,15 @@
 """What waits, in the order in which it is tried: priority, then fair share, then age. Pure."""
 
 import heapq
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from weir_crds.demand import Request
 from weir_operator.scheduling.workload import WorkloadKey
+
+_SLACK = 16
+Share = Callable[[str], tuple[float, int]]
+"""Tells how much an owner has already; who has least goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,41 +25,130 @@ class Pending:
     request: Request
 
 
-_Lane = tuple[int, str, Request]
+class Lane:
+    """Those of equal priority, owner and request, oldest first.
+
+    When its head fits nowhere, none of the lane does.
+    """
+
+    __slots__ = (
+        "_live",
+        "cores",
+        "entries",
+        "gpus",
+        "memory_bytes",
+        "owner",
+        "priority",
+        "request",
+    )
+
+    def __init__(self, priority: int, owner: str, request: Request) -> None:
+        """Make an empty lane; what a cheap test of a host needs is kept at hand."""
+        self.priority = priority
+        self.owner = owner
+        self.request = request
+        self.cores = request.cores
+        self.memory_bytes = request.memory_bytes
+        self.gpus = request.gpus
+        self.entries: list[tuple[str, int, str]] = []
+        self._live = 0
+
+    @property
+    def head(self) -> tuple[str, int, str]:
+        """When the oldest was created and arrived, and its uid."""
+        return self.entries[0]
+
+    def add(self, entry: tuple[str, int, str]) -> None:
+        """Put one in."""
+        heapq.heappush(self.entries, entry)
+        self._live += 1
+
+    def remove(self, is_in: Callable[[tuple[str, int, str]], bool]) -> bool:
+        """Note that one has left; tell whether any is left.
+
+        Args:
+            is_in: tells whether an entry is still in the lane.
+        """
+        self._live -= 1
+        entries = self.entries
+        if len(entries) > 2 * self._live + _SLACK:
+            entries[:] = filter(is_in, entries)
+            heapq.heapify(entries)
+        while entries and not is_in(entries[0]):
+            heapq.heappop(entries)
+        return bool(entries)
+
+
+class _Lanes:
+    """Some lanes, by priority."""
+
+    def __init__(self) -> None:
+        self._by_priority: dict[int, dict[Lane, None]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._by_priority)
+
+    def priorities(self) -> Iterable[int]:
+        return self._by_priority
+
+    def of(self, priority: int) -> Iterable[Lane]:
+        return self._by_priority.get(priority, ())
+
+    def add(self, lane: Lane) -> None:
+        self._by_priority.setdefault(lane.priority, {})[lane] = None
+
+    def discard(self, lane: Lane) -> None:
+        lanes = self._by_priority.get(lane.priority, {})
+        if lane in lanes:
+            del lanes[lane]
+            if not lanes:
+                del self._by_priority[lane.priority]
+
+
+_LaneKey = tuple[int, str, Request]
 
 
 @dataclass(slots=True)
 class PendingQueue:
-    """Pending Tasks in lanes of equal priority, owner and request.
+    """Pending workloads in lanes, and what is known of their requests.
 
-    Within a lane all are alike and the oldest is first; so when its head fits nowhere none of the
-    lane does, and choosing costs the number of lanes, not of Tasks.
+    A request is *refused* from the moment at which no host had room for it until it waits no more:
+    hosts that get room later are looked at one by one. All others are *untried*.
     """
 
-    _lanes: dict[_Lane, list[tuple[str, int, str]]] = field(default_factory=dict)
     _items: dict[str, tuple[Pending, int]] = field(default_factory=dict)
-    _lanes_of: Counter[Request] = field(default_factory=Counter)
+    _lanes: dict[_LaneKey, Lane] = field(default_factory=dict)
+    _by_request: dict[Request, dict[Lane, None]] = field(default_factory=dict)
+    _by_host: dict[str | None, _Lanes] = field(default_factory=dict)
+    _all: _Lanes = field(default_factory=_Lanes)
+    _untried: _Lanes = field(default_factory=_Lanes)
+    _refused: set[Request] = field(default_factory=set)
     _arrivals: int = 0
 
     def __len__(self) -> int:
-        """Return how many Tasks wait."""
+        """Return how many wait."""
         return len(self._items)
 
     def __contains__(self, uid: object) -> bool:
-        """Tell whether that Task waits."""
+        """Tell whether that one waits."""
         return uid in self._items
 
-    def requests(self) -> set[Request]:
-        """Return the different requests that wait."""
-        return set(self._lanes_of)
+    @property
+    def has_refused(self) -> bool:
+        """Whether any request that waits was refused by all hosts."""
+        return bool(self._refused)
 
     def get(self, uid: str) -> Pending | None:
-        """Return a waiting Task, or None."""
+        """Return a waiting one, or None."""
         item = self._items.get(uid)
         return item[0] if item else None
 
+    def is_refused(self, request: Request) -> bool:
+        """Tell whether no host had room for a request when all were looked at."""
+        return request in self._refused
+
     def add(self, pending: Pending) -> bool:
-        """Put a Task in, or move it when its priority, owner or request changed.
+        """Put one in, or move it when its priority, owner or request changed.
 
         Its place by age stays. Returns whether anything changed.
         """
@@ -70,64 +162,101 @@ class PendingQueue:
             arrival = current[1]
             self.remove(pending.uid)
         self._items[pending.uid] = (pending, arrival)
-        lane = self._lanes.get(_lane_of(pending))
+        key = _lane_key(pending)
+        lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[_lane_of(pending)] = []
-            self._lanes_of[pending.request] += 1
-        heapq.heappush(lane, (pending.created, arrival, pending.uid))
+            lane = self._lanes[key] = Lane(*key)
+            self._all.add(lane)
+            self._by_request.setdefault(lane.request, {})[lane] = None
+            self._by_host.setdefault(lane.request.host_name, _Lanes()).add(lane)
+            if lane.request not in self._refused:
+                self._untried.add(lane)
+        lane.add((pending.created, arrival, pending.uid))
         return True
 
     def remove(self, uid: str) -> None:
-        """Take a Task out, if it is in."""
+        """Take one out, if it is in."""
         item = self._items.pop(uid, None)
-        if item is not None:
-            self._tidy(_lane_of(item[0]))
+        if item is None:
+            return
+        key = _lane_key(item[0])
+        lane = self._lanes[key]
+        if lane.remove(lambda entry: self._is_in(entry, key)):
+            return
+        del self._lanes[key]
+        self._all.discard(lane)
+        self._untried.discard(lane)
+        host = lane.request.host_name
+        self._by_host[host].discard(lane)
+        if not self._by_host[host]:
+            del self._by_host[host]
+        del self._by_request[lane.request][lane]
+        if not self._by_request[lane.request]:
+            del self._by_request[lane.request]
+            self._refused.discard(lane.request)
 
-    def choose(
+    def refuse(self, request: Request) -> list[Pending]:
+        """Note that no host has room for a request; return the heads of its lanes."""
+        lanes = self._by_request.get(request, {})
+        if lanes:
+            self._refused.add(request)
+        for lane in lanes:
+            self._untried.discard(lane)
+        return [self._head(lane) for lane in lanes]
+
+    def next_untried(self, share: Share) -> Pending | None:
+        """Return the one to try next among those not known to fit nowhere; it stays in."""
+        return self._choose([self._untried], share, lambda _: True, lambda _: True)
+
+    def next_for_host(
         self,
-        share: Callable[[str], tuple[float, int]],
-        skip: Callable[[Request], bool],
+        host: str,
+        share: Share,
+        could: Callable[[Lane], bool],
+        fits: Callable[[Request], bool],
     ) -> Pending | None:
-        """Return the Task to try next; it stays in.
+        """Return the one to try next on a host that got room, refused or not; it stays in.
 
         Args:
-            share: how much an owner has already; the smallest goes first.
-            skip: tells whether a request is known to fit nowhere now.
+            host: those that ask for another one by name are passed over.
+            share: as everywhere.
+            could: a cheap test; what it refuses certainly does not fit.
+            fits: tells whether a request fits there.
         """
-        lanes = _most_urgent(lane for lane in self._lanes if not skip(lane[2]))
-        shares = {owner: share(owner) for owner in {owner for _, owner, _ in lanes}}
-        best = min(
-            lanes,
-            key=lambda lane: (shares[lane[1]], self._lanes[lane][0][:2]),
-            default=None,
-        )
-        return None if best is None else self._items[self._lanes[best][0][2]][0]
+        found = (self._by_host.get(host), self._by_host.get(None))
+        return self._choose([lanes for lanes in found if lanes], share, could, fits)
 
-    def _tidy(self, key: _Lane) -> None:
-        """Drop what is gone or moved from the head of a lane, and the lane when it is empty."""
-        lane = self._lanes[key]
-        while lane:
-            _, arrival, uid = lane[0]
-            item = self._items.get(uid)
-            if item is not None and item[1] == arrival and _lane_of(item[0]) == key:
-                return
-            heapq.heappop(lane)
-        del self._lanes[key]
-        self._lanes_of[key[2]] -= 1
-        if not self._lanes_of[key[2]]:
-            del self._lanes_of[key[2]]
+    def heads_by_priority(self) -> Iterator[list[Pending]]:
+        """Return the oldest of each lane, those of the highest priority first."""
+        for priority in sorted(self._all.priorities(), reverse=True):
+            yield [self._head(lane) for lane in self._all.of(priority)]
+
+    def _choose(
+        self,
+        among: list[_Lanes],
+        share: Share,
+        could: Callable[[Lane], bool],
+        fits: Callable[[Request], bool],
+    ) -> Pending | None:
+        priorities = {priority for lanes in among for priority in lanes.priorities()}
+        for priority in sorted(priorities, reverse=True):
+            found = [lane for lanes in among for lane in lanes.of(priority) if could(lane)]
+            shares = {owner: share(owner) for owner in {lane.owner for lane in found}}
+            order = [(shares[lane.owner], lane.head, lane) for lane in found]
+            heapq.heapify(order)  # an arrival is unique, so lanes are never compared
+            while order:
+                lane = heapq.heappop(order)[2]
+                if fits(lane.request):
+                    return self._head(lane)
+        return None
+
+    def _head(self, lane: Lane) -> Pending:
+        return self._items[lane.head[2]][0]
+
+    def _is_in(self, entry: tuple[str, int, str], key: _LaneKey) -> bool:
+        item = self._items.get(entry[2])
+        return item is not None and item[1] == entry[1] and _lane_key(item[0]) == key
 
 
-def _lane_of(pending: Pending) -> _Lane:
+def _lane_key(pending: Pending) -> _LaneKey:
     return (pending.priority, pending.owner, pending.request)
-
-
-def _most_urgent(lanes: Iterable[_Lane]) -> list[_Lane]:
-    found: list[_Lane] = []
-    for lane in lanes:
-        if found and lane[0] < found[0][0]:
-            continue
-        if found and lane[0] > found[0][0]:
-            found.clear()
-        found.append(lane)
-    return found

@@ -10,20 +10,26 @@ from dataclasses import dataclass
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
 from weir_crds.facts import facts_of
+from weir_crds.host_state import HostState
 from weir_kube.backoff import exponential
 from weir_kube.store import Key, Object, Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
 from weir_operator.scheduling.binder import Bind, Binder, Outcome
+from weir_operator.scheduling.drain import Drainer
+from weir_operator.scheduling.explainer import Explainer
 from weir_operator.scheduling.ledger import Allocation, Ledger
-from weir_operator.scheduling.messages import WaitReport, wait_report
-from weir_operator.scheduling.place import Placement, Refusal, place
-from weir_operator.scheduling.queue import Pending, PendingQueue
+from weir_operator.scheduling.messages import WaitReport
+from weir_operator.scheduling.place import Placement, offer_of, place
+from weir_operator.scheduling.queue import Lane, Pending, PendingQueue
 from weir_operator.scheduling.workload import Claim, Workload, WorkloadKey, owner_of
 
 logger = logging.getLogger(__name__)
 
-_PLACEMENTS_A_TURN = 50  # between two turns for the rest of the process
+DRAIN_AFTER_SECONDS = 300.0
+_TURN_SECONDS = 0.005
+"""How long the loop places before the rest of the process gets its turn."""
+_REVIEW_SECONDS = 1.0
 _ACCOUNT_SECONDS = 0.5
 
 
@@ -57,20 +63,36 @@ class Scheduler:
         placed: Iterable[Placed],
         hosts: Watched,
         *,
+        drain_after_seconds: float = DRAIN_AFTER_SECONDS,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Make a scheduler of these kinds on these hosts; ``now`` is the time for claims."""
+        """Make a scheduler.
+
+        Args:
+            binder: what writes the binds.
+            placed: the kinds that are placed.
+            hosts: where.
+            drain_after_seconds: how long the most urgent waits before a host is kept free for it;
+                0: for ever.
+            now: the time, for claims.
+            clock: monotonic seconds, for how long one waits.
+        """
         self._binder = binder
         self._placed = {one.workload.kind.kind: one for one in placed}
         self._hosts = hosts
         self._now = now
+        self._clock = clock
         self.ledger = Ledger(on_change=self._account_changed)
         self.queue = PendingQueue()
+        self._drainer = Drainer(self.ledger, self.queue, drain_after_seconds)
+        self._explainer = Explainer(self.ledger, clock=clock)
         self._host_versions: dict[str, str] = {}
         self._uids: dict[WorkloadKey, str] = {}
         self._since: dict[str, float] = {}
         self._failures: dict[str, int] = {}
-        self._refused_at: dict[Request, int] = {}
+        self._held: dict[str, Pending] = {}
+        """Those that are tried again after a back-off, by uid."""
         self._wake = asyncio.Event()
 
     def observe_host(self, name: str) -> None:
@@ -112,25 +134,41 @@ class Scheduler:
         claim = self._claim(key, obj)
         if claim.holds is not None:
             self.queue.remove(uid)
+            self._since.pop(uid, None)
             self.ledger.hold(uid, Allocation(claim.holds, owner_of(obj), key.kind))
         elif claim.wants is not None:
             self._release(uid)
-            self._since.setdefault(uid, time.monotonic())
-            if self.queue.add(_pending(key, obj, claim.wants)):
+            self._since.setdefault(uid, self._clock())
+            pending = _pending(key, obj, claim.wants)
+            if self._held.get(uid) == pending:
+                return
+            self._held.pop(uid, None)
+            if self.queue.add(pending):
                 self._wake.set()
         else:
             self._drop(uid)
+            self._since.pop(uid, None)
 
     def why(self, key: WorkloadKey) -> WaitReport | None:
-        """Return why a pending object is not bound, or None when it does not wait."""
+        """Return why a pending object is not bound.
+
+        None: it does not wait (see ``is_waiting``), or there is no telling before a second is over.
+        """
         pending = self.queue.get(self._uids.get(key, ""))
         if pending is None:
             return None
-        if pending.request in self._refused_at:  # else its turn has yet to come
-            result = place(pending.request, self.ledger.known_hosts())
-            if isinstance(result, Refusal):
-                return wait_report(pending.request, result)
-        return WaitReport(Reason.QUEUED, "others are before it")
+        if not self.queue.is_refused(pending.request):
+            return WaitReport(Reason.QUEUED, "others are before it")
+        drain = self._drainer.drain
+        if drain is None:
+            return self._explainer.report(pending.request)
+        if drain.pending.uid == pending.uid:
+            return self._explainer.compute(pending.request, drain.host, is_for_it=True)
+        return self._explainer.report(pending.request, drain.host)
+
+    def is_waiting(self, key: WorkloadKey) -> bool:
+        """Tell whether an object is in the queue."""
+        return self._uids.get(key, "") in self.queue
 
     def is_binding(self, key: WorkloadKey) -> bool:
         """Tell whether a bind of that object is being written."""
@@ -138,12 +176,16 @@ class Scheduler:
 
     async def run(self) -> None:
         """Place and bind for ever."""
+        reviewed_at = self._clock()
         try:
             while True:
-                await self._wake.wait()
+                await self._woken(_REVIEW_SECONDS if len(self.queue) else None)
                 self._wake.clear()
                 started = time.perf_counter()
-                again = self._one_pass()
+                if self._clock() - reviewed_at >= _REVIEW_SECONDS or self._is_drain_over():
+                    reviewed_at = self._clock()
+                    self._review_drain()
+                again = self.place_for(_TURN_SECONDS)
                 metrics.SCHEDULE_SECONDS.observe(time.perf_counter() - started)
                 metrics.PENDING.set(len(self.queue))
                 if again:
@@ -152,47 +194,139 @@ class Scheduler:
         finally:
             self._binder.close()
 
+    async def _woken(self, seconds: float | None) -> None:
+        if self._wake.is_set():
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
     def _claim(self, key: WorkloadKey, obj: Object) -> Claim:
         return self._placed[key.kind].workload.claim(obj, self._now())
 
-    def _one_pass(self) -> bool:
-        """Start as many binds as may be; tell whether there may be more to do at once."""
-        for _ in range(_PLACEMENTS_A_TURN):
-            if not self._binder.has_room:
-                return False  # the end of a bind wakes us
-            pending = self.queue.choose(self.ledger.share, self._is_refused)
-            if pending is None:
+    def place_for(self, seconds: float) -> bool:
+        """Start as many binds as may be in that time; tell whether there is more to do at once."""
+        give_up = time.perf_counter() + seconds
+        while self._binder.has_room:  # else the end of a bind wakes us
+            filled = self._fill_freed_host()
+            tried = self._binder.has_room and self._try_untried()
+            if not filled and not tried:
                 return False
-            try:
-                self._try(pending)
-            except Exception:  # one that cannot be placed must not stop the others
-                logger.exception("cannot place %s=%s", pending.key.kind.lower(), pending.key)
-                self._requeue_later(pending)
+            if time.perf_counter() >= give_up:
+                return True
+        return False
+
+    def _fill_freed_host(self) -> bool:
+        """Bind one more on a host that got room, if any fits; tell whether there was such a host.
+
+        Whatever waits is looked at, in order: what all other hosts refused, and what was not tried
+        yet. So nobody takes the room of one who is before it.
+        """
+        freed = self.ledger.freed
+        if not self.queue.has_refused:
+            freed.clear()  # what is tried looks at all hosts anyway
+        if not freed:
+            return False
+        name = next(iter(freed))
+        state = self.ledger.hosts.get(name)
+        pending = None if state is None else self._next_for(state)
+        if pending is None or not self._guarded(pending, self._place_on_freed):
+            freed.pop(name, None)
         return True
 
-    def _is_refused(self, request: Request) -> bool:
-        """Tell whether no host got room since the request was refused everywhere."""
-        return self._refused_at.get(request, -1) == self.ledger.version
+    def _next_for(self, state: HostState) -> Pending | None:
+        facts = state.facts
+        if facts is None or facts.obstacles:
+            return None
+        drain = self._drainer.drain
+        if drain is not None and drain.host == state.name:
+            current = self.queue.get(drain.pending.uid)
+            return current if current and offer_of(current.request, state) else None
+        cores, memory = state.cores_free, state.memory_free
+        gpus = sum(not state.holders_of_gpu(gpu.index) for gpu in facts.gpus)
+        unfit: set[Request] = set()
 
-    def _try(self, pending: Pending) -> None:
-        refused_at = self._refused_at.get(pending.request)
-        hosts = self.ledger.known_hosts()
-        # A host that got no room since it refused will refuse again.
-        only = (
-            None if refused_at is None else [one.name for one in hosts if one.freed_at > refused_at]
-        )
-        result = place(pending.request, hosts, only=only)
-        if isinstance(result, Placement):
-            self._assume(pending, result)
+        def could(lane: Lane) -> bool:
+            return lane.cores <= cores and lane.memory_bytes <= memory and lane.gpus <= gpus
+
+        def fits(request: Request) -> bool:
+            if request in unfit:
+                return False
+            if offer_of(request, state) is None:
+                unfit.add(request)
+                return False
+            return True
+
+        return self.queue.next_for_host(state.name, self.ledger.share, could, fits)
+
+    def _place_on_freed(self, pending: Pending) -> bool:
+        """Place one that fits on a host that got room, on the best of those or of all; tell if."""
+        request, drain = pending.request, self._drainer.drain
+        if drain is not None and drain.pending.uid == pending.uid:
+            placement = place(request, [self.ledger.hosts[drain.host]])
+        else:
+            hosts = self._open_hosts(request)
+            if self.queue.is_refused(request):  # by all others
+                hosts = [state for state in hosts if state.name in self.ledger.freed]
+            placement = place(request, hosts)
+        if placement is not None:
+            self._assume(pending, placement)
+        return placement is not None
+
+    def _try_untried(self) -> bool:
+        """Try the next one that was not tried yet; tell whether there was one."""
+        pending = self.queue.next_untried(self.ledger.share)
+        if pending is None:
+            return False
+        self._guarded(pending, self._try)
+        return True
+
+    def _try(self, pending: Pending) -> bool:
+        # On a host that got room somebody else may be before it: such hosts have their own turn.
+        freed = self.ledger.freed
+        hosts = self._open_hosts(pending.request)
+        placement = place(pending.request, [state for state in hosts if state.name not in freed])
+        if placement is not None:
+            self._assume(pending, placement)
+            return True
+        for head in self.queue.refuse(pending.request):
+            self._reconcile(head.key)
+        return False
+
+    def _open_hosts(self, request: Request) -> Iterable[HostState]:
+        return filter(self._is_open, self.ledger.candidates(request))
+
+    def _is_open(self, state: HostState) -> bool:
+        """Tell whether a host is kept free for nobody."""
+        return self._drainer.drain is None or self._drainer.drain.host != state.name
+
+    def _guarded(self, pending: Pending, step: Callable[[Pending], bool]) -> bool:
+        try:
+            return step(pending)
+        except Exception:  # one that cannot be placed must not stop the others
+            logger.exception("cannot place %s=%s", pending.key.kind.lower(), pending.key)
+            self._requeue_later(pending)
+            return True
+
+    def _is_drain_over(self) -> bool:
+        drain = self._drainer.drain
+        return drain is not None and self.queue.get(drain.pending.uid) != drain.pending
+
+    def _review_drain(self) -> None:
+        before = self._drainer.drain
+        self._drainer.review(self._since, self._clock())
+        drain = self._drainer.drain
+        if drain == before:
             return
-        self._refused_at[pending.request] = self.ledger.version
-        if refused_at is None:
-            self._reconcile(pending.key)
-        if len(self._refused_at) > 1000:
-            waiting = self.queue.requests()
-            self._refused_at = {
-                request: at for request, at in self._refused_at.items() if request in waiting
-            }
+        for one in (before, drain):
+            if one is not None:
+                self.ledger.freed[one.host] = None  # others may have it now, or only this one
+                self._reconcile(one.pending.key)
+        if drain is not None:
+            key = drain.pending.key
+            logger.info("drains host=%s for %s=%s", drain.host, key.kind.lower(), key)
 
     def _assume(self, pending: Pending, placement: Placement) -> None:
         placed = self._placed[pending.key.kind]
@@ -218,7 +352,7 @@ class Scheduler:
             since = self._since.pop(pending.uid, None)
             self._failures.pop(pending.uid, None)
             if since is not None:
-                metrics.QUEUED_SECONDS.observe(time.monotonic() - since)
+                metrics.QUEUED_SECONDS.observe(self._clock() - since)
         live = bind.store.get(pending.key.object_key)
         # A conflict with what the cache still shows would be one again at once.
         unchanged = outcome is Outcome.CONFLICT and live is bind.obj
@@ -230,9 +364,15 @@ class Scheduler:
     def _requeue_later(self, pending: Pending) -> None:
         """Have it tried again after a back-off; until then it is neither queued nor assumed."""
         self._drop(pending.uid)
+        self._held[pending.uid] = pending
         failures = self._failures[pending.uid] = self._failures.get(pending.uid, 0) + 1
         delay = exponential(failures, 0.2, 10.0)
-        asyncio.get_running_loop().call_later(delay, self._requeue, pending.key)
+        asyncio.get_running_loop().call_later(delay, self._held_long_enough, pending)
+
+    def _held_long_enough(self, pending: Pending) -> None:
+        if self._held.get(pending.uid) is pending:
+            del self._held[pending.uid]
+            self._requeue(pending.key)
 
     def _requeue(self, key: WorkloadKey) -> None:
         try:
@@ -250,6 +390,7 @@ class Scheduler:
             self._hosts.queue.add_after(key, _ACCOUNT_SECONDS)  # many changes, one look
 
     def _drop(self, uid: str) -> None:
+        self._held.pop(uid, None)
         self.queue.remove(uid)
         if uid not in self._binder:
             self._release(uid)

@@ -35,6 +35,7 @@ from weir_operator.writes import refresh, write_status
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 0.0
+_WHY_AGAIN_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -115,6 +116,8 @@ class TaskReconciler:
             return await self._end(key, task, end)
         waiting = held_back(standing, task) or self._scheduler.why(workload_key(TASK, key))
         if waiting is None:
+            if self._scheduler.is_waiting(workload_key(TASK, key)):
+                return _WHY_AGAIN_SECONDS
             self._waits.pop(key, None)
             return None
         look_again = await self._say(key, task, standing, waiting)

@@ -9,7 +9,9 @@ import pytest
 from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds import conditions
+from weir_crds.demand import Request
 from weir_crds.facts import facts_of
+from weir_crds.fit import is_available
 from weir_crds.host import HostSpec, HostStatus
 from weir_crds.kinds import HOST
 from weir_kube.status import status_patch
@@ -247,8 +249,8 @@ def test_a_host_in_trouble_gets_no_new_work(field: str, type: str, _begun: str, 
     sick = replace(UP, **{field: "because"})
     good = host(**host_changes(host(), IDENTITY, UP, NOW)) | {"spec": approved}
     bad = host(**host_changes(host(), IDENTITY, sick, NOW)) | {"spec": approved}
-    assert facts_of(good).unavailable is None
-    assert facts_of(bad).unavailable is not None, type
+    assert is_available(Request(), facts_of(good))
+    assert not is_available(Request(), facts_of(bad)), type
 
 
 async def test_a_core_that_the_engine_lacks_is_not_offered_and_not_used(rig: Rig) -> None:
