@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 
 from support.engine_rig import Rig, until
 from weir_crds.errors import WeirError
+from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     CreateRefusedError,
@@ -23,6 +25,7 @@ from weir_nodedaemon.engines.port import (
     Mount,
     Stream,
 )
+from weir_nodedaemon.instances.probe import StartProbe
 
 pytestmark = pytest.mark.docker
 
@@ -315,3 +318,18 @@ async def test_a_quiet_world_is_observed_with_one_request(
     monkeypatch.setattr(aiohttp.ClientSession, "_request", counted)
     assert len(await rig.engine.observe()) == 4
     assert next(requests) == 1
+
+
+async def test_a_probe_of_starts_leaves_nothing(rig: Rig, client: Any, docker_host: str) -> None:
+    """Docker starts it, although its program is in no image."""
+    host = f"probed-{uuid.uuid4().hex[:8]}"
+    engine = DockerEngine(host, docker_host)
+    probe = StartProbe(engine, host)
+    probe.image = rig.image
+    began = time.time()
+    await probe()
+    await engine.close()
+    filters = {"label": [f"weir.dev/host={host}"]}
+    assert client.containers(all=True, filters=filters) == []
+    events = client.events(since=began, until=time.time() + 1, filters=filters, decode=True)
+    assert {"create", "start", "destroy"} <= {event["Action"] for event in events}

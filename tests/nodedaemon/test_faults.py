@@ -196,6 +196,23 @@ async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -
     assert status["logs"]["truncated"] is True
 
 
+async def test_a_host_on_which_nothing_starts_takes_no_new_work_and_ends_no_task(rig: Rig) -> None:
+    """No addresses, no memory, a locked iptables: the Host says so, and recovers by itself."""
+    rig.world.start_fails = "failed to create endpoint: no available IPv4 addresses"
+    keys = [rig.bind(f"t{number}", resources={"cpu": 0}) for number in range(3)]
+    rig.start()
+
+    await until(lambda: rig.host_told("StartsFailing") == ("True", "RepeatedFailures"))
+    assert "IPv4" in rig.host_message("StartsFailing")
+    assert not any("finishedAt" in rig.status(key) for key in keys)
+
+    rig.world.start_fails = ""
+    for key in keys:
+        await rig.finished(key, timeout=15)
+        assert rig.told(key, "Succeeded") == ("True", "Completed")
+    await until(lambda: rig.host_told("StartsFailing") == ("False", "StartSucceeded"))
+
+
 async def test_a_machine_that_takes_the_host_over_ends_the_daemon_that_had_it(rig: Rig) -> None:
     """A Host deleted and made anew by another machine: two may not act as one."""
     running = rig.bind("t", command=["sleep", "60"])

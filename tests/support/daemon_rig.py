@@ -230,6 +230,13 @@ class Rig:
                 return condition["status"], condition["reason"]
         return "", ""
 
+    def host_message(self, type: str) -> str:
+        """Return the message of a condition of the Host; empty: it is not there."""
+        for condition in ((self.host() or {}).get("status") or {}).get("conditions") or ():
+            if condition["type"] == type:
+                return str(condition["message"])
+        return ""
+
     async def finished(self, key: Key, timeout: float = 5.0) -> dict[str, Any]:
         """Wait for a Task's end and for its container to be gone; return its status."""
         await until(lambda: "finishedAt" in self.status(key), f"{key} ends", timeout)

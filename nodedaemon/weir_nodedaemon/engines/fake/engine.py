@@ -19,6 +19,7 @@ from weir_nodedaemon.engines.port import (
     CreateRefusedError,
     EngineEvent,
     EngineInfo,
+    EngineRefusedError,
     EngineUnavailableError,
     ImagePullError,
     InstanceGoneError,
@@ -41,6 +42,7 @@ class FakeWorld:
 
     Attributes:
         images: what is there; a pull adds to it.
+        start_fails: why no container can be started; empty: they can.
         private: images that are pulled with that login only.
         pull_seconds: how long every pull takes.
         cpus: the cores that the engine says it has; None: it does not tell.
@@ -52,6 +54,7 @@ class FakeWorld:
         """Begin with no containers and no images."""
         self.images: set[str] = set()
         self.pull_seconds = 0.0
+        self.start_fails = ""
         self.private: dict[str, RegistryLogin] = {}
         self.cpus: tuple[int, ...] | None = None
         self.root_dir = ""
@@ -169,6 +172,8 @@ class FakeEngine:
         """Start a created container; a running or ended one is left as it is."""
         container = await self._known(name)
         if container.seen.state is InstanceState.CREATED:
+            if self.world.start_fails:
+                raise EngineRefusedError(self.world.start_fails)
             container.start()
 
     async def start_again(self, name: str) -> None:
