@@ -21,6 +21,7 @@ from weir_api.hostapi.nodes.health_history import HealthHistory
 from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.nodes.sampler import Sampler
+from weir_api.hostapi.runners.heartbeats import Heartbeats
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
 from weir_api.hostapi.tasks.body import TaskDefaults
@@ -79,7 +80,8 @@ def compose(
     hosts = KnownHosts(caches)
     tasks = TaskIndex(caches, hosts, Usernames(caches))
     sampler = Sampler(daemons, caches[HOST].list)
-    rows = NodeRows(caches[HOST], caches[LEASE], sampler, tasks)
+    heartbeats = Heartbeats(caches[LEASE])
+    rows = NodeRows(caches[HOST], caches[LEASE], sampler, tasks, heartbeats)
     for kind in (HOST, LEASE, TASK):
         caches.listen(kind, rows.changed)
     history = HealthHistory(rows)
@@ -88,7 +90,7 @@ def compose(
         (
             *account_routes(auth),
             NodeRoutes(rows, history),
-            RunnerRoutes(RunnerReports(caches, writer, tasks)),
+            RunnerRoutes(RunnerReports(caches, writer, tasks, heartbeats)),
             *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
         ),
     )

@@ -7,6 +7,7 @@ from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures
 from weir_api.hostapi.nodes.health_history import HealthHistory
 from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
+from weir_api.hostapi.runners.heartbeats import Heartbeats
 from weir_kube.store import Store
 
 STATS = {
@@ -43,7 +44,8 @@ class World:
         self.hosts, self.leases = Store(), Store()
         self.seen: dict[str, Figures] = {}
         self.in_use: dict[str, float] = {}
-        self.rows = NodeRows(self.hosts, self.leases, self, self)
+        self.heartbeats = Heartbeats(self.leases)
+        self.rows = NodeRows(self.hosts, self.leases, self, self, self.heartbeats)
         self.history = HealthHistory(self.rows)
         self.routes = NodeRoutes(self.rows, self.history)
 

@@ -1,9 +1,8 @@
 """Invitations: made, listed, taken back, and used no oftener than they say."""
 
-import asyncio
 import datetime as dt
-import random
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from weir_api.access.accounts import INVITATION, Account, Token, Use, token_of, user_ref
 from weir_api.access.bootstrap import Bootstrap
@@ -14,18 +13,17 @@ from weir_api.errors import (
     AccessDeniedError,
     BadRequestError,
     StateConflictError,
-    UnavailableError,
     UnknownObjectError,
 )
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN
 from weir_crds.times import now_rfc3339
-from weir_kube.errors import AlreadyExistsError, ConflictError
-from weir_kube.store import Key
+from weir_kube.errors import AlreadyExistsError, NotFoundError
+from weir_kube.store import Key, Object
 
+# A whole course registers at once.
 _TRIES = 30
-_PAUSE_SECONDS = 0.05
 
 
 class Invitations:
@@ -154,20 +152,17 @@ class Invitations:
         return [*invitation.used_by, Use(user, None)]
 
     async def _change(self, invitation: Token, decide: Callable[[Token], Sequence[Use]]) -> Token:
+        def uses(obj: Object) -> dict[str, Any]:
+            return {"usedBy": [_use(use) for use in decide(token_of(obj) or invitation)]}
+
         current = self._directory.token(invitation.name) or invitation
-        for _ in range(_TRIES):
-            uses = [_use(use) for use in decide(current)]
-            try:
-                obj = await self._writer.patch_status(ACCESSTOKEN, current.obj, {"usedBy": uses})
-            except ConflictError:
-                await asyncio.sleep(_PAUSE_SECONDS * random.random())  # noqa: S311
-                found = await self._fresh(invitation.name)
-                if found is None:
-                    raise _refusal() from None
-                current = found
-            else:
-                return token_of(obj) or current
-        raise UnavailableError("too many register with this invitation at once; try again")
+        try:
+            obj = await self._writer.update(
+                ACCESSTOKEN, current.obj, uses, status=True, tries=_TRIES
+            )
+        except NotFoundError:
+            raise _refusal() from None
+        return token_of(obj) or current
 
     async def _ensure_first(self, secret: str) -> None:
         if self._directory.token(token_name(INVITATION, token_hash(secret))) is not None:

@@ -1,16 +1,20 @@
 """The facade's one door to writing resources: a deadline each, and what was written can be read."""
 
-from collections.abc import Mapping
+import asyncio
+import random
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from weir_api.errors import UnavailableError
 from weir_api.state.caches import Caches
 from weir_crds.kinds import Kind
 from weir_kube.api import Api
-from weir_kube.errors import NotFoundError
+from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, key_of
 
 DEADLINE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.05
 
 
 class Writer:
@@ -65,6 +69,46 @@ class Writer:
         written = await patch_status(self._api, kind, obj, changes)
         self._caches.note(kind, written)
         return written
+
+    async def update(
+        self,
+        kind: Kind,
+        obj: Object,
+        decide: Callable[[Object], Mapping[str, Any]],
+        *,
+        status: bool = False,
+        tries: int = 5,
+    ) -> Object:
+        """Write what is decided on an object as it is now; on a conflict read it and decide anew.
+
+        Args:
+            kind: of the object.
+            obj: as it was read.
+            decide: returns a JSON merge patch; or with ``status`` the top-level status fields that
+                are to differ. It may raise, which ends it.
+            status: what is written.
+            tries: how often at most.
+
+        Returns:
+            The object as it was written.
+
+        Raises:
+            NotFoundError: it is gone, or another one has its name.
+            UnavailableError: others change it all the time.
+        """
+        key, uid = key_of(obj), obj["metadata"]["uid"]
+        for attempt in range(tries):
+            try:
+                if status:
+                    return await self.patch_status(kind, obj, decide(obj))
+                return await self.patch(kind, obj, decide(obj), unchanged=True)
+            except ConflictError:
+                await asyncio.sleep(_PAUSE_SECONDS * attempt * random.random())  # noqa: S311
+                found = await self.fresh(kind, key)
+                if found is None or found["metadata"]["uid"] != uid:
+                    raise NotFoundError(f"{kind.kind} {key} is gone", status=404) from None
+                obj = found
+        raise UnavailableError(f"{kind.kind} {key} changes all the time; try again")
 
     async def delete(self, kind: Kind, obj: Object) -> bool:
         """Delete an object; False when it was gone already."""

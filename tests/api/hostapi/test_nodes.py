@@ -42,7 +42,11 @@ def world() -> World:
 
 
 def as_node(told: Mapping[str, Any], **more: Any) -> Any:
-    arguments = {"lease": lease(), "figures": NO_FIGURES, "cores_in_use": 0.0} | more
+    arguments = {
+        "heard_at": lease()["spec"]["renewTime"],
+        "figures": NO_FIGURES,
+        "cores_in_use": 0.0,
+    } | more
     return node_of(machine_of(told), **arguments)
 
 

@@ -19,6 +19,7 @@ from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures
 from weir_api.hostapi.nodes.health_history import HealthHistory
 from weir_api.hostapi.nodes.node_rows import NodeRows
 from weir_api.hostapi.nodes.routes import NodeRoutes
+from weir_api.hostapi.runners.heartbeats import Heartbeats
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
 from weir_api.hostapi.tasks.index import TaskIndex
@@ -55,10 +56,11 @@ class NoFigures:
 def more_routes(caches: Caches, writer: Writer) -> list[Any]:
     """Return runners and nodes over the same caches."""
     index = TaskIndex(caches, KnownHosts(caches), Usernames(caches))
-    rows = NodeRows(caches[HOST], caches[LEASE], NoFigures(), index)
+    heartbeats = Heartbeats(caches[LEASE])
+    rows = NodeRows(caches[HOST], caches[LEASE], NoFigures(), index, heartbeats)
     for kind in (HOST, LEASE, TASK):
         caches.listen(kind, rows.changed)
-    reports = RunnerReports(caches, writer, index)
+    reports = RunnerReports(caches, writer, index, heartbeats)
     return [RunnerRoutes(reports), NodeRoutes(rows, HealthHistory(rows))]
 
 
@@ -292,13 +294,16 @@ async def test_a_heartbeat_renews_the_lease_with_its_figures(
         if key in shown and value is not None:
             assert shown[key] == value, key
 
-    # One that comes soon after costs nothing, and tells nothing new.
+    # One that comes soon after is shown, and costs no write.
     host = cluster.admin.json("GET", HOST.path(name=name))
     await call(open_facade, "PUT", f"/heartbeat/{name}", FIGURES | {"cpu_percent": 99})
     again = cluster.admin.json("GET", LEASE.path(SYSTEM_NAMESPACE, name))
     assert again["metadata"]["resourceVersion"] == lease["metadata"]["resourceVersion"]
     same = cluster.admin.json("GET", HOST.path(name=name))
     assert same["metadata"]["resourceVersion"] == host["metadata"]["resourceVersion"]
+    newer = await node(open_facade, name)
+    assert newer["cpu_percent"] == 99
+    assert newer["last_heartbeat"] > shown["last_heartbeat"]
 
 
 async def test_an_unknown_host_is_told_to_register(open_facade: Replica, name: str) -> None:

@@ -91,17 +91,16 @@ def machine_of(host: Mapping[str, Any]) -> Machine:
 
 
 def node_of(
-    machine: Machine, lease: Mapping[str, Any] | None, figures: Figures, cores_in_use: float
+    machine: Machine, heard_at: str | None, figures: Figures, cores_in_use: float
 ) -> dict[str, Any]:
     """Return a node.
 
     Args:
         machine: what its Host says.
-        lease: its Lease; None: there is none.
+        heard_at: when it gave its last sign of life; None: never.
         figures: how busy it is; nothing is known of one that is offline.
         cores_in_use: what its Tasks hold.
     """
-    renewed = ((lease or {}).get("spec") or {}).get("renewTime")
     used = math.ceil(cores_in_use)
     free = max(0, machine.total_cores - machine.reserved_cores - used)
     return {
@@ -111,7 +110,7 @@ def node_of(
         "cores_in_use": used if machine.is_online else NOT_KNOWN,
         "available_cores": free if machine.is_online else 0,
         "status": ONLINE if machine.is_online else OFFLINE,
-        "last_heartbeat": wire_time(renewed or machine.created_at),
+        "last_heartbeat": wire_time(heard_at or machine.created_at),
         "numa_topology": machine.numa_topology,
         "gpu_info": list(figures.gpu_info)
         or [

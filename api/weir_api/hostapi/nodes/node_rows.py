@@ -8,10 +8,11 @@ import orjson
 
 from weir_api.hostapi.nodes.convert import Machine, health_of, machine_of, node_of
 from weir_api.hostapi.nodes.figures import NO_FIGURES, Figures, figures_of_runner
-from weir_api.hostapi.runners.convert import metrics_in
+from weir_api.hostapi.runners.heartbeats import Heartbeat, Heartbeats
 from weir_crds.facts import is_external
 from weir_crds.names import SYSTEM_NAMESPACE
 from weir_crds.quantities import InvalidQuantityError
+from weir_crds.times import now_rfc3339
 from weir_kube.store import Key, Object, Store
 
 
@@ -37,6 +38,8 @@ class Row:
 
     host: Object
     lease: Object | None
+    heartbeat: Heartbeat | None
+    """Of a runner of another make."""
     figures: Figures
     cores_in_use: float
     machine: Machine
@@ -50,9 +53,16 @@ class NodeRows:
     """Makes nodes of Hosts, Leases, figures and Tasks; only what has changed is encoded anew."""
 
     def __init__(
-        self, hosts: Store, leases: Store, figures: FigureSource, tasks: CoresInUse
+        self,
+        hosts: Store,
+        leases: Store,
+        figures: FigureSource,
+        tasks: CoresInUse,
+        heartbeats: Heartbeats,
     ) -> None:
         """Show what these know."""
+        self._heartbeats = heartbeats
+        heartbeats.listen(self.changed)
         self._hosts = hosts
         self._leases = leases
         self._figures = figures
@@ -81,12 +91,15 @@ class NodeRows:
         name = host["metadata"]["name"]
         before = self._rows.get(name)
         lease = self._leases.get(Key(SYSTEM_NAMESPACE, name))
+        external = is_external(host)
+        heartbeat = self._heartbeats.of(name) if external else None
         figures = self._figures.figures(name)
         cores_in_use = self._tasks.cores_in_use(name)
         if (
             before is not None
             and before.host is host
             and before.lease is lease
+            and before.heartbeat is heartbeat
             and before.figures is figures
             and before.cores_in_use == cores_in_use
         ):
@@ -95,21 +108,24 @@ class NodeRows:
             machine = before.machine
         else:
             machine = _machine_of(host)
-        external = is_external(host)
         runner_figures = NO_FIGURES
-        if external:
+        if heartbeat is not None:
             runner_figures = (
                 before.runner_figures
-                if before is not None and before.lease is lease
-                else figures_of_runner(metrics_in(lease))
+                if before is not None and before.heartbeat is heartbeat
+                else figures_of_runner(heartbeat.metrics)
             )
         shown = NO_FIGURES
         if machine.is_online:
             shown = runner_figures if external else figures
-        node = node_of(machine, lease, shown, cores_in_use)
+        heard_at = ((lease or {}).get("spec") or {}).get("renewTime")
+        if heartbeat is not None:
+            heard_at = now_rfc3339(heartbeat.at)
+        node = node_of(machine, heard_at, shown, cores_in_use)
         return Row(
             host,
             lease,
+            heartbeat,
             figures,
             cores_in_use,
             machine,
@@ -124,7 +140,7 @@ def _machine_of(host: Object) -> Machine:
     try:
         return machine_of(host)
     except InvalidQuantityError:
-        # The CRD refuses such; one host's nonsense must not hide the others.
+        # The CRD refuses such; one such host must not hide the others.
         return machine_of({"metadata": host["metadata"]})
 
 

@@ -66,7 +66,7 @@ def alive_changes(host: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def is_told_alive(host: Mapping[str, Any]) -> bool:
+def is_known_alive(host: Mapping[str, Any]) -> bool:
     """Tell whether the Host's status says already that its runner lives."""
     ready = conditions.of(host, ConditionType.READY)
     return ready is not None and (ready["status"], ready["reason"]) == (TRUE, Reason.RUNNER_READY)
@@ -108,8 +108,8 @@ def lease_spec(name: str, now: dt.datetime) -> dict[str, Any]:
     }
 
 
-def is_fresh(lease: Mapping[str, Any], now: dt.datetime) -> bool:
-    """Tell whether a Lease was renewed so lately that it can wait."""
+def is_renewed(lease: Mapping[str, Any], now: dt.datetime) -> bool:
+    """Tell whether a Lease was renewed so lately that the next time can wait."""
     renewed = (lease.get("spec") or {}).get("renewTime")
     if not renewed:
         return False

@@ -9,28 +9,36 @@ from weir_api.errors import StateConflictError, UnavailableError, UnknownObjectE
 from weir_api.hostapi.runners.convert import (
     alive_changes,
     encoded_metrics,
-    is_fresh,
-    is_told_alive,
+    is_known_alive,
+    is_renewed,
     lease_spec,
-    metrics_in,
     metrics_of,
     new_host,
     registered_changes,
 )
+from weir_api.hostapi.runners.heartbeats import Heartbeat, Heartbeats
 from weir_api.hostapi.runners.translate import Refusal, Report, changes_of
 from weir_api.hostapi.runners.wire import HeartbeatIn, RegistrationIn
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
+from weir_crds.errors import WeirError
 from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import ANNOTATION_RUNNER_METRICS, SYSTEM_NAMESPACE
+from weir_crds.run_status import Changes
 from weir_kube.errors import AlreadyExistsError, ConflictError, NotFoundError
 from weir_kube.kinds import LEASE
 from weir_kube.store import Key, Object
 
 logger = logging.getLogger(__name__)
 
-_TRIES = 5
+_NO_TASK = "there is no such task"
+
+
+class ReportRefusedError(WeirError):
+    """The report is of no effect; ``str()`` says why."""
+
+    reason = "ReportRefused"
 
 
 class HasKey(Protocol):
@@ -55,13 +63,16 @@ class RunnerReports:
         caches: Caches,
         writer: Writer,
         tasks: TaskNumbers,
+        heartbeats: Heartbeats,
         *,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
-        """Read from ``caches``, write with ``writer``."""
+        """Read from ``caches``, write with ``writer``; ``heartbeats`` has what is not written."""
         self._caches = caches
         self._writer = writer
         self._tasks = tasks
+        self._heartbeats = heartbeats
+        caches.listen(HOST, self._host_changed)
         self._now = now
 
     async def register(self, told: RegistrationIn) -> bool:
@@ -73,11 +84,12 @@ class RunnerReports:
         """
         self._check_lease(told.hostname)
         host, created = await self._host_for(told.hostname)
-        await self._tell_host(host, lambda seen: registered_changes(seen, told, self._now()))
+        await self._update_host(host, lambda seen: registered_changes(seen, told, self._now()))
+        metrics = dict(self._known_metrics(told.hostname))
         if told.gpu_info:
-            await self._renew(told.hostname, lambda before: {**before, "gpu_info": told.gpu_info})
-        else:
-            await self._renew(told.hostname, dict)
+            metrics["gpu_info"] = told.gpu_info
+        self._heartbeats.note(told.hostname, Heartbeat(self._now(), metrics))
+        await self._renew(told.hostname)
         if created:
             logger.info("external host=%s registered, reached at %s", told.hostname, told.url)
         return created
@@ -92,12 +104,14 @@ class RunnerReports:
         host = self._caches[HOST].get(Key("", name))
         if host is None or not is_external(host):
             raise UnknownObjectError(f"there is no external host {name}")
-        if not is_told_alive(host):
-            await self._tell_host(host, lambda seen: alive_changes(seen, self._now()))
+        metrics = metrics_of(told, self._known_metrics(name))
+        self._heartbeats.note(name, Heartbeat(self._now(), metrics))
+        if not is_known_alive(host):
+            await self._update_host(host, lambda seen: alive_changes(seen, self._now()))
             logger.info("external host=%s is heard again", name)
         lease = self._caches[LEASE].get(Key(SYSTEM_NAMESPACE, name))
-        if lease is None or not is_fresh(lease, self._now()):
-            await self._renew(name, lambda before: metrics_of(told, before))
+        if lease is None or not is_renewed(lease, self._now()):
+            await self._renew(name)
 
     async def update(self, number: int, report: Report, speaks_for: str | None) -> str | None:
         """Take what became of a task.
@@ -116,22 +130,25 @@ class RunnerReports:
         """
         found = self._tasks.get(number)
         task = self._caches[TASK].get(found.key) if found is not None else None
-        for _ in range(_TRIES):
-            if task is None:
-                return "there is no such task"
-            refusal = self._not_its_own(task, speaks_for)
+        if task is None:
+            return _NO_TASK
+
+        def changes(current: Object) -> Changes:
+            refusal = self._not_its_own(current, speaks_for)
             if refusal is not None:
-                return refusal
-            changes = changes_of(task, report, self._now())
-            if isinstance(changes, Refusal):
-                return changes.reason
-            try:
-                await self._writer.patch_status(TASK, task, changes)
-            except (ConflictError, NotFoundError):
-                task = await self._same(TASK, task)
-            else:
-                return None
-        raise UnavailableError("the task changes all the time")
+                raise ReportRefusedError(refusal)
+            found = changes_of(current, report, self._now())
+            if isinstance(found, Refusal):
+                raise ReportRefusedError(found.reason)
+            return found
+
+        try:
+            await self._writer.update(TASK, task, changes, status=True)
+        except ReportRefusedError as refused:
+            return str(refused)
+        except NotFoundError:
+            return _NO_TASK
+        return None
 
     def _not_its_own(self, task: Object, speaks_for: str | None) -> str | None:
         bound = (task.get("status") or {}).get("nodeName")
@@ -168,47 +185,38 @@ class RunnerReports:
             raise StateConflictError(f"host {name} is run by Weir's own daemon")
         return host, False
 
-    async def _tell_host(
+    async def _update_host(
         self, host: Object, changes: Callable[[Object], Mapping[str, Any]]
     ) -> None:
-        seen: Object | None = host
-        for _ in range(_TRIES):
-            if seen is None or not is_external(seen):
-                raise UnknownObjectError(f"host {host['metadata']['name']} was deleted just now")
-            try:
-                await self._writer.patch_status(HOST, seen, changes(seen))
-            except (ConflictError, NotFoundError):
-                seen = await self._writer.fresh(HOST, Key("", host["metadata"]["name"]))
-            else:
-                return
-        raise UnavailableError(f"host {host['metadata']['name']} changes all the time")
+        try:
+            await self._writer.update(HOST, host, changes, status=True)
+        except NotFoundError:
+            name = host["metadata"]["name"]
+            raise UnknownObjectError(f"host {name} was deleted just now") from None
 
-    async def _renew(
-        self, name: str, metrics: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    ) -> None:
-        """Renew the Lease of a host, with its figures; make it if it is not there."""
+    def _host_changed(self, key: Key) -> None:
+        if self._caches[HOST].get(key) is None:
+            self._heartbeats.forget(key.name)
+
+    def _known_metrics(self, name: str) -> Mapping[str, Any]:
+        known = self._heartbeats.of(name)
+        return {} if known is None else known.metrics
+
+    async def _renew(self, name: str) -> None:
+        """Renew the Lease of a host, with its newest figures; make it if it is not there."""
         key = Key(SYSTEM_NAMESPACE, name)
         lease = self._caches[LEASE].get(key)
-        for _ in range(_TRIES):
-            annotations = {ANNOTATION_RUNNER_METRICS: encoded_metrics(metrics(metrics_in(lease)))}
-            spec = lease_spec(name, self._now())
+        annotations = {ANNOTATION_RUNNER_METRICS: encoded_metrics(self._known_metrics(name))}
+        patch = {"metadata": {"annotations": annotations}, "spec": lease_spec(name, self._now())}
+        if lease is None:
+            body = {**patch, "metadata": {**patch["metadata"], "name": name}}
             try:
-                if lease is None:
-                    metadata = {"name": name, "annotations": annotations}
-                    body = {"metadata": metadata, "spec": spec}
-                    await self._writer.create(LEASE, body, SYSTEM_NAMESPACE)
-                else:
-                    patch = {"metadata": {"annotations": annotations}, "spec": spec}
-                    await self._writer.patch(LEASE, lease, patch)
-            except (AlreadyExistsError, ConflictError, NotFoundError):
+                await self._writer.create(LEASE, body, SYSTEM_NAMESPACE)
+            except AlreadyExistsError:
                 lease = await self._writer.fresh(LEASE, key)
-            else:
-                return
-        raise UnavailableError(f"the Lease of host {name} changes all the time")
-
-    async def _same(self, kind: Any, obj: Object) -> Object | None:
-        """Return an object as it is now; None: it is gone, or another one of that name."""
-        metadata = obj["metadata"]
-        key = Key(metadata.get("namespace") or "", metadata["name"])
-        live = await self._writer.fresh(kind, key)
-        return live if live and live["metadata"]["uid"] == metadata["uid"] else None
+        if lease is not None:
+            try:
+                await self._writer.patch(LEASE, lease, patch)
+            except (ConflictError, NotFoundError):
+                # It was made anew under our hands: the next heartbeat, in seconds, finds it.
+                raise UnavailableError(f"the Lease of host {name} was deleted just now") from None

@@ -15,11 +15,10 @@ from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_crds.times import now_rfc3339
-from weir_kube.errors import ConflictError
+from weir_kube.errors import NotFoundError
 from weir_kube.store import Object
 
 # What comes between is another write to the Task: its queue's word, at most every 30 seconds.
-_TRIES = 5
 
 _ERRORS = {**NOT_FOUND, 409: "It does not wait for a decision."}
 
@@ -76,19 +75,16 @@ class TaskApproval:
         if reason:
             annotations[names.ANNOTATION_DECISION_MESSAGE] = reason
         patch = {"metadata": {"annotations": annotations}, "spec": {"approval": decision}}
-        obj: Object | None = entry.obj
-        for _ in range(_TRIES):
-            if obj is None or obj["metadata"]["uid"] != entry.uid:
-                raise UnknownObjectError(f"there is no task {entry.id}")
-            if not _awaits_decision(obj):
+
+        def decide(task: Object) -> Object:
+            if not _awaits_decision(task):
                 raise StateConflictError("the task does not wait for a decision")
-            try:
-                await self._writer.patch(TASK, obj, patch, unchanged=True)
-            except ConflictError:
-                obj = await self._writer.fresh(TASK, entry.key)
-            else:
-                return
-        raise StateConflictError("the task changes too fast; try again")
+            return patch
+
+        try:
+            await self._writer.update(TASK, entry.obj, decide)
+        except NotFoundError:
+            raise UnknownObjectError(f"there is no task {entry.id}") from None
 
 
 def _awaits_decision(obj: Object) -> bool:
