@@ -16,6 +16,12 @@ from weir_crds.times import parse_time
 CAP_SECONDS = 3600
 """The pause does not double beyond this; a longer ``backoffSeconds`` holds as it is."""
 
+HELD_BACK_SECONDS = 300
+"""How long a Task that could not be started for want of a Secret leaves its place to others."""
+
+HELD_BACK = frozenset({Reason.SECRET_NOT_READABLE, Reason.PULL_SECRET_NOT_READABLE})
+"""Why a run that was not started gives back its host: nobody tells when the reason is gone."""
+
 _DOUBLINGS = 32  # far beyond the cap, and far from an overflow
 
 
@@ -62,6 +68,12 @@ def is_retrying(status: Mapping[str, Any]) -> bool:
     )
 
 
+def is_held_back(status: Mapping[str, Any]) -> bool:
+    """Tell whether the current run gave back its host before its start, to be tried again later."""
+    result = status.get("lastResult") or {}
+    return result.get("runID") == status.get("runID") and result.get("reason") in HELD_BACK
+
+
 def is_stopped(status: Mapping[str, Any]) -> bool:
     """Tell whether the daemon has let go of the current run, so that it may be unbound."""
     started = conditions.get(status.get("conditions"), ConditionType.STARTED)
@@ -82,18 +94,28 @@ def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | 
     Raises:
         InvalidTimeError: a time that the CRD should have refused.
     """
-    result, failures = status.get("lastResult"), status.get("failures")
-    if not result or not failures or status.get("nodeName") or not result.get("finishedAt"):
+    result = status.get("lastResult")
+    if not result or status.get("nodeName") or not result.get("finishedAt"):
         return None
-    retry = _retry_of(spec)
-    if result["reason"] not in retry.reasons or result["runID"] + 1 != status.get("runID"):
+    if result["runID"] + 1 != status.get("runID"):
+        return None
+    seconds = _pause_after(spec, result["reason"], status.get("failures") or 0)
+    if seconds is None:
         return None
     scheduled = conditions.get(status.get("conditions"), ConditionType.SCHEDULED)
     if scheduled is not None and scheduled["status"] == FALSE:
         since = parse_time(scheduled["lastTransitionTime"])
     else:  # somebody else cleared the host: no better time is known
         since = parse_time(result["finishedAt"])
-    return since + dt.timedelta(seconds=_pause(retry, failures - 1))
+    return since + dt.timedelta(seconds=seconds)
+
+
+def _pause_after(spec: Mapping[str, Any], reason: str, failures: int) -> int | None:
+    """Return how long a Task pauses after a run that ended so; None: not at all."""
+    if reason in HELD_BACK:
+        return HELD_BACK_SECONDS
+    retry = _retry_of(spec)
+    return _pause(retry, failures - 1) if failures and reason in retry.reasons else None
 
 
 def _pause(retry: Retry, failures_before: int) -> int:

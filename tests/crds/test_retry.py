@@ -66,6 +66,11 @@ def scheduled(status: str, since: str) -> list[dict[str, Any]]:
     ]
 
 
+NO_SECRET = {
+    "runID": 1,
+    "reason": "SecretNotReadable",
+    "finishedAt": "2026-11-22T12:00:00.000000Z",
+}
 LOST = {"runID": 1, "reason": "HostLost", "finishedAt": "2026-11-22T12:00:00.000000Z"}
 
 
@@ -81,6 +86,10 @@ LOST = {"runID": 1, "reason": "HostLost", "finishedAt": "2026-11-22T12:00:00.000
         ("a host whose clock is slow",
          unbound(conditions=scheduled("False", "2026-11-22T12:15:00Z")), 910),
         ("bound again", unbound(nodeName="n1"), None),
+        ("a Secret was not there", unbound(failures=None, lastResult=NO_SECRET), 300),
+        ("a Secret was not there after a failure", unbound(failures=3, lastResult=NO_SECRET), 300),
+        ("it was not there for an earlier run", unbound(runID=3, lastResult=NO_SECRET), None),
+        ("it was not there, and it is bound", unbound(nodeName="n1", lastResult=NO_SECRET), None),
         ("never run", {}, None),
         ("lost with its host", unbound(lastResult=LOST), None),
         ("lost with its host after a failure", unbound(runID=3, lastResult={**LOST, "runID": 2}),

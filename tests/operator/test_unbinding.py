@@ -15,6 +15,7 @@ from weir_crds.task import TaskStatus
 from weir_crds.times import now_rfc3339
 from weir_kube.store import Key, Object
 from weir_operator.task import status as task_status
+from weir_operator.task.decide import Standing, standing_of
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 AGO = "2026-11-22T09:59:00.000000Z"
@@ -221,3 +222,21 @@ async def test_a_lost_host(wish: str) -> None:
             await asyncio.sleep(1.5)  # longer than the grace
             assert rig.status("t")["nodeName"] == "n1"
             assert "finishedAt" not in rig.status("t")
+
+
+def test_a_run_that_found_no_secret_gives_its_place_to_others_for_a_while() -> None:
+    """It has not failed; and it does not come back at once to the core that it has given back."""
+    task = bound(STOPPED)
+    result = {"runID": 3, "reason": "SecretNotReadable", "finishedAt": now_rfc3339(NOW)}
+    task["status"]["lastResult"] = result
+    changes = task_status.unbound(task, NOW)
+    (scheduled,) = [c for c in changes["conditions"] if c["type"] == "Scheduled"]
+    assert (scheduled["status"], scheduled["reason"]) == ("False", "BackOff")
+    again = now_rfc3339(NOW + dt.timedelta(seconds=300))
+    assert scheduled["message"] == f"run 3: SecretNotReadable, tried again at {again}"
+    assert "failures" not in changes
+    unbound = {**task["status"], **changes}
+    unbound["nodeName"] = None
+    waiting = {**task, "status": {k: v for k, v in unbound.items() if v is not None}}
+    assert standing_of(waiting, NOW) is Standing.BACKING_OFF
+    assert standing_of(waiting, NOW + dt.timedelta(seconds=300)) is Standing.PENDING

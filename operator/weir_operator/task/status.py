@@ -67,6 +67,7 @@ def unbound(task: Mapping[str, Any], now: dt.datetime, *, lost: bool = False) ->
     spec, status = task["spec"], task["status"]
     run = status["runID"]
     retrying = not lost and retry.is_retrying(status)
+    pauses = retrying or (not lost and retry.is_held_back(status))
     changes: Changes = {**dict.fromkeys(_OF_A_RUN), "runID": run + 1}
     if retrying:
         changes["failures"] = (status.get("failures") or 0) + 1
@@ -86,7 +87,7 @@ def unbound(task: Mapping[str, Any], now: dt.datetime, *, lost: bool = False) ->
     else:
         why = WaitReport(Reason.QUEUED, f"run {run} was stopped")
     unbound = _scheduled(before, changes, why, now)
-    if not retrying or spec.get("suspend"):
+    if not pauses or spec.get("suspend"):
         return unbound
     return _scheduled(before, changes, back_off(spec, {**status, **unbound}), now)
 
