@@ -12,7 +12,8 @@ import docker
 
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.docker.objects import create_body
-from weir_nodedaemon.kinds.task.container import ContainerDefaults, container_spec
+from weir_nodedaemon.engines.port import ContainerDefaults
+from weir_nodedaemon.kinds.task.container import container_spec
 from weir_nodedaemon.machine.capacity import capacity
 
 _LOG_LIMIT_BYTES = 32 * 1024 * 1024  # the daemon's default

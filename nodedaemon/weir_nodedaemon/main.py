@@ -14,6 +14,7 @@ from pathlib import Path
 from weir_crds import names
 from weir_crds.errors import WeirError
 from weir_crds.host import LEASE_SECONDS
+from weir_crds.kinds import TASK
 from weir_crds.quantities import format_bytes
 from weir_kube.connect import connect
 from weir_kube.http import HealthServer
@@ -25,10 +26,10 @@ from weir_nodedaemon import settings
 from weir_nodedaemon.daemon import Daemon
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine
-from weir_nodedaemon.engines.port import ContainerEngine
+from weir_nodedaemon.engines.port import ContainerDefaults, ContainerEngine
 from weir_nodedaemon.host.status import HostIdentity
-from weir_nodedaemon.kinds.task.container import ContainerDefaults
-from weir_nodedaemon.kinds.task.store import TaskStore
+from weir_nodedaemon.instances.machinery import Machinery
+from weir_nodedaemon.kinds import KINDS
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.machine import cgroup
 from weir_nodedaemon.machine import identity as machine
@@ -100,7 +101,31 @@ async def serve(chosen: Settings) -> None:
         logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
-        hosts, tasks = Store(), TaskStore(chosen.host_name)
+        room = watch_capacity(chosen)
+        heartbeat = Heartbeat(
+            api,
+            names.SYSTEM_NAMESPACE,
+            chosen.host_name,
+            chosen.host_name,
+            duration_seconds=LEASE_SECONDS,
+        )
+        machinery = Machinery(
+            api=api,
+            containers=engine,
+            engine_name=chosen.engine,
+            capacity=room,
+            defaults=ContainerDefaults(
+                chosen.host_name,
+                chosen.log_limit_bytes,
+                chosen.pids_limit,
+                chosen.always_pull_images,
+            ),
+            logs=logs,
+            state_dir=chosen.state_dir,
+            lease_age=lambda: heartbeat.age_seconds,
+        )
+        kinds = [kind(machinery) for kind in KINDS]
+        hosts, tasks = Store(), next(kind.store for kind in kinds if kind.kind is TASK)
         info = machine.info(version())
         gpus = watch_gpus(chosen, info["bootID"])
         server = DaemonServer(
@@ -121,7 +146,6 @@ async def serve(chosen: Settings) -> None:
         )
         port = await server.start()
         stack.push_async_callback(server.close)
-        room = watch_capacity(chosen)
         identity = HostIdentity(
             name=chosen.host_name,
             host_id=machine.host_id(chosen.state_dir, chosen.host_name),
@@ -133,32 +157,13 @@ async def serve(chosen: Settings) -> None:
             info=info,
             labels={"kubernetes.io/hostname": chosen.host_name},
         )
-        heartbeat = Heartbeat(
-            api,
-            names.SYSTEM_NAMESPACE,
-            chosen.host_name,
-            chosen.host_name,
-            duration_seconds=LEASE_SECONDS,
-        )
         daemon = Daemon(
+            machinery,
+            kinds,
             identity=identity,
-            capacity=room,
-            gpus=gpus,
-            api=api,
-            engine=engine,
-            engine_name=chosen.engine,
-            logs=logs,
-            state_dir=chosen.state_dir,
-            defaults=ContainerDefaults(
-                chosen.host_name,
-                chosen.log_limit_bytes,
-                chosen.pids_limit,
-                chosen.always_pull_images,
-            ),
-            disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
             hosts=hosts,
-            tasks=tasks,
-            lease_age=lambda: heartbeat.age_seconds,
+            gpus=gpus,
+            disk=DiskWatch(chosen.state_dir, chosen.min_free_disk_bytes),
         )
         health = HealthServer(
             chosen.metrics_listen,

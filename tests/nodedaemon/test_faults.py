@@ -121,8 +121,9 @@ async def test_a_deletion_that_is_a_lie_of_the_watch_removes_nothing(rig: Rig) -
     await until(lambda: rig.told(key, "Started")[0] == "True")
 
     gone = rig.task(key)
-    daemon.store.apply("DELETED", gone)
-    daemon._task_changed(key)
+    daemon.kinds[0].store.apply("DELETED", gone)
+    daemon._sweep.enqueue_orphans()
+    daemon._object_gone.set()
     await asyncio.sleep(0.5)
 
     assert rig.container(key) is RUNNING
@@ -190,10 +191,15 @@ async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -
     scratch.rmdir()
     scratch.write_text("in the way")
 
-    status = await rig.finished(key)
-
-    assert status["exitCode"] == 2
-    assert status["logs"]["truncated"] is True
+    await until(lambda: "finishedAt" in rig.status(key))
+    assert rig.status(key)["exitCode"] == 2
+    assert rig.status(key)["logs"]["truncated"] is True
+    await asyncio.sleep(0.5)
+    assert rig.container(key) is InstanceState.EXITED  # it has the only copy
+    scratch.unlink()
+    scratch.mkdir()
+    await rig.finished(key)
+    assert LogStore(rig.state_dir / "logs", 2**20).summary(rig.task(key)["metadata"]["uid"], 1)
 
 
 async def test_a_host_on_which_nothing_starts_takes_no_new_work_and_ends_no_task(rig: Rig) -> None:

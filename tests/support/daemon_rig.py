@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,16 +19,21 @@ from weir_crds.phase import phase_of
 from weir_kube.api import Api
 from weir_kube.process import causes
 from weir_kube.store import Key, Object, Store
-from weir_nodedaemon.daemon import Daemon, Periods
+from weir_nodedaemon.daemon import Daemon
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
+    ContainerDefaults,
     ContainerEngine,
     EngineUnavailableError,
     InstanceState,
 )
 from weir_nodedaemon.host.status import HostIdentity
-from weir_nodedaemon.kinds.task.container import ContainerDefaults
-from weir_nodedaemon.kinds.task.store import TaskStore
+from weir_nodedaemon.instances import identity
+from weir_nodedaemon.instances.engines import Engine
+from weir_nodedaemon.instances.identity import Clock
+from weir_nodedaemon.instances.kind import InstanceKind
+from weir_nodedaemon.instances.machinery import Machinery, Periods
+from weir_nodedaemon.kinds import KINDS
 from weir_nodedaemon.logs.store import LogStore
 from weir_nodedaemon.machine.capacity import CapacityWatch, MachineCapacity
 from weir_nodedaemon.machine.disk import DiskWatch
@@ -39,7 +44,9 @@ from weir_nodedaemon.machine.numa import NumaNode
 HOST_NAME = "n1"
 NAMESPACE = "default"
 GIB = 2**30
-_FAST = Periods(resync=0.3, engine_retry=0.02, health=0.02, gpus=0.05, log_sweep=0.02, fence=0.02)
+_FAST = Periods(
+    resync=0.3, engine_retry=0.02, health=0.02, gpus=0.05, output_sweep=0.02, fence=0.02
+)
 
 
 class WatchedWorld(FakeWorld):
@@ -95,6 +102,10 @@ class Rig:
         self.gpus = MadeUpGpus()
         self.defaults = ContainerDefaults(HOST_NAME, 2**20)
         self.lease_age = 0.0
+        self.periods = _FAST
+        self.clock: Clock = identity.now
+        self.kinds: Sequence[Callable[[Machinery], InstanceKind]] = KINDS
+        self.other_engines: tuple[Engine, ...] = ()
         self.daemon: Daemon | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -108,7 +119,23 @@ class Rig:
     def start(self) -> Daemon:
         """Start a daemon, as after a restart of the process."""
         assert self._running is None
+        machinery = Machinery(
+            api=cast(Api, self.api),
+            containers=self.engine,
+            engine_name="fake",
+            other_engines=self.other_engines,
+            capacity=CapacityWatch(self._read_capacity),
+            defaults=self.defaults,
+            logs=LogStore(self.state_dir / "logs", 2**20),
+            state_dir=self.state_dir,
+            lease_age=lambda: self.lease_age,
+            periods=self.periods,
+            clock=self.clock,
+        )
+        self.machinery = machinery
         self.daemon = Daemon(
+            machinery,
+            [kind(machinery) for kind in self.kinds],
             identity=HostIdentity(
                 name=HOST_NAME,
                 host_id="11111111-2222-3333-4444-555555555555",
@@ -116,19 +143,9 @@ class Rig:
                 addresses=[{"type": "InternalIP", "address": "127.0.0.1"}],
                 info={"bootID": "b"},
             ),
-            capacity=CapacityWatch(self._read_capacity),
-            gpus=GpuWatch(self.gpus, GpuMemory(self.state_dir / "gpus.json", "b")),
-            api=cast(Api, self.api),
-            engine=self.engine,
-            engine_name="fake",
-            logs=LogStore(self.state_dir / "logs", 2**20),
-            state_dir=self.state_dir,
-            defaults=self.defaults,
-            disk=DiskWatch(self.state_dir, 0),
             hosts=Store(),
-            tasks=TaskStore(HOST_NAME),
-            lease_age=lambda: self.lease_age,
-            periods=_FAST,
+            gpus=GpuWatch(self.gpus, GpuMemory(self.state_dir / "gpus.json", "b")),
+            disk=DiskWatch(self.state_dir, 0),
         )
         self._running = asyncio.create_task(self.daemon.run())
         return self.daemon

@@ -19,6 +19,7 @@ from weir_crds.demand import holding_of, request_of
 from weir_crds.facts import Obstacle
 from weir_crds.host import LEASE_SECONDS
 from weir_crds.task import TaskSpec
+from weir_nodedaemon.instances.identity import Moment
 from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.place import place
 from weir_operator.scheduling.workload import owner_of
@@ -60,6 +61,11 @@ class World:
     def now(self) -> dt.datetime:
         """The time."""
         return BEGIN + dt.timedelta(seconds=self.seconds)
+
+    @property
+    def moment(self) -> Moment:
+        """The time, by both clocks."""
+        return Moment(self.now, self.seconds)
 
     def parsed(self, obj: Object) -> TaskSpec:
         """Return a Task's spec as the daemon reads it."""

@@ -1,5 +1,6 @@
 """A machine and its daemon, as the daemon's pure decisions put together; see ``protocol``."""
 
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -9,15 +10,17 @@ from weir_crds.capacity import Gpu
 from weir_crds.facts import HostFacts
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
-from weir_nodedaemon.instances.fence import limits
 from weir_nodedaemon.instances.holdings import (
     EXCLUSIVE,
     SHARED,
     Holdings,
     HostShare,
 )
-from weir_nodedaemon.instances.journal import InstanceID, JournalEntry, StopReason
-from weir_nodedaemon.kinds.task import verdict as report
+from weir_nodedaemon.instances.identity import InstanceID
+from weir_nodedaemon.instances.journal import JournalEntry, StopReason
+from weir_nodedaemon.instances.kind import fence_limits
+from weir_nodedaemon.instances.stop import stop_step
+from weir_nodedaemon.kinds.task import status, verdict
 from weir_nodedaemon.kinds.task.container import claim_of
 from weir_nodedaemon.kinds.task.plan import Act, plan
 
@@ -61,7 +64,7 @@ class Host:
     blind: bool = False
     """Whether its daemon was started anew and has not heard of its Tasks yet."""
     seen: dict[str, Object] = field(default_factory=dict)
-    records: dict[InstanceID, JournalEntry] = field(default_factory=dict)
+    journal: dict[InstanceID, JournalEntry] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -103,22 +106,22 @@ class Host:
         if not self.alive:
             return
         for obj in self.seen.values():
-            found, id = limits(obj["spec"]), run_of(obj)
-            container = self.containers.get(names.container_name(*id))
+            found, id = fence_limits(obj["spec"]), run_of(obj)
+            container = self.containers.get(id.name)
             age = self.world.seconds - self.heard_at
             if found is None or container is None or not container.alive or age < found.term_after:
                 continue
-            record = self.records.get(id) or JournalEntry("default", container.owner)
-            if not record.term_sent:
-                self.records[id] = replace(
-                    record,
-                    started=True,
-                    stop_reason=record.stop_reason or StopReason.HOST_LOST,
-                    stop_noted=record.stop_noted or self.world.now,
-                    stop_deadline=self.world.now,
-                    term_sent=True,
-                )
-            self.signal(container, kill=age >= found.kill_after)
+            self.stop(container, id, StopReason.HOST_LOST, found.kill_after - age)
+
+    def stop(self, container: Container, id: InstanceID, reason: StopReason, grace: float) -> None:
+        """Bring the stop of a container one step further."""
+        entry = self.journal.get(id) or JournalEntry("Task", "default", container.owner)
+        step = stop_step(entry, reason, grace, self.world.moment)
+        self.journal[id] = step.entry
+        if step.signal is not None:
+            self.signal(container, kill=step.signal is signal.SIGKILL)
+            if step.signal is signal.SIGTERM:
+                self.journal[id] = replace(step.entry, term_sent=True)
 
     def sweep(self) -> None:
         """Remove the containers that no Task explains."""
@@ -126,7 +129,7 @@ class Host:
             return
         for name, container in list(self.containers.items()):
             seen = self.seen.get(container.owner)
-            if seen is not None and run_of(seen).run == container.run:
+            if seen is not None and run_of(seen).incarnation == container.run:
                 continue
             live = self.world.tasks.get(container.owner)
             mine = live is not None and live["status"].get("nodeName") == self.name
@@ -158,55 +161,53 @@ class Host:
         if obj is None or not self.alive:
             return
         id = run_of(obj)
-        cname = names.container_name(*id)
+        cname = id.name
         container = self.containers.get(cname)
         if "finishedAt" in obj["status"] and container is None:
             return
-        record = self.records.get(id) or JournalEntry("default", name)
+        entry = self.journal.get(id) or JournalEntry("Task", "default", name)
         spec = self.world.parsed(obj)
         seen = container.seen if container else None
-        todo = plan(spec, obj["status"], seen, record, self.world.now)
-        self.records[id] = todo.record
+        todo = plan(spec, obj["status"], seen, entry, self.world.moment)
+        self.journal[id] = todo.entry
         match todo.act:
             case Act.START:
                 self._start(obj, spec, cname)
             case Act.HOLD:
-                self.write(obj, report.held_changes(obj, self.world.now))
+                self.write(obj, status.held_changes(obj, self.world.now))
+            case Act.FINISH:
+                if seen is None:
+                    assert todo.entry.ended is not None
+                    seen = todo.entry.ended.as_observed(cname)
+                self._end(obj, cname, verdict.judge(seen, todo.entry, spec), seen)
             case Act.FINISH_UNSTARTED:
-                self._end(obj, cname, report.KILLED_UNSTARTED)
+                self._end(obj, cname, verdict.KILLED_UNSTARTED, seen)
             case Act.FINISH_LOST:
-                self._end(obj, cname, report.CONTAINER_LOST)
+                self._end(obj, cname, verdict.CONTAINER_LOST, seen)
             case Act.GIVE_BACK:
-                self._end(obj, cname, report.interruption(todo.record.stop_reason))
+                self._end(obj, cname, verdict.interruption(todo.entry.stop_reason), seen)
+            case Act.STOP if container is not None and todo.stop is not None:
+                self.stop(container, id, todo.stop, float(spec.stop_grace_seconds))
             case _ if container is not None:
-                self._act(todo.act, obj, container, todo.record)
+                self._act(todo.act, obj, container)
             case _:
                 pass
 
-    def _act(self, act: Act, obj: Object, container: Container, record: JournalEntry) -> None:
-        cname = container.seen.name
+    def _act(self, act: Act, obj: Object, container: Container) -> None:
         match act:
             case Act.PAUSE | Act.RESUME:
                 state = PAUSED if act is Act.PAUSE else RUNNING
                 container.seen = replace(container.seen, state=state)
-            case Act.TERMINATE:
-                self.records[run_of(obj)] = replace(record, term_sent=True)
-                self.signal(container, kill=False)
-            case Act.KILL:
-                self.signal(container, kill=True)
-            case Act.TELL:
-                changes = report.running_changes(obj, container.seen, self.world.now)
+            case Act.REPORT:
+                changes = status.running_changes(obj, container.seen, self.world.now)
                 self.write(obj, changes)
-            case Act.FINISH:
-                verdict = report.verdict(container.seen, record, self.world.parsed(obj))
-                self._end(obj, cname, verdict)
             case Act.DISCARD:
-                del self.containers[cname]
+                del self.containers[container.seen.name]
             case _:
                 pass
 
     def _start(self, obj: Object, spec: TaskSpec, cname: str) -> None:
-        found = limits(obj["spec"])
+        found = fence_limits(obj["spec"])
         if found is not None and self.world.seconds - self.heard_at >= found.term_after:
             return
         claim = claim_of(spec, obj["status"])
@@ -224,10 +225,13 @@ class Host:
             cpus=tuple(claim.cpus) or tuple(range(self.cores)),
             gpu_uuids=tuple(claim.gpu_uuids),
         )
-        deaf = not self.world.calm and self.world.dice.random() < 0.3
-        self.containers[cname] = Container(seen, obj["metadata"]["name"], run_of(obj).run, deaf)
         id = run_of(obj)
-        self.records[id] = replace(self.records[id], started=True)
+        deaf = not self.world.calm and self.world.dice.random() < 0.3
+        self.containers[cname] = Container(
+            seen, obj["metadata"]["name"], run_of(obj).incarnation, deaf
+        )
+        id = run_of(obj)
+        self.journal[id] = replace(self.journal[id], started=True)
         self.check_containers()
 
     def check_containers(self) -> None:
@@ -238,10 +242,10 @@ class Host:
         gpus = [gpu for c in self.containers.values() if c.alive for gpu in c.seen.gpu_uuids]
         assert len(gpus) == len(set(gpus)), f"{self.name}: {gpus}"
 
-    def _end(self, obj: Object, cname: str, verdict: report.Verdict) -> None:
-        container = self.containers.get(cname)
-        seen = container.seen if container else None
-        if self.write(obj, report.run_changes(obj, verdict, seen, None, self.world.now)):
+    def _end(
+        self, obj: Object, cname: str, result: verdict.Verdict, seen: ObservedInstance | None
+    ) -> None:
+        if self.write(obj, status.run_changes(obj, result, seen, None, self.world.now)):
             if self.world.calm or self.world.dice.random() < 0.9:
                 self.containers.pop(cname, None)
             else:

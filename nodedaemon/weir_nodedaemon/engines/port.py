@@ -147,6 +147,23 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class ContainerDefaults:
+    """What all containers of a host have, unless a spec says otherwise.
+
+    Attributes:
+        host: the name of this host.
+        log_limit_bytes: how much output of a run the engine keeps.
+        pids_limit: processes and threads at a time.
+        always_pull: the registry is asked before each start, with the logins of the work alone.
+    """
+
+    host: str
+    log_limit_bytes: int
+    pids_limit: int = 4096
+    always_pull: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedInstance:
     """A container or machine of this host as the engine shows it now."""
 

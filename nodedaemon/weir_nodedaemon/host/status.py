@@ -14,6 +14,12 @@ Object = dict[str, Any]
 
 _NO_GPUS = GpuState()
 _ENGINE_AWAY = "the container engine does not answer"
+# By the name of the engine; the fake one is there in Docker's place.
+_READY = {
+    "docker": ConditionType.DOCKER_READY,
+    "fake": ConditionType.DOCKER_READY,
+    "qemu": ConditionType.QEMU_READY,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +48,7 @@ class MachineState:
     """How the machine is now.
 
     Attributes:
-        engine: what is known of the container engine.
+        engines: what is known of each engine.
         capacity: the cores and the memory that work may have.
         gpus: its GPUs.
         full_disks: which disks are nearly full, in words; empty: none is.
@@ -50,7 +56,7 @@ class MachineState:
             succeed.
     """
 
-    engine: EngineState
+    engines: tuple[EngineState, ...]
     capacity: MachineCapacity
     gpus: GpuState = _NO_GPUS
     full_disks: str = ""
@@ -69,10 +75,6 @@ def host_changes(
     host: Mapping[str, Any], identity: HostIdentity, machine: MachineState, now: dt.datetime
 ) -> dict[str, Any]:
     """Return what the Host's status has to say; the operator's conditions stay as they are."""
-    engine = machine.engine
-    seen: dict[str, Any] = {"name": engine.name, "version": engine.version, "ready": engine.ready}
-    if not engine.ready:
-        seen["message"] = _ENGINE_AWAY
     generation = host["metadata"].get("generation")
     before = (host.get("status") or {}).get("conditions")
     return {
@@ -84,9 +86,14 @@ def host_changes(
         "endpoint": dict(identity.endpoint),
         "addresses": list(identity.addresses),
         "info": dict(identity.info),
-        "engines": [seen],
+        "engines": [_engine(engine) for engine in machine.engines],
         "conditions": _Conditions(before, generation, now).of(machine),
     }
+
+
+def _engine(engine: EngineState) -> dict[str, Any]:
+    seen: dict[str, Any] = {"name": engine.name, "version": engine.version, "ready": engine.ready}
+    return seen if engine.ready else {**seen, "message": _ENGINE_AWAY}
 
 
 class _Conditions:
@@ -101,13 +108,11 @@ class _Conditions:
 
     def of(self, machine: MachineState) -> list[Condition]:
         """Return the conditions as they are with the machine in that state."""
-        ready = machine.engine.ready
-        away = "" if ready else _ENGINE_AWAY
-        for type, reason in (
-            (ConditionType.READY, Reason.DAEMON_READY),
-            (ConditionType.DOCKER_READY, Reason.ENGINE_READY),
-        ):
-            self._set(type, ready, reason if ready else Reason.ENGINE_UNAVAILABLE, away)
+        # One engine that is away takes no work from the others.
+        some = any(engine.ready for engine in machine.engines)
+        self._ready(ConditionType.READY, some, Reason.DAEMON_READY)
+        for engine in machine.engines:
+            self._ready(_READY.get(engine.name), engine.ready, Reason.ENGINE_READY)
         self._trouble(
             ConditionType.DISK_PRESSURE,
             (Reason.DISK_FULL, machine.full_disks),
@@ -120,6 +125,11 @@ class _Conditions:
         )
         self._gpus(machine.gpus)
         return self._list
+
+    def _ready(self, type: ConditionType | None, ready: bool, reason: Reason) -> None:
+        if type is not None:
+            away = Reason.ENGINE_UNAVAILABLE
+            self._set(type, ready, reason if ready else away, "" if ready else _ENGINE_AWAY)
 
     def _trouble(self, type: ConditionType, trouble: tuple[Reason, str], over: Reason) -> None:
         """Set a condition that is there from the first time on that it was True."""

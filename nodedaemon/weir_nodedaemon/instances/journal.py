@@ -1,26 +1,36 @@
-"""What the daemon notes about a run beside the API and the engine: hints in small files.
+"""What the daemon notes about an instance beside the API and the engine: hints in small files.
 
 Nothing depends on them: without a note a stopped run is judged by ``spec.desiredState``, and a
-timeout counts from the container's start. So a disk that is full loses a hint, never a verdict.
+timeout counts from the container's start. So a disk that is full loses a hint, never a verdict, and
+one that stands still holds up neither a stop nor the Lease: notes are kept in memory and written
+behind, by a thread of their own.
 """
 
+import asyncio
 import dataclasses
 import datetime as dt
 import json
 import logging
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from weir_nodedaemon import metrics
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.files import write_json
+from weir_nodedaemon.instances.identity import InstanceID
 
 logger = logging.getLogger(__name__)
 
+_FLUSH_SECONDS = 2.0
+
 
 class StopReason(StrEnum):
-    """Why the daemon stopped a run; equal to the reason that is told of it."""
+    """Why the daemon stopped a run; equal to the reason that its status gives."""
 
     KILLED = "Killed"
     TIMED_OUT = "TimedOut"
@@ -28,100 +38,189 @@ class StopReason(StrEnum):
     HOST_LOST = "HostLost"  # its Lease could not be renewed: another host may run it soon
 
 
-class InstanceID(NamedTuple):
-    """One run of one object."""
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an instance ended, as the engine showed it first: it may not be there to ask again."""
 
-    uid: str
-    run: int
+    exit_code: int | None
+    oom_killed: bool
+    error: str
+    started_at: dt.datetime | None
+    finished_at: dt.datetime | None
+
+    @classmethod
+    def of(cls, seen: ObservedInstance) -> "Ended":
+        """Return the end of an exited instance."""
+        return cls(seen.exit_code, seen.oom_killed, seen.error, seen.started_at, seen.finished_at)
+
+    def as_observed(self, name: str) -> ObservedInstance:
+        """Return the instance as it was when it had ended."""
+        return ObservedInstance(
+            name=name,
+            labels={},
+            state=InstanceState.EXITED,
+            exit_code=self.exit_code,
+            oom_killed=self.oom_killed,
+            error=self.error,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What was done to a run so far."""
+    """What was done to an instance so far. ``*_uptime``: seconds since the machine's boot."""
 
+    kind: str
     namespace: str
     name: str
     started: bool = False
+    started_uptime: float | None = None  # when its program began
     stop_reason: StopReason | None = None  # noted before TERM is sent
     stop_noted: dt.datetime | None = None
-    stop_deadline: dt.datetime | None = None  # when KILL follows
+    kill_uptime: float | None = None  # when KILL follows
     term_sent: bool = False
-    paused_since: dt.datetime | None = None
+    paused_uptime: float | None = None  # since when it is paused
     paused_seconds: float = 0.0  # of the pauses that are over
+    ended: Ended | None = None
 
 
 class Journal:
-    """The records of this host's runs, a file each; what is read once stays in memory."""
+    """The notes on this host's instances, a file each; what is read once stays in memory."""
 
     def __init__(self, root: Path) -> None:
         """Read what is there; what cannot be read is left out."""
         self._root = root
-        self._known: dict[InstanceID, JournalEntry] = {}
+        self._entries: dict[InstanceID, JournalEntry] = {}
+        self._unwritten: set[InstanceID] = set()
+        self._writing: set[InstanceID] = set()
+        self._written = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         root.mkdir(parents=True, exist_ok=True)
-        for leftover in root.glob("*.tmp"):
+        for leftover in (*root.glob("*.tmp"), *root.glob(".*.draft")):
             leftover.unlink(missing_ok=True)
         for path in root.glob("*.json"):
             found = _read(path)
             if found is not None:
-                self._known[found[0]] = found[1]
+                self._entries[found[0]] = found[1]
 
-    def get(self, run: InstanceID) -> JournalEntry | None:
-        """Return the record of a run, or None."""
-        return self._known.get(run)
+    def get(self, id: InstanceID) -> JournalEntry | None:
+        """Return what is noted of an instance, or None."""
+        return self._entries.get(id)
 
-    def put(self, run: InstanceID, record: JournalEntry) -> None:
-        """Note a record, atomically; a disk that refuses it costs only the hint after a restart."""
-        if self._known.get(run) == record:
+    def put(self, id: InstanceID, entry: JournalEntry) -> None:
+        """Note it; the disk has it soon, or loses it. Does no I/O."""
+        if self._entries.get(id) == entry:
             return
-        self._known[run] = record
-        path = self._path(run)
-        temporary = path.with_suffix(".tmp")
+        self._entries[id] = entry
+        self._unwritten.add(id)
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write_behind(), name="journal")
+
+    async def flush(self, id: InstanceID) -> None:
+        """Wait until the disk has what is noted of an instance, but not for long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                while id in self._unwritten or id in self._writing:
+                    await self._written.wait()
+
+    def objects(self) -> Mapping[str, JournalEntry]:
+        """Return every uid of which there are notes, with one of them: they name its object."""
+        return {id.uid: entry for id, entry in self._entries.items()}
+
+    async def remove(self, uid: str) -> None:
+        """Forget all instances of an object."""
+        gone = [id for id in self._entries if id.uid == uid]
+        for id in gone:
+            del self._entries[id]
+            self._unwritten.discard(id)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, _unlink, [self._path(id) for id in gone])
+
+    async def close(self) -> None:
+        """Write what is not written yet, and let the thread end."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=_FLUSH_SECONDS)
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def _write_behind(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            temporary.write_text(json.dumps(_encode(run, record)))
-            temporary.replace(path)
+            while self._unwritten:
+                self._writing, self._unwritten = self._unwritten, set()
+                batch = {self._path(id): _encode(id, self._entries[id]) for id in self._writing}
+                await loop.run_in_executor(self._thread, _write, batch)
+                self._writing = set()
+                written, self._written = self._written, asyncio.Event()
+                written.set()
+        finally:
+            self._writer = None
+
+    def _path(self, id: InstanceID) -> Path:
+        return self._root / f"{id.uid}-{id.incarnation}.json"
+
+
+def _write(batch: Mapping[Path, dict[str, Any]]) -> None:
+    for path, values in batch.items():
+        try:
+            write_json(path, values)
         except OSError as exc:
             metrics.RECORDS_LOST.inc()
-            logger.warning("record not written path=%s: %s", path, exc)
-
-    def uids(self) -> Mapping[str, JournalEntry]:
-        """Return every uid that has records, with one of them (they name its object)."""
-        return {run.uid: record for run, record in self._known.items()}
-
-    def remove(self, uid: str) -> None:
-        """Forget all runs of an object."""
-        for run in [run for run in self._known if run.uid == uid]:
-            del self._known[run]
-            self._path(run).unlink(missing_ok=True)
-
-    def _path(self, run: InstanceID) -> Path:
-        return self._root / f"{run.uid}-{run.run}.json"
+            logger.warning("note not written path=%s: %s", path, exc)
 
 
-def _encode(run: InstanceID, record: JournalEntry) -> dict[str, Any]:
-    values = {"uid": run.uid, "run": run.run, **dataclasses.asdict(record)}
-    return {
-        key: value.isoformat() if isinstance(value, dt.datetime) else value
-        for key, value in values.items()
-    }
+def _unlink(paths: list[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _encode(id: InstanceID, entry: JournalEntry) -> dict[str, Any]:
+    values = _jsonable(dataclasses.asdict(entry))
+    return {"uid": id.uid, "incarnation": id.incarnation, **values}
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    encoded: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dt.datetime):
+            encoded[key] = value.isoformat()
+        elif isinstance(value, dict):
+            encoded[key] = _jsonable(value)
+        else:
+            encoded[key] = value
+    return encoded
 
 
 def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
     try:
         values = json.loads(path.read_text())
-        run = InstanceID(values["uid"], values["run"])
-        return run, JournalEntry(
+        ended = values["ended"]
+        return InstanceID(values["uid"], values["incarnation"]), JournalEntry(
+            kind=values["kind"],
             namespace=values["namespace"],
             name=values["name"],
             started=values["started"],
+            started_uptime=values["started_uptime"],
             stop_reason=StopReason(values["stop_reason"]) if values["stop_reason"] else None,
             stop_noted=_time(values["stop_noted"]),
-            stop_deadline=_time(values["stop_deadline"]),
+            kill_uptime=values["kill_uptime"],
             term_sent=values["term_sent"],
-            paused_since=_time(values["paused_since"]),
+            paused_uptime=values["paused_uptime"],
             paused_seconds=values["paused_seconds"],
+            ended=Ended(
+                exit_code=ended["exit_code"],
+                oom_killed=ended["oom_killed"],
+                error=ended["error"],
+                started_at=_time(ended["started_at"]),
+                finished_at=_time(ended["finished_at"]),
+            )
+            if ended
+            else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        logger.warning("record not readable, ignored path=%s: %s", path, exc)
+        logger.warning("note not readable, ignored path=%s: %s", path, exc)
         return None
 
 

@@ -1,4 +1,4 @@
-"""What the engine showed last of this host's containers."""
+"""What an engine showed last of this host's instances."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,73 +6,77 @@ from weir_nodedaemon.engines.port import InstanceState, Lifecycle, ObservedInsta
 
 
 class Observations:
-    """A cache of containers by name. A look that began earlier never overwrites a later one."""
+    """A cache of instances by name. A look that began earlier never overwrites a later one."""
 
     def __init__(self, engine: Lifecycle, on_change: Callable[[], None]) -> None:
         """Begin empty.
 
         Args:
-            engine: what is looked at.
-            on_change: called after every look that showed something new.
+            engine: what is observed.
+            on_change: called after every observation that showed something new.
         """
         self._engine = engine
         self._on_change = on_change
-        self._containers: dict[str, ObservedInstance] = {}
-        self._looked: dict[str, int] = {}
-        self._looks = 0
-        self._full_look = 0
+        self._instances: dict[str, ObservedInstance] = {}
+        self._observed: dict[str, int] = {}
+        self._count = 0
+        self._last_full = 0
 
     @property
     def complete(self) -> bool:
         """Whether the whole engine was seen at least once."""
-        return self._full_look > 0
+        return self._last_full > 0
 
     @property
-    def containers(self) -> Mapping[str, ObservedInstance]:
-        """All containers of this host, by name."""
-        return self._containers
+    def instances(self) -> Mapping[str, ObservedInstance]:
+        """All instances of this host, by name."""
+        return self._instances
 
     async def observe_all(self) -> Mapping[str, ObservedInstance]:
-        """Observe the whole engine; raises EngineUnavailableError."""
+        """Observe the whole engine; what it cannot show now stays as it was seen last.
+
+        Raises:
+            WeirError: the engine did not answer, or refused.
+        """
         began = self._begin()
         found = await self._engine.observe()
-        before = dict(self._containers)
-        for name in self._containers.keys() | found.keys():
-            if self._looked.get(name, 0) < began:
+        before = dict(self._instances)
+        for name in self._instances.keys() | found.keys():
+            if self._observed.get(name, 0) < began:
                 self._put(name, found.get(name), began)
-        # A look that was under way at the last full one has long met its deadline.
-        for name in [n for n, look in self._looked.items() if look < self._full_look]:
-            if name not in self._containers:
-                del self._looked[name]
-        self._full_look = began
-        if before != self._containers:
+        # An observation that was under way at the last full one has long met its deadline.
+        for name in [n for n, number in self._observed.items() if number < self._last_full]:
+            if name not in self._instances:
+                del self._observed[name]
+        self._last_full = began
+        if before != self._instances:
             self._on_change()
-        return self._containers
+        return self._instances
 
     async def observe(self, name: str) -> ObservedInstance | None:
-        """Observe one container; raises EngineUnavailableError."""
+        """Observe one instance; raises as ``observe_all`` does."""
         began = self._begin()
         found = await self._engine.inspect(name)
-        if self._looked.get(name, 0) < began and self._containers.get(name) != found:
+        if self._observed.get(name, 0) < began and self._instances.get(name) != found:
             self._put(name, found, began)
             self._on_change()
         else:
-            self._looked[name] = max(began, self._looked.get(name, 0))
+            self._observed[name] = max(began, self._observed.get(name, 0))
         return found
 
     def forget(self, name: str) -> None:
         """Take note of a removal that the engine has confirmed."""
-        self._looked[name] = self._begin()
-        if self._containers.pop(name, None) is not None:
+        self._observed[name] = self._begin()
+        if self._instances.pop(name, None) is not None:
             self._on_change()
 
     def _begin(self) -> int:
-        self._looks += 1
-        return self._looks
+        self._count += 1
+        return self._count
 
     def _put(self, name: str, found: ObservedInstance | None, began: int) -> None:
-        self._looked[name] = began
+        self._observed[name] = began
         if found is None:
-            self._containers.pop(name, None)
-        elif found.state is not InstanceState.UNKNOWN or name not in self._containers:
-            self._containers[name] = found
+            self._instances.pop(name, None)
+        elif found.state is not InstanceState.UNKNOWN or name not in self._instances:
+            self._instances[name] = found

@@ -1,28 +1,19 @@
 """Finds out whether containers can be started on this host again."""
 
 import uuid
-from typing import Protocol
 
 from weir_crds.names import container_name, identity_labels
-from weir_nodedaemon.engines.port import ContainerSpec, Images, Lifecycle
+from weir_nodedaemon.engines.port import ContainerEngine, ContainerSpec
 
 # Not in any image: the container starts, and its init ends at once, which is all that is asked.
 _PROGRAM = "/weir-probe"
 _PIDS = 64
 
 
-class Engine(Lifecycle, Images, Protocol):
-    """What is needed of a container engine."""
-
-    async def create(self, spec: ContainerSpec) -> None:
-        """Create a container."""
-        ...
-
-
 class StartProbe:
     """Starts a container as those are started that fail, and removes it."""
 
-    def __init__(self, engine: Engine, host_name: str) -> None:
+    def __init__(self, engine: ContainerEngine, host_name: str) -> None:
         """Use the containers of ``engine``."""
         self._engine = engine
         self._host_name = host_name

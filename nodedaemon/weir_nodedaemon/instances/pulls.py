@@ -11,7 +11,7 @@ from weir_kube.store import Key
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import BY_HOST_LOGIN, ImagePullError, Images, PullAccess
 from weir_nodedaemon.host.breaker import Breaker
-from weir_nodedaemon.instances.journal import InstanceID
+from weir_nodedaemon.instances.identity import InstanceID
 
 logger = logging.getLogger(__name__)
 

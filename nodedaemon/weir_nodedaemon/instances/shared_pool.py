@@ -1,11 +1,12 @@
-"""Keeps the containers without cores of their own on the shared pool, whatever its size now."""
+"""Keeps the instances without cores of their own on the shared pool, whatever its size now."""
 
 import asyncio
 import logging
 
-from weir_nodedaemon.engines.port import ContainerEngine, InstanceGoneError, InstanceState
+from weir_crds.errors import WeirError
+from weir_nodedaemon.engines.port import InstanceGoneError, InstanceState
+from weir_nodedaemon.instances.engines import Engine, Engines
 from weir_nodedaemon.instances.holdings import Holdings, is_shared
-from weir_nodedaemon.instances.observations import Observations
 
 logger = logging.getLogger(__name__)
 
@@ -13,41 +14,52 @@ _MOVABLE = (InstanceState.CREATED, InstanceState.RUNNING, InstanceState.PAUSED)
 
 
 class SharedPool:
-    """Moves containers when exclusive cores are taken or given back, as kubelet's static policy."""
+    """Moves instances when exclusive cores are taken or given back, as kubelet's static policy."""
 
-    def __init__(
-        self, engine: ContainerEngine, observations: Observations, holdings: Holdings
-    ) -> None:
-        """Move containers of ``engine`` by what ``holdings`` says."""
-        self._engine = engine
-        self._observations = observations
+    def __init__(self, engines: Engines, holdings: Holdings) -> None:
+        """Move instances of ``engines`` by what ``holdings`` says."""
+        self._engines = engines
         self._holdings = holdings
         self._moving = asyncio.Lock()
 
     @property
     def cpus(self) -> tuple[int, ...]:
         """The cores of the pool now."""
-        return self._holdings.pool(self._observations.containers)
+        return self._holdings.pool(self._engines.instances)
 
-    async def apply(self) -> None:
-        """Move every shared container that is not on the pool as it is now.
+    async def apply(self, starting: Engine | None = None) -> None:
+        """Move every shared instance that is not on the pool as it is now.
 
-        Before a container with cores of its own starts, this has to succeed.
+        Before an instance with cores of its own starts, this has to succeed; of the other engines
+        one that is away is moved later, rather than hold up this one.
+
+        Args:
+            starting: the engine whose failure counts; None: that of each does.
 
         Raises:
-            EngineUnavailableError: some may not have been moved; call again.
+            WeirError: some may not have been moved; call again.
         """
+        failure: WeirError | None = None
         async with self._moving:
-            wanted = self.cpus
-            for name, container in sorted(self._observations.containers.items()):
-                if not is_shared(container) or container.state not in _MOVABLE:
-                    continue
-                if container.cpus == wanted:
-                    continue
+            for engine in self._engines:
                 try:
-                    await self._engine.update_cpus(name, wanted)
-                    logger.info("moved container=%s cpus=%s", name, wanted)
-                    await self._observations.observe(name)
-                except InstanceGoneError:
-                    pass
-                wanted = self.cpus  # as it is after the wait
+                    await self._move(engine)
+                except WeirError as exc:
+                    logger.warning("shared pool not moved engine=%s: %s", engine.name, exc)
+                    if starting in (None, engine):
+                        failure = exc
+        if failure is not None:
+            raise failure
+
+    async def _move(self, engine: Engine) -> None:
+        wanted = self.cpus
+        for name, seen in sorted(engine.observations.instances.items()):
+            if not is_shared(seen) or seen.state not in _MOVABLE or seen.cpus == wanted:
+                continue
+            try:
+                await engine.lifecycle.update_cpus(name, wanted)
+                logger.info("moved instance=%s cpus=%s", name, wanted)
+                await engine.observations.observe(name)
+            except InstanceGoneError:
+                pass
+            wanted = self.cpus  # as it is after the wait

@@ -1,7 +1,7 @@
-"""Remove what has no Task any more: containers, and logs in the state directory.
+"""Remove what has no object any more: instances, and output in the state directory.
 
-A run of a Task that lives on elsewhere (its host was lost, and is back) loses its container too,
-but its output stays here for as long as the Task is there.
+An instance whose object lives on elsewhere (its host was lost, and is back) goes too, but its
+output stays here for as long as the object is there.
 
 Unknown is not gone: the cache has had a consistent full list since the start, and before anything
 is removed the API server is asked for that very object. While it does not answer, nothing goes.
@@ -9,33 +9,32 @@ is removed the API server is asked for that very object. While it does not answe
 
 import asyncio
 import logging
-import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from weir_crds import names
 from weir_crds.errors import WeirError
-from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.errors import NotFoundError
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
-    ContainerEngine,
     EngineUnavailableError,
     InstanceState,
     ObservedInstance,
 )
-from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry
-from weir_nodedaemon.instances.observations import Observations
-from weir_nodedaemon.kinds.task.store import TaskStore
+from weir_nodedaemon.instances.engines import Engines
+from weir_nodedaemon.instances.identity import InstanceID
+from weir_nodedaemon.instances.journal import Journal, JournalEntry, StopReason
+from weir_nodedaemon.instances.kind import InstanceKind
+from weir_nodedaemon.instances.stop import Stopper
 from weir_nodedaemon.logs.store import LogStore
 
 logger = logging.getLogger(__name__)
 
-_LOOK_AGAIN_SECONDS = 5.0
-_KILL_AGAIN_SECONDS = 2.0
-_TOLD_ELSEWHERE_SECONDS = 3600.0
+_CACHE_LAG_SECONDS = 5.0
+_UNKNOWN_SECONDS = 2.0
+_LIVES_SECONDS = 3600.0  # how long the API server's word on an object that lives elsewhere holds
 
 
 class Sweep:
@@ -46,34 +45,37 @@ class Sweep:
         *,
         host: str,
         api: Api,
-        store: TaskStore,
-        engine: ContainerEngine,
-        observations: Observations,
-        records: Journal,
+        engines: Engines,
+        kinds: Sequence[InstanceKind],
+        stopper: Stopper,
+        journal: Journal,
         logs: LogStore,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Sweep what ``store`` and the API server do not know; ``queue`` runs ``handle``."""
+        """Sweep what neither the caches of ``kinds`` nor the API server know.
+
+        ``queue`` runs ``handle``.
+        """
         self.queue: WorkQueue[str] = WorkQueue("orphans")
         self._host = host
         self._api = api
-        self._store = store
-        self._engine = engine
-        self._observations = observations
-        self._journal = records
+        self._engines = engines
+        self._kinds = {kind.kind.kind: kind for kind in kinds}
+        self._stopper = stopper
+        self._journal = journal
         self._logs = logs
         self._clock = clock
-        self._kill_at: dict[str, float] = {}  # of orphans that were sent TERM
-        self._elsewhere: dict[str, float] = {}  # uids whose Task lives, but not here
+        self._orphans: set[str] = set()  # which the API server has confirmed to be some
+        self._elsewhere: dict[str, float] = {}  # uids whose object lives, but not here
 
-    def look(self) -> None:
-        """Have a look at every container that the cache cannot explain."""
-        for name, container in self._observations.containers.items():
-            if not self._explained(container):
+    def enqueue_orphans(self) -> None:
+        """Have every instance handled that the caches cannot explain."""
+        for name, seen in self._engines.instances.items():
+            if not self._is_explained(name, seen):
                 self.queue.add(name)
 
     async def handle(self, name: str) -> float | None:
-        """Bring one container nearer to its end if it is an orphan.
+        """Bring one instance nearer to its end if it is an orphan.
 
         Returns:
             Seconds until the next look; None: when something changes.
@@ -81,116 +83,141 @@ class Sweep:
         Raises:
             WeirError: the API server or the engine did not answer; nothing was removed.
         """
-        if not self._store.has_synced:
-            return _LOOK_AGAIN_SECONDS
-        container = await self._observations.observe(name)
-        if container is None or self._explained(container):
-            self._kill_at.pop(name, None)
+        known = self._engines.instances.get(name)
+        kind = self._kind_of(known)
+        if known is None or kind is None:
+            self._orphans.discard(name)
             return None
-        if name not in self._kill_at and not await self._is_orphan(container):
-            return _LOOK_AGAIN_SECONDS  # the cache lags behind
-        if container.state in (InstanceState.RUNNING, InstanceState.PAUSED):
-            return await self._stop(name, container)
-        if container.state is InstanceState.EXITED:
-            await self._keep_output(container)
-        await self._engine.remove(name)
-        self._observations.forget(name)
-        self._kill_at.pop(name, None)
+        if not kind.store.has_synced:
+            return _CACHE_LAG_SECONDS
+        seen = await kind.engine.observations.observe(name)
+        if seen is None or self._is_explained(name, seen):
+            self._orphans.discard(name)
+            return None
+        if name not in self._orphans:
+            if not await self._is_orphan(kind, name, seen.labels):
+                return _CACHE_LAG_SECONDS
+            self._orphans.add(name)
+        if seen.state is InstanceState.UNKNOWN:
+            return _UNKNOWN_SECONDS
+        if seen.state in (InstanceState.RUNNING, InstanceState.PAUSED):
+            return await self._stop(kind, name, seen)
+        if seen.state is InstanceState.EXITED:
+            await self._keep_output(kind, name, seen)
+        await kind.engine.lifecycle.remove(name)
+        kind.engine.observations.forget(name)
+        self._orphans.discard(name)
         metrics.ORPHANS_REMOVED.inc()
-        logger.info("removed orphan container=%s", name)
+        logger.info("removed orphan instance=%s", name)
         return None
 
-    async def sweep_logs(self) -> None:
-        """Remove the logs and records of Tasks that are gone.
+    async def sweep_output(self) -> None:
+        """Remove the output and the notes of objects that are gone.
 
         Raises:
             WeirError: the API server or the disk did not answer; the rest stays for the next time.
         """
-        if not self._store.has_synced:
+        if not all(kind.store.has_synced for kind in self._kinds.values()):
             return
-        records = self._journal.uids()
+        noted = self._journal.objects()
         stored = await asyncio.to_thread(self._logs.uids)
-        alive = {container.labels.get(names.LABEL_UID) for container in self._containers()}
-        for uid in sorted((stored | records.keys()) - alive):
-            if self._store.of_uid(uid) is not None:
-                continue
-            record = records.get(uid)
-            if record is not None and await self._lives_elsewhere(
-                uid, record.namespace, record.name
-            ):
-                continue
-            await self._logs.remove(uid)
-            self._journal.remove(uid)
-            logger.info("removed logs uid=%s", uid)
+        here = {seen.labels.get(names.LABEL_UID) for seen in self._engines.instances.values()}
+        left = sorted(uid for uid in (stored | noted.keys()) - here if not self._is_cached(uid))
+        unnamed = {uid for uid in left if uid not in noted}
+        living = await self._living(unnamed) if unnamed else frozenset()
+        for uid in left:
+            entry = noted.get(uid)
+            if entry is None:
+                lives = uid in living
+            else:
+                lives = await self._lives_elsewhere(uid, entry.kind, entry.namespace, entry.name)
+            if not lives:
+                await self._logs.remove(uid)
+                await self._journal.remove(uid)
+                logger.info("removed output uid=%s", uid)
 
-    def _containers(self) -> list[ObservedInstance]:
-        return list(self._observations.containers.values())
+    def _is_cached(self, uid: str) -> bool:
+        return any(kind.store.of_uid(uid) is not None for kind in self._kinds.values())
 
-    def _explained(self, container: ObservedInstance) -> bool:
-        labels = container.labels
-        if labels.get(names.LABEL_KIND) != TASK.kind:
-            return True  # not ours to judge
-        task = self._store.of_uid(labels.get(names.LABEL_UID, ""))
-        return task is not None and str(task["status"].get("runID")) == labels.get(names.LABEL_RUN)
+    def _kind_of(self, seen: ObservedInstance | None) -> InstanceKind | None:
+        """Return the kind of an instance; None: of no kind that we run, so not ours to judge."""
+        return None if seen is None else self._kinds.get(seen.labels.get(names.LABEL_KIND, ""))
 
-    async def _is_orphan(self, container: ObservedInstance) -> bool:
-        """Ask the API server; what it says is final: runID only grows, and uids never return."""
-        labels = container.labels
+    def _is_explained(self, name: str, seen: ObservedInstance) -> bool:
+        kind, id = self._kind_of(seen), InstanceID.parse(name)
+        if kind is None or id is None:
+            return True
+        obj = kind.store.of_uid(id.uid)
+        return obj is not None and kind.current(obj) == id
+
+    async def _is_orphan(self, kind: InstanceKind, name: str, labels: Mapping[str, str]) -> bool:
+        """Ask the API server; what it says is final: incarnations only grow, no uid returns."""
         try:
-            task = await self._api.get(
-                TASK, labels[names.LABEL_NAME], labels[names.LABEL_NAMESPACE]
+            obj = await self._api.get(
+                kind.kind, labels[names.LABEL_NAME], labels[names.LABEL_NAMESPACE]
             )
         except NotFoundError:
             return True
-        status = task.get("status") or {}
-        return (
-            task["metadata"]["uid"] != labels.get(names.LABEL_UID)
-            or status.get("nodeName") != self._host
-            or str(status.get("runID")) != labels.get(names.LABEL_RUN)
-        )
+        elsewhere = (obj.get("status") or {}).get("nodeName") != self._host
+        return elsewhere or kind.current(obj) != InstanceID.parse(name)
 
-    async def _keep_output(self, container: ObservedInstance) -> None:
-        """Archive the output if the Task is still there; that it fails holds nothing up."""
-        labels = container.labels
-        uid, run = labels[names.LABEL_UID], int(labels[names.LABEL_RUN])
-        namespace, name = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
-        if not await self._lives_elsewhere(uid, namespace, name):
+    async def _keep_output(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> None:
+        """Archive the output if the object is still there; that it fails holds nothing up."""
+        labels, id = seen.labels, InstanceID.parse(name)
+        namespace, of = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
+        if id is None or kind.output is None:
             return
-        id = InstanceID(uid, run)
+        if not await self._lives_elsewhere(id.uid, kind.kind.kind, namespace, of):
+            return
         if self._journal.get(id) is None:
-            self._journal.put(id, JournalEntry(namespace, name, started=True))
+            self._journal.put(id, JournalEntry(kind.kind.kind, namespace, of, started=True))
         try:
-            await self._logs.archive(uid, run, self._engine.logs(container.name))
+            await self._logs.archive(*id, kind.output.logs(name))
         except EngineUnavailableError:
             raise
         except WeirError as exc:
             metrics.LOGS_LOST.labels(exc.reason).inc()
-            logger.warning("output is lost container=%s: %s", container.name, exc)
+            logger.warning("output is lost instance=%s: %s", name, exc)
 
-    async def _stop(self, name: str, container: ObservedInstance) -> float:
-        kill_at = self._kill_at.get(name)
-        if kill_at is None:
-            grace = float(container.stop_grace_seconds)
-            logger.info("stopping orphan container=%s grace=%s", name, grace)
-            await self._engine.signal(name, signal.SIGTERM)
-            self._kill_at[name] = self._clock() + grace
-            return grace
-        left = kill_at - self._clock()
-        if left > 0:
-            return left
-        await self._engine.signal(name, signal.SIGKILL)
-        return _KILL_AGAIN_SECONDS
+    async def _stop(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> float:
+        id, labels = InstanceID.parse(name), seen.labels
+        assert id is not None  # else it would be explained
+        entry = JournalEntry(
+            kind.kind.kind, labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
+        )
+        return await self._stopper.stop(
+            kind.engine.lifecycle, id, entry, StopReason.KILLED, float(seen.stop_grace_seconds)
+        )
 
-    async def _lives_elsewhere(self, uid: str, namespace: str, name: str) -> bool:
-        told_at = self._elsewhere.get(uid)
-        if told_at is not None and self._clock() - told_at < _TOLD_ELSEWHERE_SECONDS:
+    async def _lives_elsewhere(self, uid: str, kind: str, namespace: str, name: str) -> bool:
+        confirmed_at = self._elsewhere.get(uid)
+        if confirmed_at is not None and self._clock() - confirmed_at < _LIVES_SECONDS:
             return True
+        of = self._kinds.get(kind)
+        if of is None:
+            return True  # of a kind that this daemon does not know: not ours to judge
         try:
-            task = await self._api.get(TASK, name, namespace)
+            obj = await self._api.get(of.kind, name, namespace)
         except NotFoundError:
-            task = None
-        if task is not None and task["metadata"]["uid"] == uid:
+            obj = None
+        if obj is not None and obj["metadata"]["uid"] == uid:
             self._elsewhere[uid] = self._clock()
             return True
         self._elsewhere.pop(uid, None)
         return False
+
+    async def _living(self, uids: Iterable[str]) -> frozenset[str]:
+        """Return which of these uids belong to an object, wherever it lives.
+
+        Output whose notes were lost names no object that could be asked for, so all are listed.
+        """
+        wanted = set(uids)
+        found: set[str] = set()
+        for kind in self._kinds.values():
+            listed = await self._api.list(kind.kind, transform=_metadata)
+            found |= {obj["metadata"]["uid"] for obj in listed.items} & wanted
+        return frozenset(found)
+
+
+def _metadata(obj: dict[str, object]) -> dict[str, object]:
+    return {"metadata": obj["metadata"]}

@@ -40,8 +40,8 @@ IDENTITY = HostIdentity(
 )
 GIB = 2**30
 CAPACITY = MachineCapacity((0, 1), 8 * GIB, (NumaNode(0, (0, 1), 8 * GIB, (10,)),))
-UP = MachineState(EngineState("docker", "20.10", ready=True), CAPACITY)
-DOWN = MachineState(EngineState("docker", "20.10"), CAPACITY)
+UP = MachineState((EngineState("docker", "20.10", ready=True),), CAPACITY)
+DOWN = MachineState((EngineState("docker", "20.10"),), CAPACITY)
 APPROVED = {
     "type": "Approved",
     "status": "True",

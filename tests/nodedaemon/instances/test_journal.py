@@ -1,70 +1,129 @@
-"""Notes about runs: whole or not at all, and never in the way."""
+"""Notes about instances: whole or not at all, and never in the way."""
 
 import datetime as dt
+import threading
 from pathlib import Path
 
 import pytest
 
-from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry, StopReason
+from weir_nodedaemon.instances import journal as journal_module
+from weir_nodedaemon.instances.identity import InstanceID
+from weir_nodedaemon.instances.journal import Ended, Journal, JournalEntry, StopReason
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, 0, 123456, tzinfo=dt.UTC)
 RUN = InstanceID("u-1", 2)
 FULL = JournalEntry(
+    kind="Task",
     namespace="default",
     name="t",
     started=True,
+    started_uptime=12.5,
     stop_reason=StopReason.TIMED_OUT,
-    stop_deadline=NOW,
+    stop_noted=NOW,
+    kill_uptime=99.25,
     term_sent=True,
-    paused_since=NOW,
+    paused_uptime=50.0,
     paused_seconds=1.5,
+    ended=Ended(137, True, "", NOW, NOW),
 )
 
 
-@pytest.mark.parametrize("record", [FULL, JournalEntry("default", "t")])
-def test_a_record_outlives_the_process(tmp_path: Path, record: JournalEntry) -> None:
-    Journal(tmp_path).put(RUN, record)
-
-    assert Journal(tmp_path).get(RUN) == record
+def notes(folder: Path, suffix: str = "json") -> list[Path]:
+    return list(folder.glob(f"*.{suffix}"))
 
 
-def test_what_is_removed_is_gone_for_all_runs(tmp_path: Path) -> None:
-    store = Journal(tmp_path)
-    for run in (RUN, InstanceID("u-1", 3), InstanceID("u-2", 1)):
-        store.put(run, FULL)
-
-    store.remove("u-1")
-
-    assert store.get(RUN) is None
-    assert Journal(tmp_path).uids().keys() == {"u-2"}
+async def noted(folder: Path, *entries: tuple[InstanceID, JournalEntry]) -> None:
+    """Note these, as a daemon that then ends."""
+    journal = Journal(folder)
+    for id, entry in entries:
+        journal.put(id, entry)
+    await journal.close()
 
 
-def test_a_file_that_is_no_record_is_left_out(tmp_path: Path) -> None:
-    Journal(tmp_path).put(RUN, FULL)
+@pytest.mark.parametrize("entry", [FULL, JournalEntry("Task", "default", "t")])
+async def test_a_note_outlives_the_process(tmp_path: Path, entry: JournalEntry) -> None:
+    await noted(tmp_path, (RUN, entry))
+
+    assert Journal(tmp_path).get(RUN) == entry
+
+
+async def test_what_is_flushed_is_on_the_disk(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put(RUN, JournalEntry("Task", "default", "t"))
+    journal.put(RUN, FULL)
+    await journal.flush(RUN)
+
+    assert Journal(tmp_path).get(RUN) == FULL
+    await journal.close()
+
+
+async def test_what_is_removed_is_gone_for_all_incarnations(tmp_path: Path) -> None:
+    await noted(tmp_path, *((id, FULL) for id in (RUN, InstanceID("u-1", 3), InstanceID("u-2", 1))))
+    journal = Journal(tmp_path)
+
+    await journal.remove("u-1")
+
+    assert journal.get(RUN) is None
+    assert Journal(tmp_path).objects().keys() == {"u-2"}
+
+
+async def test_what_is_removed_while_it_is_written_does_not_come_back(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put(RUN, FULL)
+    await journal.remove("u-1")
+    await journal.close()
+
+    assert not notes(tmp_path)
+
+
+async def test_a_file_that_is_no_note_is_left_out(tmp_path: Path) -> None:
+    await noted(tmp_path, (RUN, FULL))
     (tmp_path / "u-9-1.json").write_text('{"uid": "u-9"')
+    (tmp_path / "u-8-1.json").write_text("")  # as after a power cut
     (tmp_path / "u-8-1.tmp").write_text("half")
 
-    store = Journal(tmp_path)
+    journal = Journal(tmp_path)
 
-    assert store.uids().keys() == {"u-1"}
-    assert not list(tmp_path.glob("*.tmp"))
+    assert journal.objects().keys() == {"u-1"}
+    assert not notes(tmp_path, "tmp")
 
 
-def test_a_disk_that_refuses_costs_only_the_file(tmp_path: Path) -> None:
-    store = Journal(tmp_path / "runs")
+async def test_a_disk_that_refuses_costs_only_the_file(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "runs")
     (tmp_path / "runs").rmdir()
 
-    store.put(RUN, FULL)
+    journal.put(RUN, FULL)
+    await journal.flush(RUN)
 
-    assert store.get(RUN) == FULL
+    assert journal.get(RUN) == FULL
+    await journal.close()
 
 
-def test_an_unchanged_record_is_not_written_again(tmp_path: Path) -> None:
-    store = Journal(tmp_path)
-    store.put(RUN, FULL)
-    (file,) = tmp_path.glob("*.json")
+async def test_a_disk_that_stands_still_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stands_still = threading.Event()
+    monkeypatch.setattr(journal_module, "_FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(journal_module, "write_json", lambda *_: stands_still.wait(30))
+    journal = Journal(tmp_path)
+
+    journal.put(RUN, FULL)
+    await journal.flush(RUN)
+
+    assert journal.get(RUN) == FULL
+    assert not notes(tmp_path)
+    stands_still.set()
+    await journal.close()
+
+
+async def test_an_unchanged_note_is_not_written_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    journal.put(RUN, FULL)
+    await journal.flush(RUN)
+    (file,) = notes(tmp_path)
     before = file.stat().st_mtime_ns
 
-    store.put(RUN, FULL)
+    journal.put(RUN, FULL)
+    await journal.close()
 
     assert file.stat().st_mtime_ns == before

@@ -55,7 +55,7 @@ async def test_a_start_seen_during_a_full_look_stays_seen() -> None:
 
     await look_around(cache, engine, starts)
 
-    assert cache.containers["c"].state is RUNNING
+    assert cache.instances["c"].state is RUNNING
     assert cache.complete
 
 
@@ -68,7 +68,7 @@ async def test_a_container_made_during_a_full_look_stays_seen() -> None:
 
     await look_around(cache, engine, appears)
 
-    assert "c" in cache.containers
+    assert "c" in cache.instances
 
 
 async def test_a_container_removed_during_a_full_look_stays_gone() -> None:
@@ -83,7 +83,7 @@ async def test_a_container_removed_during_a_full_look_stays_gone() -> None:
 
     await look_around(cache, engine, goes)
 
-    assert cache.containers == {}
+    assert cache.instances == {}
 
 
 async def test_what_vanished_unseen_is_gone_after_the_next_full_look() -> None:
@@ -95,7 +95,7 @@ async def test_what_vanished_unseen_is_gone_after_the_next_full_look() -> None:
 
     await cache.observe_all()
 
-    assert cache.containers == {}
+    assert cache.instances == {}
     assert changes == ["changed", "changed"]
 
 

@@ -72,6 +72,7 @@ _USERS_FAULT = (
     "is not an absolute path",
     "minimum memory limit",
     "no command specified",
+    "no such user",
     "no matching entries in passwd file",
     "not a directory",
     "too many levels of symbolic links",

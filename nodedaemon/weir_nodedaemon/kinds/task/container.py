@@ -1,31 +1,13 @@
 """What container a Task's run becomes. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.engines.port import ContainerSpec, Mount
+from weir_nodedaemon.engines.port import ContainerDefaults, ContainerSpec, Mount
 from weir_nodedaemon.instances.holdings import EXCLUSIVE, SHARED, Claim
-
-
-@dataclass(frozen=True, slots=True)
-class ContainerDefaults:
-    """What all containers of a host have, unless a Task says otherwise.
-
-    Attributes:
-        host: the name of this host.
-        log_limit_bytes: how much output of a run the engine keeps.
-        pids_limit: processes and threads at a time.
-        always_pull: the registry is asked before each start, with the logins of the work alone.
-    """
-
-    host: str
-    log_limit_bytes: int
-    pids_limit: int = 4096
-    always_pull: bool = False
 
 
 def claim_of(spec: TaskSpec, status: Mapping[str, Any]) -> Claim:

@@ -10,12 +10,13 @@ from weir_crds import conditions, retry
 from weir_crds.conditions import ConditionType
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
-from weir_nodedaemon.instances.journal import JournalEntry, StopReason
+from weir_nodedaemon.instances.identity import Moment
+from weir_nodedaemon.instances.journal import Ended, JournalEntry, StopReason
 
 # A Task that ends within this time costs one status write instead of two.
-TELL_START_AFTER = dt.timedelta(milliseconds=250)
+REPORT_START_AFTER = dt.timedelta(milliseconds=250)
 _ASK_AGAIN = dt.timedelta(seconds=2)
-_LOOK_AGAIN_AT_REMOVAL = dt.timedelta(milliseconds=500)
+_RETRY_REMOVAL = dt.timedelta(milliseconds=500)
 
 
 class Act(Enum):
@@ -26,14 +27,13 @@ class Act(Enum):
     HOLD = auto()  # paused before its start: bound, not started
     PAUSE = auto()
     RESUME = auto()
-    TERMINATE = auto()  # note the reason, send TERM
-    KILL = auto()  # the grace is over
-    TELL = auto()  # it runs: let status say so
-    FINISH = auto()  # it exited: archive, tell the end, remove
-    FINISH_UNSTARTED = auto()  # killed before its start: tell the end
+    STOP = auto()  # for the plan's reason: TERM, the grace, KILL
+    REPORT = auto()  # it runs: let status say so
+    FINISH = auto()  # it exited: archive, report the end, remove
+    FINISH_UNSTARTED = auto()  # killed before its start: report the end
     GIVE_BACK = auto()  # to be stopped and not there: say that the Task may be unbound
-    FINISH_LOST = auto()  # it ran, and its container is gone
-    DISCARD = auto()  # its end is told, or it goes already: remove the container
+    FINISH_LOST = auto()  # it ran, its container is gone, and how it ended was not noted
+    DISCARD = auto()  # its end is reported, or it goes already: remove the container
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +41,17 @@ class Plan:
     """What to do, what to note before it, and when to look again if nothing happens."""
 
     act: Act
-    record: JournalEntry
+    entry: JournalEntry
     requeue_after: dt.timedelta | None = None
+    stop: StopReason | None = None
 
 
 def plan(
     spec: TaskSpec,
     status: Mapping[str, Any],
     container: ObservedInstance | None,
-    record: JournalEntry,
-    now: dt.datetime,
+    entry: JournalEntry,
+    now: Moment,
 ) -> Plan:
     """Return the next step for a Task bound to this host.
 
@@ -58,109 +59,116 @@ def plan(
         spec: what is wanted.
         status: what has been told so far.
         container: the container of this run as the engine shows it; None: there is none.
-        record: what was noted about this run.
+        entry: what was noted about this run.
         now: the time.
     """
-    record = _note_pauses(record, container, now)
+    entry = _note_what_is_seen(entry, container, now)
     if status.get("finishedAt") or retry.is_stopped(status):
-        return _after_the_end(spec, container, record, now)
+        return _after_the_end(container, entry)
     if container is None:
-        return _without_container(spec, status, record)
+        return _without_container(spec, status, entry)
     match container.state:
         case InstanceState.CREATED:
-            return _before_the_start(spec, record)
+            return _before_the_start(spec, entry)
         case InstanceState.RUNNING | InstanceState.PAUSED:
-            return _while_it_runs(spec, status, container, record, now)
+            return _while_it_runs(spec, status, container, entry, now)
         case InstanceState.EXITED:
-            return Plan(Act.FINISH, record)
+            return Plan(Act.FINISH, entry)
         case InstanceState.REMOVING:
             # Not by us; or the engine died in it, which leaves it half done until asked again.
-            return Plan(Act.DISCARD, record, _LOOK_AGAIN_AT_REMOVAL)
+            return Plan(Act.DISCARD, entry, _RETRY_REMOVAL)
         case InstanceState.UNKNOWN:
-            return Plan(Act.NOTHING, record, _ASK_AGAIN)
+            return Plan(Act.NOTHING, entry, _ASK_AGAIN)
 
 
-def running_time(
-    container: ObservedInstance, record: JournalEntry, now: dt.datetime
-) -> dt.timedelta:
-    """Return how long a container has run, its pauses not counted."""
-    started_at = container.started_at or now
-    paused = dt.timedelta(seconds=record.paused_seconds)
-    if record.paused_since is not None:
-        paused += now - record.paused_since
-    return now - started_at - paused
+def running_seconds(entry: JournalEntry, now: Moment) -> float:
+    """Return how long a program has run, its pauses not counted; 0: it was not seen to run."""
+    if entry.started_uptime is None:
+        return 0.0
+    paused = entry.paused_seconds
+    if entry.paused_uptime is not None:
+        paused += now.uptime - entry.paused_uptime
+    return now.uptime - entry.started_uptime - paused
 
 
-def _note_pauses(
-    record: JournalEntry, container: ObservedInstance | None, now: dt.datetime
+def _note_what_is_seen(
+    entry: JournalEntry, container: ObservedInstance | None, now: Moment
 ) -> JournalEntry:
-    """Begin and end the record's pauses by what is observed, whoever paused the container."""
+    """Note start, pauses and end when they are seen first, whoever caused them.
+
+    The engine tells the start by the time of day, once: from then on the uptime counts.
+    """
     if container is None:
-        return record
-    if container.state is InstanceState.PAUSED and record.paused_since is None:
-        return replace(record, paused_since=now)
-    if container.state is InstanceState.RUNNING and record.paused_since is not None:
-        over = max(0.0, (now - record.paused_since).total_seconds())
-        return replace(record, paused_since=None, paused_seconds=record.paused_seconds + over)
-    return record
+        return entry
+    if container.state is InstanceState.EXITED:
+        return entry if entry.ended else replace(entry, started=True, ended=Ended.of(container))
+    if container.state not in (InstanceState.RUNNING, InstanceState.PAUSED):
+        return entry
+    since = entry.started_uptime
+    if since is None or since > now.uptime:  # of an earlier boot
+        age = (now.at - container.started_at).total_seconds() if container.started_at else 0.0
+        entry = replace(entry, started=True, started_uptime=now.uptime - max(0.0, age))
+    if container.state is InstanceState.PAUSED and entry.paused_uptime is None:
+        return replace(entry, paused_uptime=now.uptime)
+    if container.state is InstanceState.RUNNING and entry.paused_uptime is not None:
+        over = max(0.0, now.uptime - entry.paused_uptime)
+        return replace(entry, paused_uptime=None, paused_seconds=entry.paused_seconds + over)
+    return entry
 
 
-def _after_the_end(
-    spec: TaskSpec, container: ObservedInstance | None, record: JournalEntry, now: dt.datetime
-) -> Plan:
+def _after_the_end(container: ObservedInstance | None, entry: JournalEntry) -> Plan:
     if container is None:
-        return Plan(Act.NOTHING, record)
-    match container.state:
-        case InstanceState.RUNNING | InstanceState.PAUSED:
-            # Somebody else told the end (a lost host that is back): the grace holds here too.
-            return _stop(spec, StopReason.KILLED, record, now)
-        case _:
-            return Plan(Act.DISCARD, record)
+        return Plan(Act.NOTHING, entry)
+    if container.state in (InstanceState.RUNNING, InstanceState.PAUSED):
+        # Somebody else reported the end (a lost host that is back): the grace holds here too.
+        return Plan(Act.STOP, entry, stop=StopReason.KILLED)
+    return Plan(Act.DISCARD, entry)
 
 
-def _without_container(spec: TaskSpec, status: Mapping[str, Any], record: JournalEntry) -> Plan:
-    if record.started or _told(status, ConditionType.STARTED):
-        stopped = is_interruption(spec, record.stop_reason)
-        return Plan(Act.GIVE_BACK if stopped else Act.FINISH_LOST, record)
-    return _before_the_start(spec, record)
+def _without_container(spec: TaskSpec, status: Mapping[str, Any], entry: JournalEntry) -> Plan:
+    if entry.ended is not None:
+        return Plan(Act.FINISH, entry)  # somebody removed it; how it ended is noted
+    if entry.started or _is_true(status, ConditionType.STARTED):
+        stopped = is_interruption(spec, entry.stop_reason)
+        return Plan(Act.GIVE_BACK if stopped else Act.FINISH_LOST, entry)
+    return _before_the_start(spec, entry)
 
 
-def _before_the_start(spec: TaskSpec, record: JournalEntry) -> Plan:
+def _before_the_start(spec: TaskSpec, entry: JournalEntry) -> Plan:
     if spec.desired_state == "Killed":
-        return Plan(Act.FINISH_UNSTARTED, record)
+        return Plan(Act.FINISH_UNSTARTED, entry)
     if spec.suspend:
-        return Plan(Act.GIVE_BACK, record)
-    return Plan(Act.HOLD if spec.desired_state == "Paused" else Act.START, record)
+        return Plan(Act.GIVE_BACK, entry)
+    return Plan(Act.HOLD if spec.desired_state == "Paused" else Act.START, entry)
 
 
 def _while_it_runs(
     spec: TaskSpec,
     status: Mapping[str, Any],
     container: ObservedInstance,
-    record: JournalEntry,
-    now: dt.datetime,
+    entry: JournalEntry,
+    now: Moment,
 ) -> Plan:
-    record = replace(record, started=True)
-    reason = record.stop_reason or _wish_to_stop(spec)
+    reason = entry.stop_reason or _wish_to_stop(spec)
     if reason is not None:
-        return _stop(spec, reason, record, now)
+        return Plan(Act.STOP, entry, stop=reason)
     left = None
     if spec.timeout_seconds is not None:
-        left = dt.timedelta(seconds=spec.timeout_seconds) - running_time(container, record, now)
+        left = dt.timedelta(seconds=spec.timeout_seconds - running_seconds(entry, now))
         if left <= dt.timedelta(0):
-            return _stop(spec, StopReason.TIMED_OUT, record, now)
+            return Plan(Act.STOP, entry, stop=StopReason.TIMED_OUT)
     paused = container.state is InstanceState.PAUSED
     if paused != (spec.desired_state == "Paused"):
-        return Plan(Act.RESUME if paused else Act.PAUSE, record)
+        return Plan(Act.RESUME if paused else Act.PAUSE, entry)
     if paused:
         left = None  # its time stands still
-    told = _told(status, ConditionType.STARTED)
-    if told and paused == _told(status, ConditionType.PAUSED):
-        return Plan(Act.NOTHING, record, left)
-    age = now - (container.started_at or now - TELL_START_AFTER)
-    if not told and not paused and dt.timedelta(0) <= age < TELL_START_AFTER:
-        return Plan(Act.NOTHING, record, TELL_START_AFTER - age)
-    return Plan(Act.TELL, record, left)
+    started = _is_true(status, ConditionType.STARTED)
+    if started and paused == _is_true(status, ConditionType.PAUSED):
+        return Plan(Act.NOTHING, entry, left)
+    age = dt.timedelta(seconds=now.uptime - (entry.started_uptime or now.uptime))
+    if not started and not paused and age < REPORT_START_AFTER:
+        return Plan(Act.NOTHING, entry, REPORT_START_AFTER - age)
+    return Plan(Act.REPORT, entry, left)
 
 
 def is_interruption(spec: TaskSpec, reason: StopReason | None) -> bool:
@@ -177,17 +185,6 @@ def _wish_to_stop(spec: TaskSpec) -> StopReason | None:
     return StopReason.SUSPENDED if spec.suspend else None
 
 
-def _stop(spec: TaskSpec, reason: StopReason, record: JournalEntry, now: dt.datetime) -> Plan:
-    deadline = record.stop_deadline
-    if deadline is None or not record.term_sent:
-        grace = dt.timedelta(seconds=spec.stop_grace_seconds)
-        noted = replace(record, stop_reason=reason, stop_noted=now, stop_deadline=now + grace)
-        return Plan(Act.TERMINATE, noted, grace)
-    if now >= deadline:
-        return Plan(Act.KILL, record, dt.timedelta(seconds=2))
-    return Plan(Act.NOTHING, record, deadline - now)
-
-
-def _told(status: Mapping[str, Any], type: str) -> bool:
+def _is_true(status: Mapping[str, Any], type: str) -> bool:
     condition = conditions.get(status.get("conditions"), type)
     return condition is not None and condition["status"] == conditions.TRUE

@@ -1,35 +1,37 @@
 """Bring one Task one step nearer to its spec: observe, plan, act, report."""
 
+import asyncio
 import datetime as dt
 import logging
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 
-from weir_crds import names
 from weir_crds.errors import WeirError
+from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_crds.times import parse_time
 from weir_kube.errors import ApiError, ConflictError, NotFoundError
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object
+from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
-from weir_nodedaemon.engines.port import (
-    ContainerEngine,
-    EngineUnavailableError,
-    InstanceState,
-)
+from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceState, Logs
+from weir_nodedaemon.instances.engines import Engine
 from weir_nodedaemon.instances.fence import Fence
-from weir_nodedaemon.instances.journal import InstanceID, Journal, JournalEntry
-from weir_nodedaemon.instances.observations import Observations
-from weir_nodedaemon.kinds.task import verdict as report
-from weir_nodedaemon.kinds.task.plan import TELL_START_AFTER, Act, plan
-from weir_nodedaemon.kinds.task.start import Run, Starter, Wake
+from weir_nodedaemon.instances.identity import Clock, InstanceID
+from weir_nodedaemon.instances.journal import Journal, JournalEntry, StopReason
+from weir_nodedaemon.instances.kind import InstanceStore, fence_limits
+from weir_nodedaemon.instances.stop import Stopper
+from weir_nodedaemon.kinds.task import status, verdict
+from weir_nodedaemon.kinds.task.plan import REPORT_START_AFTER, Act, plan
+from weir_nodedaemon.kinds.task.start import Run, Starter
 from weir_nodedaemon.kinds.task.status_writer import StatusWriter
+from weir_nodedaemon.kinds.task.verdict import Verdict
 from weir_nodedaemon.logs.store import LogStore, LogSummary
 
 logger = logging.getLogger(__name__)
 
-_FENCED_LOOK_AGAIN = dt.timedelta(seconds=2)
+_FENCED_RETRY = dt.timedelta(seconds=2)
+_OUTPUT_SECONDS = 20.0  # no verdict waits longer for the output
+_OUTPUT_RETRY = dt.timedelta(seconds=60)
 
 
 class TaskReconciler:
@@ -38,28 +40,44 @@ class TaskReconciler:
     def __init__(
         self,
         *,
-        store: Store,
-        engine: ContainerEngine,
-        observations: Observations,
+        store: InstanceStore,
+        engine: Engine,
+        output: Logs,
         starter: Starter,
+        stopper: Stopper,
         fence: Fence,
         status_writer: StatusWriter,
-        records: Journal,
+        journal: Journal,
         logs: LogStore,
-        wake: Wake,
-        now: Callable[[], dt.datetime],
+        queue: WorkQueue[Key],
+        clock: Clock,
     ) -> None:
-        """Use these; see ``Daemon``, which wires them up."""
+        """Use these.
+
+        Args:
+            store: the Tasks of this host.
+            engine: runs their containers.
+            output: where the output of the containers is read.
+            starter: starts runs.
+            stopper: stops them.
+            fence: forbids starts.
+            status_writer: writes status.
+            journal: where is noted what was done.
+            logs: the archive of output.
+            queue: the keys of Tasks.
+            clock: the time.
+        """
         self._store = store
         self._engine = engine
-        self._observations = observations
+        self._output = output
         self._starter = starter
+        self._stopper = stopper
         self._fence = fence
         self._status_writer = status_writer
-        self._journal = records
+        self._journal = journal
         self._logs = logs
-        self._wake = wake
-        self._now = now
+        self._queue = queue
+        self._clock = clock
         self._active: dict[Key, InstanceID] = {}
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
@@ -75,153 +93,172 @@ class TaskReconciler:
         if task is None:
             await self._forget(key)
             return None
-        status = task["status"]
-        run = InstanceID(task["metadata"]["uid"], status["runID"])
-        if status.get("finishedAt"):
+        id = InstanceID(task["metadata"]["uid"], task["status"]["runID"])
+        if self._starter.is_under_way(id):
+            return None  # its end wakes us
+        if task["status"].get("finishedAt"):
             await self._forget(key)
-            if names.container_name(*run) not in self._observations.containers:
+            if id.name not in self._engine.observations.instances:
                 return None
-        elif self._active.get(key) != run:
+        elif self._active.get(key) != id:
             await self._forget(key)
-            self._active[key] = run
+            self._active[key] = id
         try:
-            return await self._step(task, run)
+            return await self._step(task, id)
         except ConflictError:
             await self._status_writer.refresh(task)
-            self._wake.add(key)
+            self._queue.add(key)
             return None
         except NotFoundError:
             logger.info("task is gone task=%s", key)  # the sweep sees to its container
             return None
         except EngineUnavailableError:
-            await self._status_writer.engine_away(task)
+            if not self._engine.ready:
+                await self._status_writer.engine_away(task)
             raise
 
     async def _step(self, task: Object, id: InstanceID) -> dt.timedelta | None:
-        if not self._observations.complete:
-            await self._observations.observe_all()  # who holds what is needed before any start
+        if not self._engine.observations.complete:
+            # Who holds what is needed before any start.
+            await self._engine.observations.observe_all()
         metadata = task["metadata"]
-        container = await self._observations.observe(names.container_name(*id))
-        record = self._journal.get(id) or JournalEntry(metadata["namespace"], metadata["name"])
+        container = await self._engine.observations.observe(id.name)
+        noted = self._journal.get(id)
+        entry = noted or JournalEntry(TASK.kind, metadata["namespace"], metadata["name"])
         spec = TaskSpec.model_validate(task["spec"])
-        todo = plan(spec, task["status"], container, record, self._now())
-        self._journal.put(id, todo.record)
-        run = Run(task, spec, id, container, todo.record)
+        todo = plan(spec, task["status"], container, entry, self._clock())
+        if todo.entry != entry:
+            self._journal.put(id, todo.entry)
+        run = Run(task, spec, id, container, todo.entry)
         if container is not None and container.state is not InstanceState.CREATED:
-            self._starter.settle(id)
-        if todo.act is Act.TELL:
-            await self._tell_running(run, todo.requeue_after)
-        elif todo.act is Act.START:
-            return await self._start(run)
-        else:
-            await self._act(todo.act, run)
+            self._starter.release(id)
+        match todo.act:
+            case Act.START:
+                return await self._start(run)
+            case Act.STOP:
+                assert todo.stop is not None
+                return await self._stop(run, todo.stop)
+            case Act.REPORT:
+                await self._report_running(run, todo.requeue_after)
+            case Act.DISCARD:
+                return await self._discard(run) or todo.requeue_after
+            case _:
+                await self._act(todo.act, run)
         return todo.requeue_after
 
     async def _act(self, act: Act, run: Run) -> None:
         match act:
             case Act.HOLD:
-                self._starter.settle(run.id)
-                await self._status_writer.write(
-                    run.task, report.held_changes(run.task, self._now())
-                )
+                self._starter.release(run.id)
+                changes = status.held_changes(run.task, self._clock().at)
+                await self._status_writer.write(run.task, changes)
             case Act.PAUSE:
-                await self._engine.pause(run.name)
-                self._wake.add(run.key)
+                await self._engine.lifecycle.pause(run.name)
+                self._queue.add(run.key)
             case Act.RESUME:
-                await self._engine.resume(run.name)
-                self._wake.add(run.key)
-            case Act.TERMINATE:
-                await self._signal(run, signal.SIGTERM)
-                self._journal.put(run.id, replace(self._noted(run), term_sent=True))
-            case Act.KILL:
-                await self._signal(run, signal.SIGKILL)
+                await self._engine.lifecycle.resume(run.name)
+                self._queue.add(run.key)
             case Act.FINISH:
                 await self._finish(run)
             case Act.FINISH_UNSTARTED:
-                await self._end(run, report.KILLED_UNSTARTED)
+                await self._end(run, verdict.KILLED_UNSTARTED)
             case Act.FINISH_LOST:
-                await self._end(run, report.CONTAINER_LOST)
+                await self._end(run, verdict.CONTAINER_LOST)
             case Act.GIVE_BACK:
-                await self._end(run, report.interruption(run.record.stop_reason))
-            case Act.DISCARD:
-                await self._discard(run)
+                await self._end(run, verdict.interruption(run.entry.stop_reason))
             case _:
                 pass
 
     async def _start(self, run: Run) -> dt.timedelta | None:
-        if self._fence.forbids_start(run.task["spec"]):
-            return _FENCED_LOOK_AGAIN
+        if self._fence.forbids_start(fence_limits(run.task["spec"])):
+            return _FENCED_RETRY
         outcome = await self._starter.start(run)
         if outcome.verdict is not None:
             await self._end(run, outcome.verdict)
             return None
         if not outcome.started:
             return outcome.requeue_after
-        self._journal.put(run.id, replace(self._noted(run), started=True))
+        self._journal.put(run.id, replace(self._journal.get(run.id) or run.entry, started=True))
         metrics.RUNS_STARTED.inc()
         logger.info("started task=%s container=%s", run.key, run.name)
         scheduled_at = run.task["status"].get("scheduledAt")
         if scheduled_at:
-            took = (self._now() - parse_time(scheduled_at)).total_seconds()
+            took = (self._clock().at - parse_time(scheduled_at)).total_seconds()
             metrics.START_SECONDS.observe(max(0.0, took))
-        return TELL_START_AFTER
+        return REPORT_START_AFTER
 
-    def _noted(self, run: Run) -> JournalEntry:
-        """Return what is noted by now: more than when the step began, perhaps."""
-        return self._journal.get(run.id) or run.record
+    async def _stop(self, run: Run, reason: StopReason) -> dt.timedelta:
+        grace = float(run.spec.stop_grace_seconds)
+        seconds = await self._stopper.stop(self._engine.lifecycle, run.id, run.entry, reason, grace)
+        return dt.timedelta(seconds=seconds)
 
-    async def _signal(self, run: Run, number: signal.Signals) -> None:
-        await self._engine.signal(run.name, number)
-        logger.info("signalled task=%s container=%s signal=%s", run.key, run.name, number.name)
-
-    async def _tell_running(self, run: Run, requeue_after: dt.timedelta | None) -> None:
+    async def _report_running(self, run: Run, requeue_after: dt.timedelta | None) -> None:
         assert run.container is not None
         try:
-            changes = report.running_changes(run.task, run.container, self._now())
+            changes = status.running_changes(run.task, run.container, self._clock().at)
             await self._status_writer.write(run.task, changes)
         except ApiError:
             if requeue_after is not None:  # a timeout holds without the API server, too
-                self._wake.add_after(run.key, requeue_after.total_seconds())
+                self._queue.add_after(run.key, requeue_after.total_seconds())
             raise
 
     async def _finish(self, run: Run) -> None:
-        assert run.container is not None
+        container = run.container
+        if container is None:
+            assert run.entry.ended is not None
+            container = run.entry.ended.as_observed(run.name)
         logs = await self._archive(run)
-        await self._end(run, report.verdict(run.container, run.record, run.spec), logs)
+        ended = replace(run, container=container)
+        result = verdict.judge(container, run.entry, run.spec)
+        unsaved = LogSummary(0, 0, truncated=True)
+        await self._end(ended, result, logs or unsaved, keep=logs is None)
 
-    async def _end(self, run: Run, verdict: report.Verdict, logs: LogSummary | None = None) -> None:
-        """Tell the end of a run, then remove its container; every run ends here."""
-        changes = report.run_changes(run.task, verdict, run.container, logs, self._now())
+    async def _end(
+        self, run: Run, result: Verdict, logs: LogSummary | None = None, *, keep: bool = False
+    ) -> None:
+        """Report the end of a run, then remove its container; every run ends here.
+
+        With ``keep`` the container stays until its output is archived.
+        """
+        now = self._clock().at
+        changes = status.run_changes(run.task, result, run.container, logs, now)
         await self._status_writer.write(run.task, changes)
-        metrics.RUNS_ENDED.labels(verdict.reason).inc()
+        metrics.RUNS_ENDED.labels(result.reason).inc()
         if run.container is not None and run.container.finished_at is not None:
-            took = (self._now() - run.container.finished_at).total_seconds()
+            took = (now - run.container.finished_at).total_seconds()
             metrics.END_TOLD_SECONDS.observe(max(0.0, took))
-        logger.info("ended task=%s reason=%s code=%s", run.key, verdict.reason, verdict.exit_code)
-        await self._remove(run)
+        logger.info("ended task=%s reason=%s code=%s", run.key, result.reason, result.exit_code)
+        if keep:
+            self._queue.add_after(run.key, _OUTPUT_RETRY.total_seconds())
+        else:
+            await self._remove(run)
         await self._forget(run.key)
 
-    async def _discard(self, run: Run) -> None:
-        """Remove the container of a run whose end is told; keep its output."""
+    async def _discard(self, run: Run) -> dt.timedelta | None:
+        """Remove the container of a run whose end is reported, once its output is kept."""
         ended = run.container is not None and run.container.state is InstanceState.EXITED
-        if ended and self._logs.summary(*run.id) is None:
-            await self._archive(run)
+        if ended and await self._archive(run) is None:
+            return _OUTPUT_RETRY
         await self._remove(run)
+        return None
 
     async def _remove(self, run: Run) -> None:
-        await self._engine.remove(run.name)  # also what a create past its deadline has left
-        self._observations.forget(run.name)
+        await self._engine.lifecycle.remove(run.name)  # also what a late create has left
+        self._engine.observations.forget(run.name)
 
     async def _archive(self, run: Run) -> LogSummary | None:
-        """Archive the output; a disk that refuses it does not hold the verdict back."""
+        """Archive the output; None: it could not be, and the container has it still.
+
+        It holds no verdict back: neither a full disk does, nor an engine that shows no output.
+        """
         try:
-            kept = await self._logs.archive(*run.id, self._engine.logs(run.name))
-        except EngineUnavailableError:
-            raise
-        except WeirError as exc:
-            metrics.LOGS_LOST.labels(exc.reason).inc()
-            logger.error("output is lost task=%s container=%s: %s", run.key, run.name, exc)  # noqa: TRY400
-            return LogSummary(0, 0, truncated=True)
+            async with asyncio.timeout(_OUTPUT_SECONDS):
+                kept = await self._logs.archive(*run.id, self._output.logs(run.name))
+        except (WeirError, TimeoutError) as exc:
+            reason = exc.reason if isinstance(exc, WeirError) else "Timeout"
+            metrics.LOGS_LOST.labels(reason).inc()
+            logger.error("output not archived task=%s container=%s: %r", run.key, run.name, exc)  # noqa: TRY400
+            return None
         if kept.truncated:
             metrics.LOGS_TRUNCATED.inc()
         return kept
@@ -231,8 +268,8 @@ class TaskReconciler:
         id = self._active.get(key)
         if id is None:
             return
-        if self._starter.is_starting(id):
+        if self._starter.is_starting(id) and not self._starter.is_under_way(id):
             # Its container may run by now: only when that is seen may the assumption go.
-            await self._observations.observe(names.container_name(*id))
-        self._starter.settle(id)
+            await self._engine.observations.observe(id.name)
+        self._starter.release(id)
         del self._active[key]

@@ -1,28 +1,26 @@
-"""Start a run: image, environment, cores, container. Each may have to be waited for."""
+"""Start a run: image, environment, then what every kind's start needs."""
 
 import datetime as dt
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from weir_crds import names
 from weir_crds.conditions import Reason
 from weir_crds.task import TaskSpec
 from weir_kube.backoff import exponential
+from weir_kube.errors import ApiError
 from weir_kube.store import Key, Object, key_of
+from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon.engines.port import (
+    ContainerDefaults,
     ContainerEngine,
     CreateRefusedError,
-    EngineRefusedError,
     ImagePullError,
     InstanceLostError,
     ObservedInstance,
     PullAccess,
 )
-from weir_nodedaemon.host.breaker import Breaker
-from weir_nodedaemon.instances.holdings import Holdings
-from weir_nodedaemon.instances.journal import InstanceID, JournalEntry
-from weir_nodedaemon.instances.observations import Observations
+from weir_nodedaemon.instances.engines import Engine
+from weir_nodedaemon.instances.identity import InstanceID
+from weir_nodedaemon.instances.journal import JournalEntry
 from weir_nodedaemon.instances.probe import StartProbe
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.instances.secrets import (
@@ -32,15 +30,14 @@ from weir_nodedaemon.instances.secrets import (
     read_logins,
 )
 from weir_nodedaemon.instances.shared_pool import SharedPool
-from weir_nodedaemon.kinds.task import environment
-from weir_nodedaemon.kinds.task import verdict as report
-from weir_nodedaemon.kinds.task.container import ContainerDefaults, claim_of, container_spec
+from weir_nodedaemon.instances.starts import Starts
+from weir_nodedaemon.kinds.task import environment, verdict
+from weir_nodedaemon.kinds.task.container import claim_of, container_spec
 from weir_nodedaemon.kinds.task.status_writer import StatusWriter
+from weir_nodedaemon.kinds.task.verdict import Verdict
 from weir_nodedaemon.machine.capacity import CapacityWatch
 
-# A state that lasts less is not worth a write.
-_TELL_PULL_AFTER_SECONDS = 1.0
-_TELL_WAIT_AFTER_SECONDS = 2.0
+_REPORT_PULL_AFTER_SECONDS = 1.0  # a state that lasts less is not worth a write
 _SECRET_RETRY_SECONDS = 1.0
 _SECRET_RETRY_MAX_SECONDS = 30.0
 
@@ -53,7 +50,7 @@ class Run:
     spec: TaskSpec
     id: InstanceID
     container: ObservedInstance | None
-    record: JournalEntry
+    entry: JournalEntry
 
     @property
     def key(self) -> Key:
@@ -63,15 +60,7 @@ class Run:
     @property
     def name(self) -> str:
         """The name of its container."""
-        return names.container_name(*self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Wake:
-    """How a key is looked at again."""
-
-    add: Callable[[Key], None]
-    add_after: Callable[[Key, float], None]
+        return self.id.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +68,15 @@ class Outcome:
     """What came of an attempt to start: it runs, it will never run, or it waits."""
 
     started: bool = False
-    verdict: report.Verdict | None = None
+    verdict: Verdict | None = None
     requeue_after: dt.timedelta | None = None
 
 
 _WAITS = Outcome()
 
 
-@dataclass(slots=True)
-class _Wait:
-    """A start that waits for cores."""
-
-    key: Key
-    since: float
+class _ChangedError(Exception):
+    """The Task has changed since the step began: something else may be wanted by now."""
 
 
 class Starter:
@@ -103,51 +88,41 @@ class Starter:
         defaults: ContainerDefaults,
         capacity: CapacityWatch,
         reader: ObjectReader,
-        is_current: Callable[[Object], bool],
-        engine: ContainerEngine,
-        observations: Observations,
-        holdings: Holdings,
-        pool: SharedPool,
+        engine: Engine,
+        containers: ContainerEngine,
+        starts: Starts,
+        shared_pool: SharedPool,
         pulls: Pulls,
-        status_writer: StatusWriter,
-        wake: Wake,
-        breaker: Breaker,
         probe: StartProbe,
-        clock: Callable[[], float] = time.monotonic,
+        status_writer: StatusWriter,
+        queue: WorkQueue[Key],
     ) -> None:
-        """Use these; see ``Daemon``, which wires them up.
+        """Use these.
 
         Args:
             defaults: what all containers of this host have.
-            capacity: what the machine has now.
+            capacity: the machine's; its NUMA nodes that have memory.
             reader: reads Secrets and ConfigMaps.
-            is_current: tells whether a Task is still as it was when the step began.
-            engine: where containers are made.
-            observations: what the engine showed.
-            holdings: who holds which cores.
-            pool: the containers without cores of their own.
+            engine: the engine as all kinds see it.
+            containers: the same engine, where containers are made.
+            starts: starts under way, of all kinds.
+            shared_pool: the instances without cores of their own.
             pulls: pulls of images.
-            status_writer: writes status.
-            wake: how a key comes back.
-            breaker: is told whether starts succeed.
             probe: is told of images whose start failed.
-            clock: seconds, for waits.
+            status_writer: writes status.
+            queue: the keys of Tasks.
         """
         self._defaults = defaults
         self._capacity = capacity
         self._reader = reader
-        self._is_current = is_current
         self._engine = engine
-        self._observations = observations
-        self._holdings = holdings
-        self._pool = pool
+        self._containers = containers
+        self._starts = starts
+        self._shared_pool = shared_pool
         self._pulls = pulls
-        self._status_writer = status_writer
-        self._wake = wake
-        self._breaker = breaker
         self._probe = probe
-        self._clock = clock
-        self._waiting: dict[InstanceID, _Wait] = {}
+        self._status_writer = status_writer
+        self._queue = queue
         self._secret_failures: dict[InstanceID, int] = {}
 
     async def start(self, run: Run) -> Outcome:
@@ -163,75 +138,60 @@ class Starter:
             if waits is not None:
                 return waits
         claim = claim_of(run.spec, run.task["status"])
-        refusal = self._holdings.assume(run.name, claim, self._observations.containers)
-        if refusal is not None:
-            return await self._wait_for_cores(run, refusal)
-        self._waiting.pop(run.id, None)
+
+        async def begin() -> None:
+            await self._create_and_start(run, shared=not claim.cpus)
+
         try:
-            env = await self._environment(run)
+            result = await self._starts.start(
+                run.id, claim, self._engine, lambda: self._queue.add(run.key), begin
+            )
+        except CreateRefusedError as exc:
+            return Outcome(verdict=verdict.create_failed(str(exc)))
+        except InstanceLostError as exc:
+            return Outcome(verdict=verdict.container_lost(str(exc)))
         except SecretNotReadableError as exc:
+            self._starts.release(run.id)  # who may not read it holds no cores meanwhile
             await self._status_writer.not_started(run.task, Reason.SECRET_NOT_READABLE, str(exc))
             return self._unreadable(run.id)
-        if not self._is_current(run.task):
-            self._release(run.id)
-            self._wake.add(run.key)  # something else may be wanted by now
+        except _ChangedError:
+            self._starts.release(run.id)
+            self._queue.add(run.key)
             return _WAITS
-        try:
-            await self._create_and_start(run, env, shared=not claim.cpus)
-        except CreateRefusedError as exc:
-            return Outcome(verdict=report.create_failed(str(exc)))
-        except InstanceLostError as exc:
-            return Outcome(verdict=report.container_lost(str(exc)))
-        except ImagePullError:
-            self.settle(run.id)
+        except (ImagePullError, ApiError):
+            self.release(run.id)  # nothing was created
             raise
-        except EngineRefusedError as exc:
+        if result.in_use:
+            await self._status_writer.not_started(run.task, Reason.WAITING_FOR_CORES, result.in_use)
+        elif result.refused:
             self._probe.image = run.spec.image
-            self._breaker.failed(run.name, str(exc))
-            raise
-        self._breaker.succeeded()
-        return Outcome(started=True)
+            await self._status_writer.not_started(run.task, Reason.CREATE_FAILED, result.refused)
+        return Outcome(started=result.started, requeue_after=result.requeue_after)
+
+    def is_under_way(self, id: InstanceID) -> bool:
+        """Tell whether the engine is at work on a start: it says nothing of the run yet."""
+        return self._starts.is_under_way(id)
 
     def is_starting(self, id: InstanceID) -> bool:
-        """Tell whether a start of this run has been assumed and not been settled."""
-        return self._holdings.is_assumed(names.container_name(*id))
+        """Tell whether a start holds something that no observation shows yet."""
+        return self._starts.is_assumed(id)
 
-    def settle(self, id: InstanceID) -> None:
-        """Take note that no start of this run is under way; doing it twice is no error."""
+    def release(self, id: InstanceID) -> None:
+        """Take note that this run starts no more; doing it twice is no error."""
         self._pulls.leave(id)
-        self._waiting.pop(id, None)
         self._secret_failures.pop(id, None)
-        self._release(id)
-
-    def wake_waiting(self) -> None:
-        """Look again at every start that waits for cores: some may be free now."""
-        for wait in self._waiting.values():
-            self._wake.add(wait.key)
-
-    def _release(self, id: InstanceID) -> None:
-        if self._holdings.release(names.container_name(*id)):
-            self.wake_waiting()
-
-    async def _environment(self, run: Run) -> dict[str, str]:
-        """Return the environment; what it may not read holds no cores of others meanwhile."""
-        if run.container is not None:
-            return {}
-        try:
-            return await environment.resolve(run.spec, run.key.namespace, self._reader)
-        except BaseException:
-            self._release(run.id)
-            raise
+        self._starts.release(id)
 
     async def _image(self, run: Run) -> Outcome | None:
         """Return None once the image is on the host; else what comes of it."""
         image, policy = run.spec.image, run.spec.image_pull_policy
         always = policy == "Always" or self._defaults.always_pull
-        if not always and await self._engine.has_image(image):
+        if not always and await self._containers.has_image(image):
             return None
         if policy == "Never":
             why = "the host asks for every image" if always else f"{image} is not on the host"
             message = f"{why}, and imagePullPolicy is Never"
-            return Outcome(verdict=report.image_pull_failed(message))
+            return Outcome(verdict=verdict.image_pull_failed(message))
         state = self._pulls.state(run.id)
         if state is None:
             secrets = [secret.name for secret in run.spec.image_pull_secrets or ()]
@@ -247,11 +207,11 @@ class Starter:
         if state.ready:
             return None
         if state.failure is not None:
-            return Outcome(verdict=report.image_pull_failed(state.failure))
+            return Outcome(verdict=verdict.image_pull_failed(state.failure))
         if state.trouble is not None:
             await self._status_writer.not_started(run.task, Reason(state.reason), state.trouble)
-        elif state.waited_seconds < _TELL_PULL_AFTER_SECONDS:
-            left = _TELL_PULL_AFTER_SECONDS - state.waited_seconds
+        elif state.waited_seconds < _REPORT_PULL_AFTER_SECONDS:
+            left = _REPORT_PULL_AFTER_SECONDS - state.waited_seconds
             return Outcome(requeue_after=dt.timedelta(seconds=left))
         else:
             await self._status_writer.not_started(
@@ -259,32 +219,27 @@ class Starter:
             )
         return _WAITS
 
-    async def _create_and_start(self, run: Run, env: Mapping[str, str], *, shared: bool) -> None:
-        await self._pool.apply()
+    async def _create_and_start(self, run: Run, *, shared: bool) -> None:
+        env: dict[str, str] = {}
         if run.container is None:
-            await self._engine.create(
+            env = await environment.resolve(run.spec, run.key.namespace, self._reader)
+        if not self._status_writer.is_current(run.task):
+            raise _ChangedError
+        if run.container is None:
+            await self._containers.create(
                 container_spec(
                     run.task,
                     run.spec,
                     env,
                     defaults=self._defaults,
-                    pool=self._pool.cpus,
+                    pool=self._shared_pool.cpus,
                     memory_nodes=self._capacity.current.memory_nodes,
                 )
             )
         if shared:  # the pool may have shrunk before anybody saw this container
-            await self._observations.observe(run.name)
-            await self._pool.apply()
-        await self._engine.start(run.name)
-
-    async def _wait_for_cores(self, run: Run, refusal: str) -> Outcome:
-        """Let the key come back when cores become free; say so once it takes a while."""
-        wait = self._waiting.setdefault(run.id, _Wait(run.key, self._clock()))
-        left = _TELL_WAIT_AFTER_SECONDS - (self._clock() - wait.since)
-        if left > 0:
-            return Outcome(requeue_after=dt.timedelta(seconds=left))
-        await self._status_writer.not_started(run.task, Reason.WAITING_FOR_CORES, refusal)
-        return _WAITS
+            await self._engine.observations.observe(run.name)
+            await self._shared_pool.apply(self._engine)
+        await self._containers.start(run.name)
 
     def _unreadable(self, id: InstanceID) -> Outcome:
         """Return when to read Secrets again: nobody tells when they or the role appear."""

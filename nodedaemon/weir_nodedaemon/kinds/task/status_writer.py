@@ -1,9 +1,8 @@
 """The one way in which the daemon writes a Task's status."""
 
 import contextlib
-import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from weir_crds import conditions, retry
@@ -13,7 +12,8 @@ from weir_kube.api import Api
 from weir_kube.errors import ApiError, NotFoundError
 from weir_kube.status import patch_status
 from weir_kube.store import Object, Store, key_of
-from weir_nodedaemon.kinds.task import verdict as report
+from weir_nodedaemon.instances.identity import Clock
+from weir_nodedaemon.kinds.task.status import not_started_changes
 
 logger = logging.getLogger(__name__)
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 class StatusWriter:
     """Writes status; every reply is in the cache before anything else is decided."""
 
-    def __init__(self, api: Api, store: Store, now: Callable[[], dt.datetime]) -> None:
+    def __init__(self, api: Api, store: Store, clock: Clock) -> None:
         """Write to ``api``, and note the replies in ``store``."""
         self._api = api
         self._store = store
-        self._now = now
+        self._clock = clock
 
     def is_current(self, task: Object) -> bool:
         """Tell whether the cache has nothing newer."""
@@ -43,7 +43,7 @@ class StatusWriter:
 
     async def not_started(self, task: Object, reason: Reason, message: str) -> None:
         """Say why a run does not start yet; raises as ``write`` does."""
-        await self.write(task, report.not_started_changes(task, reason, message, self._now()))
+        await self.write(task, not_started_changes(task, reason, message, self._clock().at))
 
     async def engine_away(self, task: Object) -> None:
         """Say that the engine holds a start up; takes back nothing, never raises ApiError."""
@@ -56,7 +56,7 @@ class StatusWriter:
         try:
             await self.not_started(task, Reason.ENGINE_UNAVAILABLE, message)
         except ApiError as exc:
-            logger.warning("not told task=%s: %s", key_of(task), exc)
+            logger.warning("not reported task=%s: %s", key_of(task), exc)
 
     async def refresh(self, task: Object) -> None:
         """After a conflict, put the object as it is now into the cache; raises ApiError."""

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from weir_kube.reflector import selection
-from weir_kube.store import Key, Object, Store, key_of
+from weir_kube.store import Object
+from weir_nodedaemon.instances.kind import InstanceStore
 
 _METADATA = ("name", "namespace", "uid", "resourceVersion", "generation")
 _SPEC = ("image", "desiredState", "stopGraceSeconds")
@@ -13,38 +14,24 @@ _STATUS = ("nodeName", "runID", "startedAt", "finishedAt", "exitCode")
 _CONDITION = ("type", "status", "reason")
 
 
-class TaskStore(Store):
-    """Tasks by key, by uid, and those whose end is not told yet.
+class TaskStore(InstanceStore):
+    """Tasks by key, by uid, and those whose end is not reported yet.
 
     Of an ended Task it keeps what clean-up and log readers need; its status is final and is not
     written again. Of the others it leaves out what only the API server needs.
     """
 
-    _UID = "uid"
-    _ACTIVE = "active"
-
     def __init__(self, host_name: str) -> None:
         """Hold the Tasks that are bound to this host."""
-        super().__init__(accepts=selection(f"status.nodeName={host_name}"))
-        self.add_index(self._UID, lambda task: [task["metadata"]["uid"]])
-        self.add_index(self._ACTIVE, lambda task: [] if has_ended(task) else [True])
-
-    def of_uid(self, uid: str) -> Object | None:
-        """Return the Task of this uid, or None."""
-        found = self.by_index(self._UID, uid)
-        return found[0] if found else None
-
-    def active_keys(self) -> list[Key]:
-        """Return the keys of the Tasks whose end is not told yet."""
-        return [key_of(task) for task in self.by_index(self._ACTIVE, True)]
-
-    def apply(self, event_type: str | None, obj: Object) -> Key | None:
-        """As ``Store.apply``; also of the replies to our own writes no more is kept."""
-        return super().apply(event_type, trimmed(obj))
+        super().__init__(
+            accepts=selection(f"status.nodeName={host_name}"),
+            is_active=lambda task: not has_ended(task),
+            trim=trimmed,
+        )
 
 
 def has_ended(task: Mapping[str, Any]) -> bool:
-    """Tell whether the end of a Task is told."""
+    """Tell whether the end of a Task is reported."""
     return bool((task.get("status") or {}).get("finishedAt"))
 
 

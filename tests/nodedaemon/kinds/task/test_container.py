@@ -4,8 +4,8 @@ from typing import Any
 
 from support.tasks import task
 from weir_crds.task import TaskSpec
-from weir_nodedaemon.engines.port import ContainerSpec
-from weir_nodedaemon.kinds.task.container import ContainerDefaults, container_spec
+from weir_nodedaemon.engines.port import ContainerDefaults, ContainerSpec
+from weir_nodedaemon.kinds.task.container import container_spec
 
 
 def container(**spec: Any) -> ContainerSpec:

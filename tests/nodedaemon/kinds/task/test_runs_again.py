@@ -9,7 +9,7 @@ from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
 from weir_nodedaemon.engines.port import InstanceState
-from weir_nodedaemon.instances.fence import MISSED_SECONDS, Limits, limits
+from weir_nodedaemon.instances.kind import MISSED_SECONDS, FenceLimits, fence_limits
 
 RUNNING = InstanceState.RUNNING
 STOPPED = ("False", "Stopped")
@@ -141,17 +141,20 @@ async def test_an_engine_that_is_away_does_not_take_back_that_a_run_is_stopped(r
     [
         ({}, None),
         ({"onHostLost": "Wait", "hostLostGraceSeconds": 0}, None),
-        ({"onHostLost": "Restart"}, Limits(320, 330)),
-        ({"onHostLost": "Fail", "hostLostGraceSeconds": 60, "stopGraceSeconds": 5}, Limits(85, 90)),
-        ({"onHostLost": "Restart", "hostLostGraceSeconds": 0}, Limits(20, 30)),
+        ({"onHostLost": "Restart"}, FenceLimits(320, 330)),
+        (
+            {"onHostLost": "Fail", "hostLostGraceSeconds": 60, "stopGraceSeconds": 5},
+            FenceLimits(85, 90),
+        ),
+        ({"onHostLost": "Restart", "hostLostGraceSeconds": 0}, FenceLimits(20, 30)),
         ({"onHostLost": "Restart", "hostLostGraceSeconds": 0, "stopGraceSeconds": 600},
-         Limits(MISSED_SECONDS, 30)),
+         FenceLimits(MISSED_SECONDS, 30)),
     ],
 )  # fmt: skip
 def test_the_limits_of_a_host_that_nobody_hears_from(
-    spec: dict[str, Any], found: Limits | None
+    spec: dict[str, Any], found: FenceLimits | None
 ) -> None:
-    assert limits(spec) == found
+    assert fence_limits(spec) == found
 
 
 async def test_a_host_that_nobody_hears_from_stops_what_others_may_run(rig: Rig) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from weir_crds.task import TaskSpec
 from weir_kube.store import Key
+from weir_nodedaemon.instances.identity import Moment
 from weir_nodedaemon.instances.journal import JournalEntry
 from weir_nodedaemon.kinds.task.plan import Act, plan
 from weir_nodedaemon.kinds.task.store import TaskStore, has_ended, trimmed
@@ -81,6 +82,6 @@ def test_a_plan_for_an_ended_task_needs_no_more_than_is_kept() -> None:
     kept = trimmed(task(1, finishedAt="2026-11-22T10:00:00.000000Z"))
     spec = TaskSpec.model_validate(kept["spec"])
 
-    now = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
-    todo = plan(spec, kept["status"], None, JournalEntry("default", "t"), now)
+    now = Moment(dt.datetime(2026, 11, 22, tzinfo=dt.UTC), 0.0)
+    todo = plan(spec, kept["status"], None, JournalEntry("Task", "default", "t"), now)
     assert todo.act is Act.NOTHING

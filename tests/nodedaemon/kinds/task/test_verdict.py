@@ -12,7 +12,8 @@ from weir_crds.task import TaskSpec, TaskStatus
 from weir_kube.status import status_patch
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.instances.journal import JournalEntry, StopReason
-from weir_nodedaemon.kinds.task import verdict as report
+from weir_nodedaemon.kinds.task import status as report
+from weir_nodedaemon.kinds.task import verdict
 from weir_nodedaemon.logs.store import LogSummary
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
@@ -48,7 +49,7 @@ def exited(code: int, **fields: Any) -> ObservedInstance:
 
 
 def note(reason: StopReason | None = None) -> JournalEntry:
-    return JournalEntry("default", "t", started=True, stop_reason=reason)
+    return JournalEntry("Task", "default", "t", started=True, stop_reason=reason)
 
 
 def parsed(**spec: Any) -> TaskSpec:
@@ -81,8 +82,20 @@ VERDICTS: list[Case] = [
     ("out of memory", exited(137, oom_killed=True), note(), {}, "OOMKilled", 9),
     ("a child ran out of memory, the program coped", exited(0, oom_killed=True), note(), {},
      "Completed", None),
-    ("out of memory while being stopped", exited(137, oom_killed=True), note(StopReason.KILLED), {},
-     "OOMKilled", 9),
+    ("out of memory once, killed now", exited(137, oom_killed=True), note(StopReason.KILLED), {},
+     "Killed", 9),
+    ("a child ran out of memory, the program failed later", exited(3, oom_killed=True), note(), {},
+     "NonZeroExit", None),
+    ("a child ran out of memory, the time was over later", exited(143, oom_killed=True),
+     note(StopReason.TIMED_OUT), {}, "TimedOut", 15),
+    ("a child ran out of memory, then another signal", exited(139, oom_killed=True), note(), {},
+     "Signalled", 11),
+    ("ended well before its time was noted to be over", exited(0),
+     replace(note(StopReason.TIMED_OUT), stop_noted=NOW), {}, "Completed", None),
+    ("failed before its time was noted to be over", exited(3),
+     replace(note(StopReason.TIMED_OUT), stop_noted=NOW), {}, "NonZeroExit", None),
+    ("ended by TERM after its time was over", exited(0),
+     replace(note(StopReason.TIMED_OUT), stop_noted=STARTED_AT), {}, "TimedOut", None),
     ("killed by TERM", exited(143), note(StopReason.KILLED), {}, "Killed", 15),
     ("killed by KILL", exited(137), note(StopReason.KILLED), {}, "Killed", 9),
     ("killed, and ended well at TERM", exited(0), note(StopReason.KILLED), {}, "Killed", None),
@@ -120,7 +133,7 @@ VERDICTS: list[Case] = [
 def test_the_verdict(case: Case) -> None:
     _, container, record, spec, reason, signal = case
 
-    found = report.verdict(container, record, parsed(**spec))
+    found = verdict.judge(container, record, parsed(**spec))
 
     assert found.reason == reason
     assert found.signal == signal
@@ -130,9 +143,9 @@ def test_the_verdict(case: Case) -> None:
 
 def test_the_end_of_a_run_whose_start_was_not_told() -> None:
     """One write holds all of it, with the container's own times."""
-    verdict = report.verdict(exited(3), note(), parsed())
+    result = verdict.judge(exited(3), note(), parsed())
     ended = applied(
-        task(), report.end_changes(task(), verdict, exited(3), LogSummary(5, 2, False), NOW)
+        task(), report.end_changes(task(), result, exited(3), LogSummary(5, 2, False), NOW)
     )
 
     status = ended["status"]
@@ -158,8 +171,8 @@ def test_the_end_of_a_run_that_is_told_to_be_paused() -> None:
     assert conditions(paused)["Paused"] == ("True", "Paused")
     assert paused["status"]["phase"] == "Paused"
 
-    verdict = report.verdict(running, note(StopReason.KILLED), parsed())
-    ended = applied(paused, report.end_changes(paused, verdict, running, None, NOW))
+    result = verdict.judge(running, note(StopReason.KILLED), parsed())
+    ended = applied(paused, report.end_changes(paused, result, running, None, NOW))
 
     assert conditions(ended)["Paused"] == ("False", "Resumed")
     assert ended["status"]["phase"] == "Killed"
@@ -167,7 +180,7 @@ def test_the_end_of_a_run_that_is_told_to_be_paused() -> None:
 
 
 def test_a_kill_before_the_start_has_no_exit_code() -> None:
-    ended = applied(task(), report.end_changes(task(), report.KILLED_UNSTARTED, None, None, NOW))
+    ended = applied(task(), report.end_changes(task(), verdict.KILLED_UNSTARTED, None, None, NOW))
 
     status = ended["status"]
     assert status["finishedAt"] == "2026-11-22T10:00:00.000000Z"
@@ -175,12 +188,12 @@ def test_a_kill_before_the_start_has_no_exit_code() -> None:
     assert conditions(ended) == {"Scheduled": ("True", "Bound"), "Succeeded": ("False", "Killed")}
 
 
-@pytest.mark.parametrize("verdict", [report.create_failed("no"), report.image_pull_failed("no")])
-def test_what_could_not_start_says_so_in_both_conditions(verdict: report.Verdict) -> None:
-    ended = applied(task(), report.end_changes(task(), verdict, None, None, NOW))
+@pytest.mark.parametrize("result", [verdict.create_failed("no"), verdict.image_pull_failed("no")])
+def test_what_could_not_start_says_so_in_both_conditions(result: verdict.Verdict) -> None:
+    ended = applied(task(), report.end_changes(task(), result, None, None, NOW))
 
-    assert conditions(ended)["Started"] == ("False", verdict.reason)
-    assert conditions(ended)["Succeeded"] == ("False", verdict.reason)
+    assert conditions(ended)["Started"] == ("False", result.reason)
+    assert conditions(ended)["Succeeded"] == ("False", result.reason)
     assert "startedAt" not in ended["status"]
 
 
@@ -234,8 +247,8 @@ def test_a_run_that_is_not_the_last_is_given_back(case: Any) -> None:
     _, spec, record, more, reason, phase = case
     obj = retried(**spec)
 
-    verdict = report.verdict(exited(143), record, parsed(**obj["spec"]))
-    after = applied(obj, report.run_changes(obj, verdict, exited(143), None, NOW))
+    result = verdict.judge(exited(143), record, parsed(**obj["spec"]))
+    after = applied(obj, report.run_changes(obj, result, exited(143), None, NOW))
 
     status = after["status"]
     assert conditions(after) == {
@@ -269,8 +282,8 @@ def test_the_last_run_is_the_end(
     case: str, spec: dict[str, Any], record: JournalEntry, reason: str
 ) -> None:
     obj = retried(**spec)
-    verdict = report.verdict(exited(143), record, parsed(**obj["spec"]))
-    after = applied(obj, report.run_changes(obj, verdict, exited(143), None, NOW))
+    result = verdict.judge(exited(143), record, parsed(**obj["spec"]))
+    after = applied(obj, report.run_changes(obj, result, exited(143), None, NOW))
 
     assert conditions(after)["Succeeded"] == ("False", reason), case
     assert "finishedAt" in after["status"]
@@ -278,7 +291,7 @@ def test_the_last_run_is_the_end(
 
 def test_what_never_ran_leaves_no_result() -> None:
     obj = task()
-    changes = report.run_changes(obj, report.interruption(None), None, None, NOW)
+    changes = report.run_changes(obj, verdict.interruption(None), None, None, NOW)
 
     assert "lastResult" not in changes
     assert conditions(applied(obj, changes))["Started"] == ("False", "Stopped")
@@ -287,7 +300,7 @@ def test_what_never_ran_leaves_no_result() -> None:
 def test_a_result_replaces_the_one_before_it_whole() -> None:
     """A code of an earlier run is not taken over."""
     obj = retried(suspend=True)
-    lost = report.interruption(StopReason.HOST_LOST)
+    lost = verdict.interruption(StopReason.HOST_LOST)
     obj["status"]["conditions"] = [{**BOUND, "type": "Started", "reason": "ContainerStarted"}]
 
     changes = report.run_changes(obj, lost, None, None, NOW)

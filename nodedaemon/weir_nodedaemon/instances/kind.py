@@ -1,0 +1,126 @@
+"""What a kind of workload gives the machinery, which knows no kind by name."""
+
+import datetime as dt
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from weir_crds.host import LEASE_SECONDS
+from weir_crds.kinds import Kind
+from weir_kube.store import Key, Object, Store, key_of
+from weir_kube.workqueue import WorkQueue
+from weir_nodedaemon.engines.port import Logs
+from weir_nodedaemon.host.breaker import Breaker
+from weir_nodedaemon.instances.engines import Engine
+from weir_nodedaemon.instances.identity import InstanceID
+
+Reconcile = Callable[[Key], Awaitable[dt.timedelta | None]]
+
+MARGIN_SECONDS = 10.0
+"""How long before the operator may act the last instance has to be gone."""
+MISSED_SECONDS = 20.0
+"""A Lease younger than this was renewed in time, or is about to be."""
+
+
+class InstanceStore(Store):
+    """The objects of a kind that are bound to this host: by key, by uid, and which are active."""
+
+    _UID = "uid"
+    _ACTIVE = "active"
+
+    def __init__(
+        self,
+        accepts: Callable[[Object], bool] | None,
+        is_active: Callable[[Object], bool],
+        trim: Callable[[Object], Object] = lambda obj: obj,
+    ) -> None:
+        """Begin empty.
+
+        Args:
+            accepts: whether an object is bound to this host; None: all are.
+            is_active: whether something is still to be done for it unasked.
+            trim: what to keep of an object, also of the replies to our own writes.
+        """
+        super().__init__(accepts=accepts)
+        self.trim = trim
+        self.is_active = is_active
+        self.add_index(self._UID, lambda obj: [obj["metadata"]["uid"]])
+        self.add_index(self._ACTIVE, lambda obj: [True] if is_active(obj) else [])
+
+    def of_uid(self, uid: str) -> Object | None:
+        """Return the object of this uid, or None."""
+        found = self.by_index(self._UID, uid)
+        return found[0] if found else None
+
+    def active(self) -> list[Object]:
+        """Return the objects for which something is still to be done."""
+        return self.by_index(self._ACTIVE, True)
+
+    def active_keys(self) -> list[Key]:
+        """Return the keys of ``active``."""
+        return [key_of(obj) for obj in self.active()]
+
+    def apply(self, event_type: str | None, obj: Object) -> Key | None:
+        """As ``Store.apply``, trimmed."""
+        return super().apply(event_type, self.trim(obj))
+
+
+@dataclass(frozen=True, slots=True)
+class FenceLimits:
+    """What an instance may still do, by the age of this host's Lease in seconds."""
+
+    term_after: float
+    """From then on it is not started, and is sent TERM."""
+    kill_after: float
+
+
+def fence_limits(spec: Mapping[str, Any]) -> FenceLimits | None:
+    """Return the limits of a workload, or None: it waits for its host as long as it takes."""
+    if spec.get("onHostLost", "Wait") == "Wait":
+        return None
+    kill_after = LEASE_SECONDS + spec.get("hostLostGraceSeconds", 300) - MARGIN_SECONDS
+    term_after = kill_after - spec.get("stopGraceSeconds", 10)
+    return FenceLimits(max(MISSED_SECONDS, term_after), kill_after)
+
+
+async def _nothing() -> None:
+    """Have nothing to close."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceKind:
+    """One kind of workload on one engine.
+
+    Attributes:
+        kind: the API's kind; instances of it bear its name in the label ``weir.dev/kind``.
+        engine: what runs its instances.
+        store: its objects that are bound to this host.
+        queue: their keys that wait for ``reconcile``.
+        reconcile: brings one object a step nearer to its spec.
+        current: which instance an object has, or will have, on the host that ``status`` names;
+            None: none.
+        limits: how long an object's instance may live on while the Lease is not renewed.
+        output: where the output of an ended orphan is read for the archive; None: it has none.
+        breakers: what knows why its work fails through the host's fault, each with its probe.
+        close: ends what it has under way in the background.
+    """
+
+    kind: Kind
+    engine: Engine
+    store: InstanceStore
+    queue: WorkQueue[Key]
+    reconcile: Reconcile
+    current: Callable[[Mapping[str, Any]], InstanceID | None]
+    limits: Callable[[Mapping[str, Any]], FenceLimits | None]
+    output: Logs | None = None
+    breakers: tuple[tuple[Breaker, Callable[[], Awaitable[None]]], ...] = ()
+    close: Callable[[], Awaitable[None]] = _nothing
+
+    def enqueue_active(self, *, retry_failed: bool) -> None:
+        """Have every object reconciled for which something is to be done.
+
+        A key that failed comes again after its back-off, unless what it failed by is over.
+        """
+        for key in self.store.active_keys():
+            if retry_failed or not self.queue.failures(key):
+                self.queue.add(key)
