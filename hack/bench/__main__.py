@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from bench import control, facade, latency, report, restart, throughput, writes
+from bench import control, facade, latency, report, restart, storm, throughput, writes
 from bench.report import Report
 from bench.sizes import SIZES, Size
 from bench.system import System, fresh_system
@@ -25,6 +25,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "restart": restart.run,
     "facade": facade.run,
     "writes": writes.run,
+    "storm": storm.run,
 }
 
 

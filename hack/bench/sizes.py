@@ -30,6 +30,9 @@ class Size:
     # writes
     writes: int  # of each kind in each round
     write_rounds: int
+    # storm
+    storm: int  # good Tasks
+    storm_stop_seconds: float  # so long dockerd stands still
 
 
 SIZES = {
@@ -53,6 +56,8 @@ SIZES = {
             submits=30,
             writes=6,
             write_rounds=1,
+            storm=18,
+            storm_stop_seconds=3.0,
         ),
         Size(
             "small",
@@ -72,6 +77,8 @@ SIZES = {
             submits=400,
             writes=240,
             write_rounds=3,
+            storm=45,
+            storm_stop_seconds=10.0,
         ),
         Size(
             "full",
@@ -91,6 +98,8 @@ SIZES = {
             submits=1000,
             writes=600,
             write_rounds=7,
+            storm=180,
+            storm_stop_seconds=30.0,
         ),
     )
 }

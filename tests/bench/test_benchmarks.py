@@ -65,6 +65,14 @@ async def test_status_writes_are_compared_with_those_without_rules(system: Syste
     assert "status write of a Task to one without rules" in found
 
 
+@pytest.mark.docker
+async def test_good_tasks_end_right_in_a_storm(system: System) -> None:
+    found = _checked(await measure("storm", system, SIZES["tiny"]))
+
+    assert found["good Tasks that ended otherwise than they should"]["value"] == 0
+    assert found["others are served by the facade meanwhile"]["value"] == 1
+
+
 def _checked(report: Report) -> dict[str, Any]:
     """Return the figures after a look at both forms of a report."""
     written = json.loads(json.dumps(report.as_json()))
