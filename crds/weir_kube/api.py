@@ -77,13 +77,13 @@ class Api:
         """The namespace that the kubeconfig's context, or the pod, is in."""
         return self._transport.access.namespace
 
-    def session(self) -> aiohttp.ClientSession:
-        """Open an HTTP session for another library; it owns and closes it.
+    def session(self, *middlewares: aiohttp.ClientMiddlewareType) -> aiohttp.ClientSession:
+        """Open an HTTP session for another library, which owns and closes it.
 
         Every request made with it carries the token as it is then, also after a rotation. kopf
         takes it as ``kopf.AiohttpSession(server=api.server, aiohttp_session=api.session())``.
         """
-        return self._transport.authenticated_session()
+        return self._transport.authenticated_session(*middlewares)
 
     async def get(
         self,

@@ -61,9 +61,11 @@ class Transport:
                 await session.close()
         self._requests = self._watches = None
 
-    def authenticated_session(self) -> aiohttp.ClientSession:
+    def authenticated_session(
+        self, *middlewares: aiohttp.ClientMiddlewareType
+    ) -> aiohttp.ClientSession:
         """Open a session for another library: every request of it carries the current token."""
-        return self.access.session(connections=0, middlewares=(self._authenticate,))
+        return self.access.session(connections=0, middlewares=(*middlewares, self._authenticate))
 
     async def send(self, request: Request, deadline_seconds: float = DEADLINE_SECONDS) -> Any:
         """Send a request and return the parsed JSON of its answer.

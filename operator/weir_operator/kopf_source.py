@@ -3,16 +3,21 @@
 kopf watches, and what it sees goes into a Store as a Reflector's does. It tells neither when its
 first list is complete nor what was deleted while its watch was broken, so full lists of our own
 come before it, after each of its own, and now and then.
+
+kopf spends most of a millisecond on handing over one event. So events are taken off its watches as
+they come in, and it gets a bookmark in their place, from which it goes on when a watch ends.
 """
 
 import asyncio
 import itertools
+import json
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
+import aiohttp
 import kopf
 
 from weir_crds.errors import WeirError
@@ -31,6 +36,7 @@ _RETRY_SECONDS = 1.0
 # A relist of kopf's comes as a burst of events, a thousand a second: one full list answers all.
 _BURST_PAUSE_SECONDS = 1.0
 _BURST_SECONDS = 15.0
+_CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
 class KopfEndedError(WeirError):
@@ -69,6 +75,7 @@ class KopfReflector:
         self._synced = asyncio.Event()
         self._relisted_at = self._contact - _BURST_SECONDS
         self._wanted = asyncio.Event()
+        self._known_to_kopf: set[str] = set()
         REFLECTOR_OBJECTS.labels(kind.kind).set_function(store.__len__)
 
     @property
@@ -94,6 +101,33 @@ class KopfReflector:
         if event_type is None:  # what was deleted meanwhile it does not say
             self._relisted_at = self._contact
             self._wanted.set()
+            self._known_to_kopf.add(obj["metadata"]["uid"])
+
+    def take_lines(self, lines: Iterable[bytes]) -> bytes:
+        """Take events as a watch sends them; return what kopf is to see of them.
+
+        That is how far the watch has come, and what ends it. A deletion it has to know of an object
+        that it has listed, of which it would keep notes else.
+        """
+        shown: list[bytes] = []
+        reached: str | None = None
+        for line in filter(None, lines):
+            event = json.loads(line)
+            event_type, obj = event["type"], event["object"]
+            self._contact = self._clock()
+            if event_type not in _CHANGES:
+                shown.append(line)
+                continue
+            self.take(event_type, obj)
+            metadata = obj["metadata"]
+            reached = metadata["resourceVersion"]
+            if event_type == "DELETED" and metadata["uid"] in self._known_to_kopf:
+                self._known_to_kopf.discard(metadata["uid"])
+                shown.append(line)
+        if reached is not None:
+            # First, so that an error behind it stays the last word. Versions only grow.
+            shown.insert(0, _bookmark(self.kind, reached))
+        return b"".join(line + b"\n" for line in shown)
 
     async def fill(self) -> None:
         """Make the first full list, however long it takes."""
@@ -161,6 +195,39 @@ class KopfReflector:
             logger.exception("kind=%s key=%s: on_change failed", self.kind.kind, key)
 
 
+class WatchTap:
+    """The content of a watch's answer, as far as kopf reads it."""
+
+    def __init__(self, content: aiohttp.StreamReader, reflector: KopfReflector) -> None:
+        """Read ``content``, whose events the reflector takes."""
+        self._content = content
+        self._reflector = reflector
+
+    def __getattr__(self, name: str) -> Any:
+        """All else that aiohttp asks of the content of its answer is the stream's."""
+        return getattr(self._content, name)
+
+    async def iter_chunked(self, _size: int) -> AsyncIterator[bytes]:
+        """As ``aiohttp.StreamReader.iter_chunked``."""
+        rest = b""
+        async for chunk in self._content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            shown = self._reflector.take_lines(lines)
+            if shown:
+                yield shown
+        if rest:
+            yield rest
+
+
+def _bookmark(kind: Kind, version: str) -> bytes:
+    obj = {
+        "apiVersion": kind.api_version,
+        "kind": kind.kind,
+        "metadata": {"resourceVersion": version},
+    }
+    return json.dumps({"type": "BOOKMARK", "object": obj}).encode()
+
+
 class KopfSource:
     """All kinds that kopf follows, in one operator of kopf's."""
 
@@ -219,6 +286,17 @@ class KopfSource:
         self._on_started()
         await kopf.run_tasks(tasks, ignored=ours)
 
+    async def _tap(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Have the events of kopf's watches taken as they come in."""
+        response = await handler(request)
+        if response.ok and request.url.query.get("watch") == "true":
+            for reflector in self._reflectors:
+                if request.url.path.endswith(reflector.kind.path()):
+                    response.content = WatchTap(response.content, reflector)  # type: ignore[assignment]
+        return response
+
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
         logins = itertools.count()
@@ -229,8 +307,9 @@ class KopfSource:
             # that failed once, so that each login has to differ.
             attempt = next(logins)
             await asyncio.sleep(min(2.0, 0.2 * attempt))
+            session = self._api.session(self._tap)
             return kopf.AiohttpSession(
-                server=self._api.server, aiohttp_session=self._api.session(), priority=attempt
+                server=self._api.server, aiohttp_session=session, priority=attempt
             )
 
         for reflector in self._reflectors:

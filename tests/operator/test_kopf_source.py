@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,19 @@ from support.virtual_time import in_virtual_time, virtual_clock
 from weir_kube.api import ObjectList
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.kinds import CONFIGMAP
-from weir_kube.store import Key, Store
-from weir_operator.kopf_source import EndlessBackoffs, HistoryWentBackError, KopfReflector
+from weir_kube.store import Key, Object, Store
+from weir_operator.kopf_source import (
+    EndlessBackoffs,
+    HistoryWentBackError,
+    KopfReflector,
+    WatchTap,
+)
+
+
+def uid_map(name: str, version: int) -> Object:
+    obj = config_map(name, version)
+    obj["metadata"]["uid"] = f"uid of {name}"
+    return obj
 
 
 class Followed:
@@ -91,7 +103,7 @@ async def test_events_go_into_the_store_and_are_told_once() -> None:
 async def test_a_list_of_kopfs_is_followed_by_one_that_tells_what_is_gone() -> None:
     async with followed("gone", "kept") as it:
         it.api.lists = [ObjectList([config_map("kept", 3)], "9")]
-        it.reflector.take(None, config_map("kept", 3))
+        it.reflector.take(None, uid_map("kept", 3))
         await asyncio.sleep(1.1)
         assert it.names() == {"kept"}
         assert it.changed == ["gone"]
@@ -101,7 +113,7 @@ async def test_a_list_of_kopfs_is_followed_by_one_that_tells_what_is_gone() -> N
 async def test_a_burst_of_them_is_followed_by_one_list() -> None:
     async with followed() as it:
         for number in range(50):
-            it.reflector.take(None, config_map(f"c{number}", 6))
+            it.reflector.take(None, uid_map(f"c{number}", 6))
             await asyncio.sleep(0.1)
         assert it.lists == 1
         await asyncio.sleep(2)
@@ -112,7 +124,7 @@ async def test_a_burst_of_them_is_followed_by_one_list() -> None:
 async def test_a_burst_without_end_does_not_keep_it_from_listing() -> None:
     async with followed() as it:
         for number in range(400):
-            it.reflector.take(None, config_map("c", 6 + number))
+            it.reflector.take(None, uid_map("c", 6 + number))
             await asyncio.sleep(0.1)
         assert 2 <= it.lists <= 5
 
@@ -131,7 +143,7 @@ async def test_now_and_then_it_lists_without_being_asked() -> None:
 async def test_a_list_that_fails_is_made_again() -> None:
     async with followed("gone") as it:
         it.api.lists = [ApiUnavailableError("away")] * 3 + [ObjectList([], "9")]
-        it.reflector.take(None, config_map("gone", 3))
+        it.reflector.take(None, uid_map("gone", 3))
         await asyncio.sleep(6)
         assert it.names() == set()
         assert it.lists == 5
@@ -143,9 +155,74 @@ async def test_when_history_went_back_it_ends() -> None:
     it = Followed()
     it.api.lists = [ObjectList([config_map("a", 900)], "1000"), ObjectList([], "50")]
     await it.reflector.fill()
-    it.reflector.take(None, config_map("a", 900))
+    it.reflector.take(None, uid_map("a", 900))
     with pytest.raises(HistoryWentBackError):
         await it.reflector.relist()
+
+
+def line(type: str, name: str, version: int) -> bytes:
+    return json.dumps({"type": type, "object": uid_map(name, version)}).encode()
+
+
+def shown(answer: bytes) -> list[tuple[str, str]]:
+    events = [json.loads(one) for one in answer.splitlines()]
+    return [(one["type"], one["object"]["metadata"]["resourceVersion"]) for one in events]
+
+
+@in_virtual_time
+async def test_events_are_taken_off_the_watch_and_kopf_sees_how_far_it_came() -> None:
+    async with followed() as it:
+        answer = it.reflector.take_lines(
+            [line("ADDED", "a", 6), line("MODIFIED", "a", 7), b"", line("ADDED", "b", 8)]
+        )
+        assert it.names() == {"a", "b"}
+        assert it.changed == ["a", "a", "b"]
+        assert shown(answer) == [("BOOKMARK", "8")]
+        assert it.reflector.take_lines([]) == b""
+
+
+@in_virtual_time
+async def test_kopf_sees_what_ends_its_watch_and_the_bookmarks() -> None:
+    async with followed() as it:
+        gone = json.dumps({"type": "ERROR", "object": {"code": 410}}).encode()
+        bookmark = line("BOOKMARK", "", 9)
+        answer = it.reflector.take_lines([bookmark, line("ADDED", "a", 10), gone])
+        types = [json.loads(one)["type"] for one in answer.splitlines()]
+        assert types == ["BOOKMARK", "BOOKMARK", "ERROR"]
+        assert it.names() == {"a"}
+
+
+@in_virtual_time
+async def test_kopf_sees_the_deletion_of_what_it_has_listed_once() -> None:
+    async with followed() as it:
+        for name in ("listed", "kept"):
+            it.reflector.take(None, json.loads(line("ADDED", name, 6))["object"])
+        it.reflector.take_lines([line("ADDED", "unlisted", 7)])
+        answer = it.reflector.take_lines(
+            [line("DELETED", "unlisted", 8), line("DELETED", "listed", 9)]
+        )
+        assert shown(answer) == [("BOOKMARK", "9"), ("DELETED", "9")]
+        assert it.names() == {"kept"}
+        assert shown(it.reflector.take_lines([line("DELETED", "listed", 9)])) == [("BOOKMARK", "9")]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@in_virtual_time
+async def test_a_watch_is_read_however_it_is_cut_into_pieces(size: int) -> None:
+    stream = b"\n".join(line("ADDED", f"c{number}", number) for number in range(10, 40))
+    pieces = [stream[start : start + size] for start in range(0, len(stream), size)]
+
+    class Content:
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            for piece in (*pieces, b"\n", b'{"type": "ERROR", "object": {}}'):
+                yield piece
+
+    async with followed() as it:
+        tap = WatchTap(Content(), it.reflector)  # type: ignore[arg-type]
+        answer = b"".join([piece async for piece in tap.iter_chunked(1)])
+        assert it.names() == {f"c{number}" for number in range(10, 40)}
+        assert json.loads(answer.splitlines()[-2])["object"]["metadata"]["resourceVersion"] == "39"
+        assert json.loads(answer.splitlines()[-1])["type"] == "ERROR"
 
 
 def test_the_back_offs_of_kopf_never_end_and_never_exceed_two_seconds() -> None:

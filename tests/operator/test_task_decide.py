@@ -9,15 +9,15 @@ from support.tasks import task
 from weir_crds.conditions import Reason
 from weir_operator.scheduling.messages import WaitReport
 from weir_operator.task.decide import (
-    Loss,
-    OnLoss,
+    LostAction,
+    LostVerdict,
+    ReportVerdict,
     Standing,
-    Word,
     end_of,
     held_back,
-    on_loss,
+    lost_verdict,
+    report_verdict,
     standing_of,
-    word_on,
 )
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
@@ -108,19 +108,21 @@ def test_what_is_said_of_a_back_off_is_constant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "lost_seconds", "loss"),
+    ("spec", "lost_seconds", "verdict"),
     [
-        ({"onHostLost": "Restart"}, None, Loss(OnLoss.WAIT)),
-        ({}, 1e6, Loss(OnLoss.WAIT)),
-        ({"onHostLost": "Restart"}, 100, Loss(OnLoss.WAIT, 200)),
-        ({"onHostLost": "Restart"}, -40, Loss(OnLoss.WAIT, 340)),
-        ({"onHostLost": "Restart"}, 300, Loss(OnLoss.UNBIND)),
-        ({"onHostLost": "Fail", "hostLostGraceSeconds": 5}, 5, Loss(OnLoss.END)),
-        ({"onHostLost": "Restart", "hostLostGraceSeconds": 0}, 0.0, Loss(OnLoss.UNBIND)),
+        ({"onHostLost": "Restart"}, None, LostVerdict(LostAction.WAIT)),
+        ({}, 1e6, LostVerdict(LostAction.WAIT)),
+        ({"onHostLost": "Restart"}, 100, LostVerdict(LostAction.WAIT, 200)),
+        ({"onHostLost": "Restart"}, -40, LostVerdict(LostAction.WAIT, 340)),
+        ({"onHostLost": "Restart"}, 300, LostVerdict(LostAction.UNBIND)),
+        ({"onHostLost": "Fail", "hostLostGraceSeconds": 5}, 5, LostVerdict(LostAction.END)),
+        ({"onHostLost": "Restart", "hostLostGraceSeconds": 0}, 0.0, LostVerdict(LostAction.UNBIND)),
     ],
 )
-def test_a_lost_host(spec: dict[str, Any], lost_seconds: float | None, loss: Loss) -> None:
-    assert on_loss(spec, lost_seconds) == loss
+def test_a_lost_host(
+    spec: dict[str, Any], lost_seconds: float | None, verdict: LostVerdict
+) -> None:
+    assert lost_verdict(spec, lost_seconds) == verdict
 
 
 FULL = WaitReport(Reason.INSUFFICIENT_CAPACITY, "0/1 hosts: 1 lack cpu (n1)")
@@ -137,40 +139,49 @@ def said(waiting: WaitReport, message: str | None = None) -> dict[str, str]:
 BOUND = {"status": "True", "reason": "Bound", "message": "n1, core 0 (NUMA 0)"}
 OLD = "0/1 hosts: 1 lack memory (n1)"
 
-WORDS: list[tuple[str, WaitReport, dict[str, str] | None, float, float | None, Word]] = [
-    ("not within the first two seconds", FULL, None, 0.5, None, Word(False, 1.5)),
-    ("after two seconds", FULL, None, 2.0, None, Word(True, 30.0)),
-    ("never a second time", FULL, said(FULL), 100.0, 90.0, Word(False, 30.0)),
-    ("nor after a restart", FULL, said(FULL), 2.0, None, Word(False, 30.0)),
-    ("that it can never fit, at once", NEVER, None, 0.0, None, Word(True, 30.0)),
-    ("also when another reason stood there", NEVER, said(FULL), 5.0, 1.0, Word(True, 30.0)),
-    ("another reason not within thirty seconds", FULL, said(NEVER), 20.0, 10.0, Word(False, 20.0)),
-    ("another reason after thirty seconds", FULL, said(NEVER), 40.0, 30.0, Word(True, 30.0)),
-    ("another reason after a restart", FULL, said(NEVER), 2.0, None, Word(True, 30.0)),
-    ("a turn that is about to come is not told", QUEUED, None, 2.5, None, Word(False, 27.5)),
-    ("and looked at early, as more may be told", QUEUED, None, 0.5, None, Word(False, 1.5)),
-    ("but after thirty seconds it is", QUEUED, None, 30.0, None, Word(True, 30.0)),
-    ("a wish is told after two seconds", SUSPENDED, said(FULL), 2.0, 3.0, Word(True, 30.0)),
-    ("and its end too", FULL, said(SUSPENDED), 2.0, 3.0, Word(True, 30.0)),
-    ("but not before", FULL, said(SUSPENDED), 1.0, 3.0, Word(False, 1.0)),
-    ("new wording waits", FULL, said(FULL, OLD), 100.0, 90.0, Word(False, 30.0)),
-    ("five minutes", FULL, said(FULL, OLD), 400.0, 300.0, Word(True, 30.0)),
-    ("also after a restart", FULL, said(FULL, OLD), 10.0, None, Word(False, 30.0)),
-    ("what was bound once says why not now", FULL, BOUND, 3.0, None, Word(True, 30.0)),
+WRITE = ReportVerdict(write=True, look_again_seconds=30.0)
+
+
+def wait(seconds: float) -> ReportVerdict:
+    return ReportVerdict(write=False, look_again_seconds=seconds)
+
+
+REPORTS: list[tuple[str, WaitReport, dict[str, str] | None, float, float | None, ReportVerdict]] = [
+    ("not within the first two seconds", FULL, None, 0.5, None, wait(1.5)),
+    ("after two seconds", FULL, None, 2.0, None, WRITE),
+    ("never a second time", FULL, said(FULL), 100.0, 90.0, wait(30.0)),
+    ("nor after a restart", FULL, said(FULL), 2.0, None, wait(30.0)),
+    ("that it can never fit, at once", NEVER, None, 0.0, None, WRITE),
+    ("also when another reason stood there", NEVER, said(FULL), 5.0, 1.0, WRITE),
+    ("another reason not within thirty seconds", FULL, said(NEVER), 20.0, 10.0, wait(20.0)),
+    ("another reason after thirty seconds", FULL, said(NEVER), 40.0, 30.0, WRITE),
+    ("another reason after a restart", FULL, said(NEVER), 2.0, None, WRITE),
+    ("a turn that is about to come is not told", QUEUED, None, 2.5, None, wait(27.5)),
+    ("and looked at early, as more may be told", QUEUED, None, 0.5, None, wait(1.5)),
+    ("but after thirty seconds it is", QUEUED, None, 30.0, None, WRITE),
+    ("a wish is told after two seconds", SUSPENDED, said(FULL), 2.0, 3.0, WRITE),
+    ("and its end too", FULL, said(SUSPENDED), 2.0, 3.0, WRITE),
+    ("but not before", FULL, said(SUSPENDED), 1.0, 3.0, wait(1.0)),
+    ("new wording waits", FULL, said(FULL, OLD), 100.0, 90.0, wait(30.0)),
+    ("five minutes", FULL, said(FULL, OLD), 400.0, 300.0, WRITE),
+    ("also after a restart", FULL, said(FULL, OLD), 10.0, None, wait(30.0)),
+    ("for five minutes from when we saw it", FULL, said(FULL, OLD), 299.0, None, wait(1.0)),
+    ("and then it is written", FULL, said(FULL, OLD), 300.0, None, WRITE),
+    ("what was bound once says why not now", FULL, BOUND, 3.0, None, WRITE),
 ]
 
 
 @pytest.mark.parametrize(
-    ("waiting", "condition", "waited", "written", "word"),
-    [case[1:] for case in WORDS],
-    ids=[case[0] for case in WORDS],
+    ("waiting", "condition", "waited", "written", "verdict"),
+    [case[1:] for case in REPORTS],
+    ids=[case[0] for case in REPORTS],
 )
 def test_a_wait_is_told(
     waiting: WaitReport,
     condition: dict[str, str] | None,
     waited: float,
     written: float | None,
-    word: Word,
+    verdict: ReportVerdict,
 ) -> None:
-    got = word_on(waiting, condition, waited_seconds=waited, written_seconds_ago=written)
-    assert got == word
+    got = report_verdict(waiting, condition, waited_seconds=waited, written_seconds_ago=written)
+    assert got == verdict

@@ -26,10 +26,10 @@ from weir_operator.scheduling.workload import owner_of
 from weir_operator.task import status as task_status
 from weir_operator.task.decide import (
     End,
-    OnLoss,
+    LostAction,
     Standing,
     end_of,
-    on_loss,
+    lost_verdict,
     standing_of,
 )
 
@@ -229,12 +229,12 @@ class Operator:
         host = obj["status"]["nodeName"]
         since = self.unknown_since.get(host)
         lost = None if since is None else self.world.seconds - since
-        act = on_loss(obj["spec"], lost).act
-        if act is not OnLoss.WAIT:
+        action = lost_verdict(obj["spec"], lost).action
+        if action is not LostAction.WAIT:
             self._check_fenced(obj)
-        if act is OnLoss.UNBIND:
+        if action is LostAction.UNBIND:
             self._write(obj, task_status.unbound(obj, self.world.now, lost=True))
-        elif act is OnLoss.END:
+        elif action is LostAction.END:
             end = End(Reason.HOST_LOST, f"its host {host} was lost")
             self._write(obj, task_status.ended(obj, end, self.world.now))
 

@@ -11,13 +11,13 @@ from weir_crds.conditions import ConditionType, Reason
 from weir_crds.times import now_rfc3339
 from weir_operator.scheduling.messages import WaitReport
 
-FIRST_WORD_SECONDS = 2.0
+FIRST_REPORT_SECONDS = 2.0
 """A wait shorter than this is never written."""
 QUEUED_SECONDS = 30.0
 """A wait for no lack but one's turn is not written before: the bind is on its way."""
-NEXT_WORD_SECONDS = 30.0
+NEXT_REPORT_SECONDS = 30.0
 """The least time between two writes about the same wait."""
-NEW_WORDING_SECONDS = 300.0
+NEW_MESSAGE_SECONDS = 300.0
 """The least time before a message is written anew though its reason is the same."""
 
 
@@ -84,7 +84,7 @@ def end_of(standing: Standing) -> End | None:
             return None
 
 
-class OnLoss(Enum):
+class LostAction(Enum):
     """What the operator does about a Task on a host of which nothing is heard."""
 
     WAIT = auto()
@@ -93,14 +93,14 @@ class OnLoss(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class LostVerdict:
     """What to do, and when to look again if nothing happens."""
 
-    act: OnLoss
+    action: LostAction
     look_again_seconds: float | None = None
 
 
-def on_loss(spec: Mapping[str, Any], lost_seconds: float | None) -> Loss:
+def lost_verdict(spec: Mapping[str, Any], lost_seconds: float | None) -> LostVerdict:
     """Decide about a bound Task.
 
     Args:
@@ -109,11 +109,11 @@ def on_loss(spec: Mapping[str, Any], lost_seconds: float | None) -> Loss:
     """
     wish = spec.get("onHostLost", "Wait")
     if lost_seconds is None or wish == "Wait":
-        return Loss(OnLoss.WAIT)
+        return LostVerdict(LostAction.WAIT)
     left = spec.get("hostLostGraceSeconds", 300) - lost_seconds
     if left > 0:
-        return Loss(OnLoss.WAIT, left)
-    return Loss(OnLoss.UNBIND if wish == "Restart" else OnLoss.END)
+        return LostVerdict(LostAction.WAIT, left)
+    return LostVerdict(LostAction.UNBIND if wish == "Restart" else LostAction.END)
 
 
 def held_back(standing: Standing, task: Mapping[str, Any]) -> WaitReport | None:
@@ -130,7 +130,7 @@ def held_back(standing: Standing, task: Mapping[str, Any]) -> WaitReport | None:
 
 
 def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> WaitReport:
-    """Return what is said of a Task that waits for its next run; constant for as long as it does.
+    """Return what is reported of a Task that waits for its next run; constant while it does.
 
     Raises:
         InvalidTimeError: a time that the CRD should have refused.
@@ -141,7 +141,7 @@ def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> WaitReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class ReportVerdict:
     """Whether to write now why a Task waits, and when to look again if not."""
 
     write: bool
@@ -151,13 +151,13 @@ class Word:
 _BY_WISH = frozenset({Reason.SUSPENDED, Reason.AWAITING_APPROVAL})
 
 
-def word_on(
+def report_verdict(
     waiting: WaitReport,
     condition: Mapping[str, Any] | None,
     *,
     waited_seconds: float,
     written_seconds_ago: float | None,
-) -> Word:
+) -> ReportVerdict:
     """Decide whether a wait is worth a write.
 
     After two seconds (thirty, if nothing is lacking), then when the reason changes, at most every
@@ -170,26 +170,28 @@ def word_on(
         waited_seconds: since when, for this kind of wait.
         written_seconds_ago: when this process last wrote it; None: never.
     """
-    said = condition.get("reason") if condition else None
+    written = condition.get("reason") if condition else None
     age = written_seconds_ago
-    first = QUEUED_SECONDS if waiting.reason == Reason.QUEUED else FIRST_WORD_SECONDS
-    if condition and said == waiting.reason and condition["status"] == conditions.FALSE:
+    first = QUEUED_SECONDS if waiting.reason == Reason.QUEUED else FIRST_REPORT_SECONDS
+    if condition and written == waiting.reason and condition["status"] == conditions.FALSE:
         if condition.get("message") == waiting.message:
-            return Word(write=False, look_again_seconds=NEXT_WORD_SECONDS)
+            return ReportVerdict(write=False, look_again_seconds=NEXT_REPORT_SECONDS)
         if age is None:  # written by the process before us: unknown when
             age = waited_seconds
-        due = NEW_WORDING_SECONDS - age
+        due = NEW_MESSAGE_SECONDS - age
     elif waiting.reason == Reason.UNSCHEDULABLE:
         due = 0.0
-    elif said in _BY_WISH or waiting.reason in _BY_WISH or age is None:
+    elif written in _BY_WISH or waiting.reason in _BY_WISH or age is None:
         due = first - waited_seconds
     else:
-        due = max(NEXT_WORD_SECONDS - age, first - waited_seconds)
+        due = max(NEXT_REPORT_SECONDS - age, first - waited_seconds)
     if due <= 0:
-        return Word(write=True, look_again_seconds=NEXT_WORD_SECONDS)
+        return ReportVerdict(write=True, look_again_seconds=NEXT_REPORT_SECONDS)
     # The reason may become another one that is due earlier.
-    soon = FIRST_WORD_SECONDS - waited_seconds
-    return Word(write=False, look_again_seconds=min(due, soon if soon > 0 else NEXT_WORD_SECONDS))
+    soon = FIRST_REPORT_SECONDS - waited_seconds
+    return ReportVerdict(
+        write=False, look_again_seconds=min(due, soon if soon > 0 else NEXT_REPORT_SECONDS)
+    )
 
 
 def scheduled_condition(task: Mapping[str, Any]) -> conditions.Condition | None:

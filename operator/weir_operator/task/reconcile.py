@@ -19,16 +19,16 @@ from weir_operator.scheduling.workload import Changes, workload_key
 from weir_operator.task import status
 from weir_operator.task.decide import (
     End,
-    Loss,
-    OnLoss,
+    LostAction,
+    LostVerdict,
     Standing,
     end_of,
     held_back,
-    on_loss,
+    lost_verdict,
+    report_verdict,
     scheduled_condition,
     scheduled_reason,
     standing_of,
-    word_on,
 )
 from weir_operator.writes import refresh, write_status
 
@@ -120,7 +120,7 @@ class TaskReconciler:
                 return _WHY_AGAIN_SECONDS
             self._waits.pop(key, None)
             return None
-        look_again = await self._say(key, task, standing, waiting)
+        look_again = await self._report_waiting(key, task, standing, waiting)
         due = retry.due_at(task["spec"], task.get("status") or {})
         if standing is not Standing.BACKING_OFF or due is None:
             return look_again
@@ -128,20 +128,20 @@ class TaskReconciler:
 
     async def _watch_host(self, key: Key, task: Object) -> float | None:
         """See to a Task whose host is lost; the acknowledgement of a lost daemon never comes."""
-        loss = self._loss(task)
-        if loss.act is OnLoss.WAIT:
-            return loss.look_again_seconds
+        verdict = self._lost_verdict(task)
+        if verdict.action is LostAction.WAIT:
+            return verdict.look_again_seconds
         host = task["status"]["nodeName"]
         await self._refresh_host(host)
-        loss = self._loss(task)
-        if loss.act is OnLoss.WAIT:
-            return loss.look_again_seconds
-        if loss.act is OnLoss.UNBIND:
+        verdict = self._lost_verdict(task)
+        if verdict.action is LostAction.WAIT:
+            return verdict.look_again_seconds
+        if verdict.action is LostAction.UNBIND:
             return await self._unbind(key, task, lost=True)
         return await self._end(key, task, End(Reason.HOST_LOST, f"its host {host} was lost"))
 
-    def _loss(self, task: Object) -> Loss:
-        return on_loss(task["spec"], self._liveness.lost_seconds(task["status"]["nodeName"]))
+    def _lost_verdict(self, task: Object) -> LostVerdict:
+        return lost_verdict(task["spec"], self._liveness.lost_seconds(task["status"]["nodeName"]))
 
     async def _refresh_host(self, name: str) -> None:
         """Put into the cache what the API server has: one that is behind must not cost a run."""
@@ -157,25 +157,27 @@ class TaskReconciler:
             logger.info("unbound task=%s run=%d host=%s why=%s", key, run, host, why)
         return AT_ONCE
 
-    async def _say(self, key: Key, task: Object, standing: Standing, waiting: WaitReport) -> float:
+    async def _report_waiting(
+        self, key: Key, task: Object, standing: Standing, waiting: WaitReport
+    ) -> float:
         now = self._clock()
         wait = self._waits.get(key)
         if wait is None or wait.uid != task["metadata"]["uid"]:
             wait = self._waits[key] = _Wait(task["metadata"]["uid"], standing, now)
         elif wait.standing is not standing:
             wait.standing, wait.since = standing, now
-        word = word_on(
+        verdict = report_verdict(
             waiting,
             scheduled_condition(task),
             waited_seconds=now - wait.since,
             written_seconds_ago=None if wait.written_at is None else now - wait.written_at,
         )
-        if word.write:
+        if verdict.write:
             if not await self._write(task, status.waiting(task, waiting, self._now())):
                 return AT_ONCE
             wait.written_at = self._clock()
             logger.info("waits task=%s reason=%s: %s", key, waiting.reason, waiting.message)
-        return word.look_again_seconds
+        return verdict.look_again_seconds
 
     async def _end(self, key: Key, task: Object, end: End) -> float:
         if await self._write(task, status.ended(task, end, self._now())):
