@@ -20,12 +20,21 @@ TOKEN_KEYS: Mapping[str, Any] = {
     "name": str,
     "last_used": "time or null",
     "created_at": "time",
+    "expires_at": "time or null",
+}
+SESSION_KEYS: Mapping[str, Any] = {
+    "id": int,
+    "client": str,
+    "is_current": bool,
+    "created_at": "time",
+    "expires_at": "time",
 }
 NEW_TOKEN_KEYS: Mapping[str, Any] = {
     "id": int,
     "name": str,
     "token": str,
     "created_at": "time",
+    "expires_at": "time or null",
 }
 INVITATION_KEYS: Mapping[str, Any] = {
     "id": int,

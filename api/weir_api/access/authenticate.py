@@ -18,14 +18,13 @@ from weir_api.access.bootstrap import Bootstrap
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import ANONYMOUS, SYSTEM, Identity
 from weir_api.access.tokens import LastUsed, is_secret
-from weir_api.errors import AccessDeniedError, UnavailableError
+from weir_api.errors import UnavailableError
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
 
 SESSION_COOKIE = "kohakuriver_session"
 
 _BEARER = "bearer "
-_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Authenticator:
@@ -65,7 +64,6 @@ class Authenticator:
         """Return who sends a request; the first of these that is valid: cookie, bearer token.
 
         Raises:
-            AccessDeniedError: another site makes a browser send it.
             SlowDownError: too many wrong bootstrap secrets.
             UnavailableError: the credential is not known here, and the API server cannot be asked;
                 or it has been away for so long that no credential counts.
@@ -78,7 +76,6 @@ class Authenticator:
             if secret:
                 identity = await self._holder(secret, (SESSION,))
                 if identity is not None:
-                    _refuse_other_sites(request)
                     return identity
         given = headers.get("Authorization")
         if given is not None and given[: len(_BEARER)].lower() == _BEARER:
@@ -125,13 +122,8 @@ class Authenticator:
         return identity_of(account, token)
 
 
-async def everyone_is_the_system(request: web.Request) -> Identity:
-    """Authentication is off: who reaches us may do everything, but no web page that they look at.
-
-    Raises:
-        AccessDeniedError: another site makes a browser send it.
-    """
-    _refuse_other_sites(request)
+async def everyone_is_the_system(_: web.Request) -> Identity:
+    """Authentication is off: who reaches us may do everything."""
     return SYSTEM
 
 
@@ -139,16 +131,3 @@ def session_secret(request: web.Request) -> str | None:
     """Return the secret in the session cookie; None: there is none that could be one."""
     secret = request.cookies.get(SESSION_COOKIE)
     return secret if secret and is_secret(secret) else None
-
-
-def _refuse_other_sites(request: web.Request) -> None:
-    """Refuse what a page of another site makes a browser do in the name of its user.
-
-    Browsers say so in Sec-Fetch-Site. SameSite=lax on a session's cookie keeps that back already;
-    without authentication there is none, only the browser's place on this machine.
-    """
-    if (
-        request.method not in _SAFE_METHODS
-        and request.headers.get("Sec-Fetch-Site") == "cross-site"
-    ):
-        raise AccessDeniedError("another site may not do that in the name of the user")

@@ -75,6 +75,7 @@ class Tokens:
         for session in sessions[MAX_SESSIONS - 1 :]:
             await self.end(session)
         secret = new_secret()
+        client = client.encode("utf-8", "replace").decode()  # what a header held
         spec = {"displayName": client[:_MAX_NAME], "expiresAt": self._after(hours)}
         await self.make(SESSION, secret, spec, account)
         return secret

@@ -1,15 +1,18 @@
 """Tokens that end by themselves, and when they were last used."""
 
+import datetime as dt
+import ipaddress
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from support.accounts import call
+from support.accounts import NEW_TOKEN_KEYS, SESSION_KEYS, assert_shape, call
 from support.aio import until
 from support.fake_api import FakeApi
-from support.replica import PASSWORD, Replica, bearer
+from support.replica import PASSWORD, Replica, bearer, cookie_of
 from weir_api.access.accounts import API, NODE
 from weir_api.access.identity import Identity, Role
+from weir_api.access.service import AuthSettings
 from weir_api.access.tokens import LAST_USED_SECONDS, is_secret, new_secret
 from weir_api.errors import UnauthenticatedError
 from weir_crds.kinds import ACCESSTOKEN
@@ -107,3 +110,61 @@ async def test_the_first_use_is_written_at_once_and_later_ones_now_and_then(
     uses.note(current, 1_000_000.0 + LAST_USED_SECONDS - 1)
     assert last_used() == 1_000_000.0 + LAST_USED_SECONDS - 1
     assert len(fake_api.writes) == before + 1
+
+
+async def test_one_sees_ones_logins_and_ends_them(replica_of: ReplicaOf) -> None:
+    facade = await replica_of(AuthSettings(trusted_proxies=(ipaddress.ip_network("127.0.0.0/8"),)))
+    account = await facade.person("ada")
+    await facade.person("bob")
+    bob = await facade.log_in("bob")
+    token = await facade.token(account)
+    where = {"X-Forwarded-For": "192.0.2.7", "User-Agent": "Firefox/140.0 " + "x" * 300}
+    body = {"username": "ada", "password": PASSWORD}
+    async with facade.http.post("/api/auth/login", json=body, headers=where) as answer:
+        stolen = cookie_of(answer)
+    mine = await facade.log_in("ada")
+
+    listed = await call(facade.http, "GET", "/sessions", headers=mine)
+    for session in listed:
+        assert_shape(session, SESSION_KEYS)
+    assert [one["is_current"] for one in listed] == [True, False]
+    assert listed[1]["client"].startswith("192.0.2.7 Firefox/140.0 xxx")
+    assert len(listed[1]["client"]) <= 100
+    by_token = await call(facade.http, "GET", "/sessions", headers=token)
+    assert [one["is_current"] for one in by_token] == [False, False]
+
+    path = f"/sessions/{listed[1]['id']}"
+    await call(facade.http, "DELETE", path, headers=bob, status=404)
+    await call(facade.http, "GET", "/me", headers=stolen)
+    await call(facade.http, "DELETE", path, headers=mine)
+    await call(facade.http, "DELETE", path, headers=mine, status=404)
+    await call(facade.http, "GET", "/me", headers=stolen, status=401)
+    await call(facade.http, "GET", "/me", headers=mine)
+    # A token is no session, and is not ended as one.
+    (known,) = await call(facade.http, "GET", "/tokens", headers=mine)
+    await call(facade.http, "DELETE", f"/sessions/{known['id']}", headers=mine, status=404)
+
+
+async def test_a_token_that_ends_is_shown_as_such(facade: Replica) -> None:
+    root = await facade.admin()
+    for more in ({}, {"node": "n1"}):
+        body = {"name": "ci", "expires_hours": 24, **more}
+        made = await call(facade.http, "POST", "/tokens/create", body, root)
+        assert_shape(made, NEW_TOKEN_KEYS)
+        ends, begins = (
+            dt.datetime.fromisoformat(made[key]) for key in ("expires_at", "created_at")
+        )
+        assert abs((ends - begins).total_seconds() - 86400) < 1
+        listed = await call(facade.http, "GET", "/tokens", headers=root)
+        (found,) = [one for one in listed if one["id"] == made["id"]]
+        assert found["expires_at"] == made["expires_at"]
+    for wrong in (0, -1, 10**6, "soon"):
+        body = {"name": "ci", "expires_hours": wrong}
+        await call(facade.http, "POST", "/tokens/create", body, root, status=422)
+
+
+async def test_a_browser_of_any_name_logs_in(facade: Replica) -> None:
+    account = await facade.person("ada")
+    await facade.service.tokens.start_session(account, 1, client="na\udcefve")
+    (found,) = facade.service.tokens.sessions(account)
+    assert found.display_name == "na?ve"

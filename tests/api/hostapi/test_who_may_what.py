@@ -123,6 +123,8 @@ ROUTES = (
     post("/auth/tokens/create", 200, (401, 403, 403, 403, 403, 403, OK, 403),
          body={"name": "x", "node": "ext-3"}),
     delete("/auth/tokens/{token_id}", "/auth/tokens/7", 404, ACCOUNT),
+    get("/auth/sessions", 200, ACCOUNT),
+    delete("/auth/sessions/{session_id}", "/auth/sessions/7", 404, ACCOUNT),
     get("/auth/invitations", 200, INVITATIONS),
     post("/auth/invitations", 200, INVITE, body={"role": "viewer"}),
     post("/auth/invitations", 200, INVITE_ANY, body={"role": "user"}),

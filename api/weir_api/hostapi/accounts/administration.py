@@ -6,11 +6,11 @@ from weir_api.access.identity import SYSTEM, Role
 from weir_api.access.service import AuthService
 from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.accounts.convert import (
-    INVITATION,
-    LISTED_INVITATION,
+    INVITATION_EXAMPLE,
+    LISTED_INVITATION_EXAMPLE,
     TAG,
     TOO_MANY,
-    USER,
+    USER_EXAMPLE,
     invitation_out,
     user_out,
 )
@@ -44,7 +44,7 @@ class InvitationRoutes:
             200: Answer(
                 "All that are not swept yet, used up and expired ones too.",
                 list[InvitationOut],
-                example=[LISTED_INVITATION],
+                example=[LISTED_INVITATION_EXAMPLE],
             )
         },
         description="`token` is shown only as far as to tell one from another.",
@@ -63,7 +63,7 @@ class InvitationRoutes:
             200: Answer(
                 "The invitation; its token is shown only here.",
                 InvitationOut,
-                example=INVITATION,
+                example=INVITATION_EXAMPLE,
             )
         },
         errors={
@@ -130,7 +130,7 @@ class UserRoutes:
         Capability.LIST_USERS,
         "List users, newest first",
         tag=TAG,
-        answers={200: Answer("All users.", list[UserOut], example=[USER])},
+        answers={200: Answer("All users.", list[UserOut], example=[USER_EXAMPLE])},
     )
     async def list_all(self, _: Call) -> list[Object]:
         """List all users."""
@@ -142,7 +142,7 @@ class UserRoutes:
         Capability.MANAGE_USERS,
         "Change a user",
         tag=TAG,
-        answers={200: Answer("The user as they are now.", UserOut, example=USER)},
+        answers={200: Answer("The user as they are now.", UserOut, example=USER_EXAMPLE)},
         errors={
             400: "There is no such role; or an administrator takes the role from"
             " themselves, disables themselves, or sets their own password.",

@@ -10,7 +10,7 @@ TAG = "Accounts"
 WHEN = "2026-11-22T10:00:00.123456+00:00"
 SECRET = "0f1e2d3c" * 8  # an example, and it looks like one
 
-USER: dict[str, Any] = {
+USER_EXAMPLE: dict[str, Any] = {
     "id": 4503599627370497,
     "username": "ada",
     "display_name": "Ada",
@@ -18,19 +18,28 @@ USER: dict[str, Any] = {
     "is_active": True,
     "created_at": WHEN,
 }
-TOKEN: dict[str, Any] = {
+TOKEN_EXAMPLE: dict[str, Any] = {
     "id": 4503599627370498,
     "name": "laptop",
     "last_used": None,
     "created_at": WHEN,
+    "expires_at": None,
 }
-NEW_TOKEN: dict[str, Any] = {
+SESSION_EXAMPLE: dict[str, Any] = {
+    "id": 4503599627370500,
+    "client": "192.0.2.7 Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "is_current": True,
+    "created_at": WHEN,
+    "expires_at": "2026-12-22T10:00:00.123456+00:00",
+}
+NEW_TOKEN_EXAMPLE: dict[str, Any] = {
     "id": 4503599627370498,
     "name": "laptop",
     "token": SECRET,
     "created_at": WHEN,
+    "expires_at": None,
 }
-INVITATION: dict[str, Any] = {
+INVITATION_EXAMPLE: dict[str, Any] = {
     "id": 4503599627370499,
     "token": SECRET,
     "role": "user",
@@ -43,7 +52,7 @@ INVITATION: dict[str, Any] = {
     "created_by_id": 4503599627370497,
     "created_at": WHEN,
 }
-LISTED_INVITATION = {**INVITATION, "token": f"{SECRET[:8]}…"}
+LISTED_INVITATION_EXAMPLE = {**INVITATION_EXAMPLE, "token": f"{SECRET[:8]}…"}
 
 DISABLED = "Authentication is off, or the API server cannot be reached."
 TOO_MANY = "Too many failures: wait as long as `Retry-After` says."
@@ -68,6 +77,18 @@ def token_out(token: Token) -> dict[str, Any]:
         "name": token.display_name,
         "last_used": wire_now(token.last_used_at) if token.last_used_at else None,
         "created_at": wire_now(token.created_at),
+        "expires_at": wire_now(token.expires_at) if token.expires_at else None,
+    }
+
+
+def session_out(session: Token, *, is_current: bool) -> dict[str, Any]:
+    """Return a session as it is listed; ``is_current``: it is the caller's own."""
+    return {
+        "id": session.id,
+        "client": session.display_name,
+        "is_current": is_current,
+        "created_at": wire_now(session.created_at),
+        "expires_at": wire_now(session.expires_at) if session.expires_at else None,
     }
 
 
@@ -78,6 +99,7 @@ def new_token_out(token: Token, secret: str) -> dict[str, Any]:
         "name": token.display_name,
         "token": secret,
         "created_at": wire_now(token.created_at),
+        "expires_at": wire_now(token.expires_at) if token.expires_at else None,
     }
 
 

@@ -2,12 +2,21 @@
 
 from http.cookies import SimpleCookie
 
+from aiohttp import web
+
 from weir_api.access.accounts import Account
 from weir_api.access.authenticate import SESSION_COOKIE, session_secret
 from weir_api.access.capabilities import Capability
 from weir_api.access.service import AuthService
 from weir_api.errors import DisabledError
-from weir_api.hostapi.accounts.convert import DISABLED, SECRET, TAG, TOO_MANY, USER, user_out
+from weir_api.hostapi.accounts.convert import (
+    DISABLED,
+    SECRET,
+    TAG,
+    TOO_MANY,
+    USER_EXAMPLE,
+    user_out,
+)
 from weir_api.hostapi.accounts.wire import (
     AuthStatus,
     LoggedInOut,
@@ -25,18 +34,24 @@ _COOKIE = (
 )
 
 
+_MOST_OF_BROWSER = 80
+
+
 class SessionCookie:
     """Hands sessions to browsers."""
 
     def __init__(self, service: AuthService) -> None:
         """Hand out sessions of these accounts."""
         self._tokens = service.tokens
+        self._peers = service.peers
         self._hours = service.settings.session_hours
         self._secure = service.settings.secure_cookie
 
-    async def start_session(self, account: Account) -> dict[str, str]:
-        """Start a session, and return the header that brings it."""
-        secret = await self._tokens.start_session(account, self._hours)
+    async def start_session(self, account: Account, request: web.Request) -> dict[str, str]:
+        """Start a session for who sends a request, and return the header that brings it."""
+        browser = request.headers.get("User-Agent", "unknown program")[:_MOST_OF_BROWSER]
+        client = f"{self._peers.of(request)} {browser}"
+        secret = await self._tokens.start_session(account, self._hours, client)
         return self._header(secret, int(self._hours * 3600))
 
     def take_away(self) -> dict[str, str]:
@@ -90,7 +105,7 @@ class SessionRoutes:
             200: Answer(
                 "Logged in.",
                 LoggedInOut,
-                example={"message": "logged in", "user": USER},
+                example={"message": "logged in", "user": USER_EXAMPLE},
             )
         },
         errors={
@@ -109,7 +124,7 @@ class SessionRoutes:
         account = await self._service.logins.log_in(
             wanted.username, wanted.password, self._service.peers.of(call.request)
         )
-        return await self._logged_in(account, "logged in")
+        return await self._logged_in(account, "logged in", call)
 
     @endpoint(
         "POST",
@@ -137,7 +152,7 @@ class SessionRoutes:
             200: Answer(
                 "Registered and logged in.",
                 LoggedInOut,
-                example={"message": "registered", "user": USER},
+                example={"message": "registered", "user": USER_EXAMPLE},
             )
         },
         errors={
@@ -171,11 +186,11 @@ class SessionRoutes:
             wanted.display_name,
             self._service.peers.of(call.request),
         )
-        return await self._logged_in(account, "registered")
+        return await self._logged_in(account, "registered", call)
 
-    async def _logged_in(self, account: Account, message: str) -> Reply:
+    async def _logged_in(self, account: Account, message: str, call: Call) -> Reply:
         value = {"message": message, "user": user_out(account)}
-        return Reply(value, headers=await self._cookie.start_session(account))
+        return Reply(value, headers=await self._cookie.start_session(account, call.request))
 
     def _need_accounts(self) -> None:
         if not self._settings.enabled:

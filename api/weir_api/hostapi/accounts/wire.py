@@ -12,6 +12,7 @@ from weir_crds.user import MAX_USERNAME, Username
 
 MIN_USERNAME = 3
 MAX_EXPIRES_HOURS = 720
+MAX_TOKEN_HOURS = 10 * 366 * 24
 
 
 def _canonical(value: Any) -> Any:
@@ -86,6 +87,10 @@ class TokenIn(BaseModel):
             " that host. Administrators only."
         ),
     ] = None
+    expires_hours: Annotated[
+        int | None,
+        Field(ge=1, le=MAX_TOKEN_HOURS, description="How long it lasts. null: for ever."),
+    ] = None
 
 
 class InvitationIn(BaseModel):
@@ -139,6 +144,7 @@ class TokenOut(_Out):
     name: str
     last_used: Annotated[str | None, Field(description="Give or take five minutes. null: never.")]
     created_at: str
+    expires_at: Annotated[str | None, Field(description="null: never.")]
 
 
 class NewTokenOut(_Out):
@@ -148,6 +154,17 @@ class NewTokenOut(_Out):
     name: str
     token: str
     created_at: str
+    expires_at: Annotated[str | None, Field(description="null: never.")]
+
+
+class SessionOut(_Out):
+    """A login of the caller."""
+
+    id: int
+    client: Annotated[str, Field(description="The address and program that logged in.")]
+    is_current: Annotated[bool, Field(description="The call itself came with it.")]
+    created_at: str
+    expires_at: str | None
 
 
 class InvitationOut(_Out):
