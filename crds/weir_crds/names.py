@@ -11,6 +11,8 @@ LABEL_KIND = "weir.dev/kind"
 """These six are on every container of ours: whose it is, which run, and on which Host."""
 LABEL_CPU_POOL = "weir.dev/cpu-pool"
 """On containers: whether their cores are their own, or those of the shared pool."""
+LABEL_LAYER_LIMIT = "weir.dev/layer-limit"
+"""On a container: how many bytes it may write to its own file system."""
 OUR_LABELS = (
     LABEL_UID,
     LABEL_NAMESPACE,
@@ -19,6 +21,7 @@ OUR_LABELS = (
     LABEL_HOST,
     LABEL_KIND,
     LABEL_CPU_POOL,
+    LABEL_LAYER_LIMIT,
 )
 """All that a container of ours may bear, and an image made of one must not."""
 

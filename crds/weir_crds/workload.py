@@ -96,6 +96,10 @@ class Resources(Model):
     """Whole GPUs, for this Task alone. Absent: none."""
     shm_size: PositiveQuantity | None = None
     """Size of /dev/shm, such as 1Gi. Absent: the engine's default (64Mi)."""
+    ephemeral_storage: PositiveQuantity | None = None
+    """Most that the container may write to its own file system, mounts aside, such as 20Gi. Held to
+    where the host's storage can do that; elsewhere the host measures it and says when it is more.
+    Absent: no limit."""
     pids: Annotated[Integer, Field(ge=16, le=32768)] | None = None
     """Most processes and threads at a time, hard. Absent: the host's default (4096)."""
 
@@ -115,6 +119,11 @@ class Resources(Model):
     def memory_bytes(self) -> int | None:
         """The memory limit in bytes; None: no limit."""
         return None if self.memory is None else memory_bytes(self.memory)
+
+    @property
+    def layer_bytes(self) -> int | None:
+        """The limit of what the container writes in bytes; None: no limit."""
+        return None if self.ephemeral_storage is None else memory_bytes(self.ephemeral_storage)
 
     @property
     def shm_bytes(self) -> int | None:

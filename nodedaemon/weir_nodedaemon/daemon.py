@@ -137,6 +137,7 @@ class Daemon:
                 group.create_task(self._machinery.fence.run(self.kinds), name="fence")
                 group.create_task(self._sweep_output(), name="output sweep")
                 group.create_task(self._probe_breakers(), name="probes")
+                group.create_task(self._measure_layers(), name="layers")
                 group.create_task(self._spread_cores(), name="shared pool")
                 group.create_task(self._retry_at_recovery(), name="recovery")
         finally:
@@ -291,6 +292,14 @@ class Daemon:
                     await breaker.probe(probe)
                 except Exception:
                     logger.exception("probe failed")
+
+    async def _measure_layers(self) -> None:
+        while True:
+            await asyncio.sleep(self._periods.layers)
+            try:
+                await self._machinery.layers.measure()
+            except Exception:
+                logger.exception("what containers write is not measured")
 
     async def _sweep_output(self) -> None:
         while True:

@@ -320,6 +320,22 @@ async def test_a_quiet_world_is_observed_with_one_request(
     assert next(requests) == 1
 
 
+async def test_what_a_container_writes_is_limited_or_measured(rig: Rig) -> None:
+    """Whichever this Docker's storage can: a limit that it does not know stops no start."""
+    limit = 4 * MIB
+    script = "head -c 8000000 /dev/zero > /big; sync; sleep 60"
+    for _ in range(2):  # the second time it is known whether Docker can
+        name = await rig.run(script, layer_bytes=limit)
+
+    async def written() -> int | None:
+        size = await rig.engine.layer_bytes(name)
+        return size if size and size >= limit // 2 else None
+
+    size = await until(written, "it has written")
+    assert size <= 8_100_000
+    assert await rig.engine.layer_bytes(f"weir-{uuid.uuid4()}-1") is None
+
+
 async def test_a_probe_of_starts_leaves_nothing(rig: Rig, client: Any, docker_host: str) -> None:
     """Docker starts it, although its program is in no image."""
     host = f"probed-{uuid.uuid4().hex[:8]}"

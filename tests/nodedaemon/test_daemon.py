@@ -14,6 +14,7 @@ from support.tasks import BUSYBOX
 from weir_crds.kinds import HOST, TASK
 from weir_kube.kinds import CONFIGMAP, SECRET
 from weir_nodedaemon.engines.port import InstanceState, RegistryLogin
+from weir_nodedaemon.kinds.task import start
 
 RUNNING, PAUSED = InstanceState.RUNNING, InstanceState.PAUSED
 
@@ -295,6 +296,26 @@ async def test_what_waits_for_a_secret_holds_no_core_of_others(rig: Rig) -> None
     await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"), timeout=10)
     await asyncio.sleep(1.5)
     assert rig.api.reads["Secret"] <= reads + 1
+
+
+async def test_what_finds_no_secret_gives_its_host_back_after_a_while(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cores are for others then; the operator tries it again later."""
+    monkeypatch.setattr(start, "_SECRET_WAIT_SECONDS", 0.5)
+    reference = {"secretKeyRef": {"name": "s", "key": "k"}}
+    env = rig.bind("env", cpus=(1,), env=[{"name": "A", "valueFrom": reference}])
+    pull = rig.bind("pull", image="team/app:1", imagePullSecrets=[{"name": "s"}])
+    rig.start()
+
+    for key, reason in ((env, "SecretNotReadable"), (pull, "PullSecretNotReadable")):
+        await until(lambda key=key: rig.told(key, "Started") == ("False", "Stopped"), timeout=10)  # type: ignore[misc]
+        assert "there is no Secret s" in rig.message(key, "Started")
+        result = rig.status(key)["lastResult"]
+        assert (result["runID"], result["reason"]) == (1, reason)
+        assert "finishedAt" not in rig.status(key)
+        assert rig.container(key) is None
+    await rig.quiet()
 
 
 async def test_an_image_is_pulled_with_the_tasks_own_login(rig: Rig) -> None:

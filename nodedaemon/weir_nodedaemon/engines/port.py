@@ -138,6 +138,7 @@ class ContainerSpec:
     memory_bytes: int | None = None
     shm_bytes: int | None = None
     pids_limit: int | None = None  # processes and threads; None: no limit
+    layer_bytes: int | None = None  # of what it writes, where the engine can; None: no limit
     mounts: tuple[Mount, ...] = ()
     privileged: bool = False
     network_mode: str = "Bridge"  # Bridge, Host, None
@@ -309,6 +310,13 @@ class Usage(Protocol):
 
     async def usage(self, name: str) -> InstanceUsage | None:
         """Return what a running instance has used; None when it does not run."""
+        ...
+
+    async def layer_bytes(self, name: str) -> int | None:
+        """Return how much an instance has written to its own file system; None: it is gone.
+
+        It may take as long as it takes to read all of that.
+        """
         ...
 
 

@@ -13,6 +13,7 @@ from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.holdings import Holdings, HostShare
 from weir_nodedaemon.instances.identity import Clock
 from weir_nodedaemon.instances.journal import Journal
+from weir_nodedaemon.instances.layers import LayerWatch
 from weir_nodedaemon.instances.probe import StartProbe
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.instances.starts import Starts
@@ -31,6 +32,7 @@ class Periods:
     gpus: float = 5.0  # while there are any; else with the resync
     output_sweep: float = 5.0
     fence: float = 1.0
+    layers: float = 60.0
 
 
 class Machinery:
@@ -87,6 +89,7 @@ class Machinery:
         now = capacity.current
         self.holdings = Holdings(HostShare(frozenset(now.cpus), now.memory_bytes))
         self.shared_pool = SharedPool(self.engines, self.holdings)
+        self.layers = LayerWatch(containers, self.container_engine.observations)
         self.breaker = Breaker()
         self.start_probe = StartProbe(containers, self.host)
         self.starts = Starts(self.engines, self.holdings, self.shared_pool, self.breaker)

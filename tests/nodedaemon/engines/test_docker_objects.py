@@ -95,6 +95,12 @@ def test_a_default_runtime_of_nvidias_gives_gpus_to_all(info: dict[str, Any], gi
     assert gives_gpus_to_all(info) is gives
 
 
+def test_what_it_writes_is_limited_where_docker_can() -> None:
+    asked = spec(layer_bytes=2**30)
+    assert create_body(asked, "h")["HostConfig"]["StorageOpt"] == {"size": str(2**30)}
+    assert "StorageOpt" not in create_body(asked, "h", limit_layer=False)["HostConfig"]
+
+
 def test_processes_are_limited_where_a_limit_is_given() -> None:
     assert create_body(spec(pids_limit=4096), "h")["HostConfig"]["PidsLimit"] == 4096
 

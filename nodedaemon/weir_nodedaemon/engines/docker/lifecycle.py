@@ -6,6 +6,7 @@ its orphans are reaped.
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -19,6 +20,7 @@ from weir_nodedaemon.engines.docker.leftovers import Leftovers
 from weir_nodedaemon.engines.docker.logs import DockerLogs
 from weir_nodedaemon.engines.docker.refusals import (
     RefusedError,
+    is_layer_limit,
     is_leftover,
     is_users_fault,
     refusal,
@@ -36,6 +38,8 @@ from weir_nodedaemon.engines.port import (
     ObservedInstance,
 )
 from weir_nodedaemon.machine.cpulist import format_cpulist
+
+logger = logging.getLogger(__name__)
 
 _INSPECT_SECONDS = 5.0  # Docker answers nothing about a container while it starts
 _INSPECTIONS = 32
@@ -59,6 +63,7 @@ class DockerLifecycle(DockerLogs):
         self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
         self._updates = 0  # an inspection that began before an update is not remembered
+        self._limits_layers = True  # until it says that it cannot
         self._gives_gpus_to_all: bool | None = None  # not known yet
         self._inspections = asyncio.Semaphore(_INSPECTIONS)
 
@@ -102,7 +107,12 @@ class DockerLifecycle(DockerLogs):
         """Create a container; one that exists under that name already is left as it is."""
         if self._gives_gpus_to_all is None:
             await self.info()
-        body = objects.create_body(spec, self._host_name, hide_gpus=bool(self._gives_gpus_to_all))
+        body = objects.create_body(
+            spec,
+            self._host_name,
+            hide_gpus=bool(self._gives_gpus_to_all),
+            limit_layer=self._limits_layers,
+        )
         try:
             await self._client.call(
                 "POST", "/containers/create", params={"name": spec.name}, body=body
@@ -112,11 +122,29 @@ class DockerLifecycle(DockerLogs):
         except RefusedError as exc:
             if exc.status == 409:
                 return await self._resolve_conflict(spec.name)
+            if is_layer_limit(str(exc)) and self._limits_layers:
+                logger.warning("what containers write is measured, not limited: %s", exc)
+                self._limits_layers = False
+                return await self.create(spec)
             if exc.status == 404 and "no such image" in str(exc).lower():
                 raise ImagePullError(str(exc), permanent=False) from exc
             if is_users_fault(exc.status, str(exc)):
                 raise CreateRefusedError(str(exc)) from exc
             raise refusal(exc) from exc
+
+    async def layer_bytes(self, name: str) -> int | None:
+        """Return how much a container has written; None: it is gone. Docker reads all of it."""
+        try:
+            path = f"/containers/{quote(name, safe='')}/json"
+            seen = await self._client.get(
+                path, {"size": "1"}, deadline_seconds=self._client.change_seconds
+            )
+        except RefusedError as exc:
+            if exc.status == 404:
+                return None
+            raise refusal(exc) from exc
+        written: int | None = seen.get("SizeRw")
+        return written
 
     async def start(self, name: str) -> None:
         """Start a created container; a running or ended one is left as it is."""

@@ -44,7 +44,9 @@ IMPOSSIBLE_BODY: Mapping[str, Any] = {
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
-def create_body(spec: ContainerSpec, host_name: str, *, hide_gpus: bool = False) -> dict[str, Any]:
+def create_body(
+    spec: ContainerSpec, host_name: str, *, hide_gpus: bool = False, limit_layer: bool = True
+) -> dict[str, Any]:
     """Return the body of ``POST /containers/create``.
 
     Args:
@@ -52,6 +54,7 @@ def create_body(spec: ContainerSpec, host_name: str, *, hide_gpus: bool = False)
         host_name: whose container it is.
         hide_gpus: whether a container without GPUs would see them, as Docker's default runtime
             gives them to every image that asks for them.
+        limit_layer: whether Docker's storage can limit what a container writes.
 
     Commands are meant as in Kubernetes: ``command`` replaces the image's entrypoint and drops
     its arguments, ``args`` replace the arguments.
@@ -90,6 +93,8 @@ def create_body(spec: ContainerSpec, host_name: str, *, hide_gpus: bool = False)
     if spec.memory_bytes is not None:
         # Without swap, or the limit would only make the program slow.
         host["Memory"] = host["MemorySwap"] = spec.memory_bytes
+    if spec.layer_bytes is not None and limit_layer:
+        host["StorageOpt"] = {"size": str(spec.layer_bytes)}
     if spec.pids_limit is not None:
         host["PidsLimit"] = spec.pids_limit
     if spec.shm_bytes is not None:

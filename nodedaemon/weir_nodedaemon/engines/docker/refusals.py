@@ -111,6 +111,11 @@ def is_users_fault(status: int, message: str) -> bool:
     return status in {400, 403, 404, 409} or _has(message, _USERS_FAULT)
 
 
+def is_layer_limit(message: str) -> bool:
+    """Tell whether Docker's storage cannot limit what a container writes."""
+    return "storage-opt" in message.lower()  # each driver has words of its own around it
+
+
 def may_pass(message: str) -> bool:
     """Tell whether the words speak of a state that may be over soon."""
     return is_leftover(message) or _has(message, _AWAY) or _has(message, _BUSY)

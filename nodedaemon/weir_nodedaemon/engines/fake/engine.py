@@ -43,6 +43,7 @@ class FakeWorld:
     Attributes:
         images: what is there; a pull adds to it.
         start_fails: why no container can be started; empty: they can.
+        written: how many bytes a container has written to its own file system.
         private: images that are pulled with that login only.
         pull_seconds: how long every pull takes.
         cpus: the cores that the engine says it has; None: it does not tell.
@@ -55,6 +56,7 @@ class FakeWorld:
         self.images: set[str] = set()
         self.pull_seconds = 0.0
         self.start_fails = ""
+        self.written: dict[str, int] = {}
         self.private: dict[str, RegistryLogin] = {}
         self.cpus: tuple[int, ...] | None = None
         self.root_dir = ""
@@ -244,6 +246,11 @@ class FakeEngine:
         if container is None or not container.alive:
             return None
         return InstanceUsage(cpu_seconds=0.0, memory_bytes=0, pids=1)
+
+    async def layer_bytes(self, name: str) -> int | None:
+        """Return what ``world.written`` says of a container."""
+        await self._reach()
+        return self.world.written.get(name, 0) if self._find(name) else None
 
     async def close(self) -> None:
         """End the programs of a world that is this engine's own."""

@@ -42,6 +42,7 @@ def container_spec(
     uid, run = metadata["uid"], status["runID"]
     cpus = tuple(sorted(status.get("cpus") or ()))
     numa_node = status.get("numaNode")
+    layer = spec.resources.layer_bytes
     return ContainerSpec(
         name=names.container_name(uid, run),
         image=spec.image,
@@ -53,6 +54,7 @@ def container_spec(
             names.LABEL_HOST: defaults.host,
             names.LABEL_KIND: TASK.kind,
             names.LABEL_CPU_POOL: EXCLUSIVE if cpus else SHARED,
+            **({} if layer is None else {names.LABEL_LAYER_LIMIT: str(layer)}),
         },
         command=None if spec.command is None else tuple(spec.command),
         args=None if spec.args is None else tuple(spec.args),
@@ -63,6 +65,7 @@ def container_spec(
         cpu_millis=None if cpus else spec.resources.shared_millis or None,
         memory_bytes=spec.resources.memory_bytes,
         shm_bytes=spec.resources.shm_bytes,
+        layer_bytes=layer,
         pids_limit=spec.resources.pids or defaults.pids_limit,
         mounts=tuple(
             Mount(mount.host_path, mount.mount_path, mount.read_only) for mount in spec.mounts or ()

@@ -1,6 +1,7 @@
 """Start a run: image, environment, then what every kind's start needs."""
 
 import datetime as dt
+import time
 from dataclasses import dataclass
 
 from weir_crds.conditions import Reason
@@ -40,6 +41,7 @@ from weir_nodedaemon.machine.capacity import CapacityWatch
 _REPORT_PULL_AFTER_SECONDS = 1.0  # a state that lasts less is not worth a write
 _SECRET_RETRY_SECONDS = 1.0
 _SECRET_RETRY_MAX_SECONDS = 30.0
+_SECRET_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,7 @@ class Starter:
         self._status_writer = status_writer
         self._queue = queue
         self._secret_failures: dict[InstanceID, int] = {}
+        self._unreadable_since: dict[InstanceID, float] = {}
 
     async def start(self, run: Run) -> Outcome:
         """Create and start the container, or see to it that the key comes back when it may.
@@ -152,8 +155,7 @@ class Starter:
             return Outcome(verdict=verdict.container_lost(str(exc)))
         except SecretNotReadableError as exc:
             self._starts.release(run.id)  # who may not read it holds no cores meanwhile
-            await self._status_writer.not_started(run.task, Reason.SECRET_NOT_READABLE, str(exc))
-            return self._unreadable(run.id)
+            return await self._unreadable(run, Reason.SECRET_NOT_READABLE, str(exc))
         except _ChangedError:
             self._starts.release(run.id)
             self._queue.add(run.key)
@@ -180,6 +182,7 @@ class Starter:
         """Take note that this run starts no more; doing it twice is no error."""
         self._pulls.leave(id)
         self._secret_failures.pop(id, None)
+        self._unreadable_since.pop(id, None)
         self._starts.release(id)
 
     async def _image(self, run: Run) -> Outcome | None:
@@ -198,10 +201,7 @@ class Starter:
             try:
                 logins = await read_logins(secrets, run.key.namespace, self._reader)
             except PullSecretNotReadableError as exc:
-                await self._status_writer.not_started(
-                    run.task, Reason.PULL_SECRET_NOT_READABLE, str(exc)
-                )
-                return self._unreadable(run.id)
+                return await self._unreadable(run, Reason.PULL_SECRET_NOT_READABLE, str(exc))
             access = PullAccess(logins, host_login=not self._defaults.always_pull)
             state = self._pulls.want(image, run.id, run.key, access)
         if state.ready:
@@ -241,8 +241,15 @@ class Starter:
             await self._shared_pool.apply(self._engine)
         await self._containers.start(run.name)
 
-    def _unreadable(self, id: InstanceID) -> Outcome:
-        """Return when to read Secrets again: nobody tells when they or the role appear."""
-        failures = self._secret_failures[id] = self._secret_failures.get(id, 0) + 1
+    async def _unreadable(self, run: Run, reason: Reason, message: str) -> Outcome:
+        """Return when to read Secrets again: nobody tells when they or the role appear.
+
+        After a while the run gives back its host, and with it the cores that others wait for.
+        """
+        failures = self._secret_failures[run.id] = self._secret_failures.get(run.id, 0) + 1
+        since = self._unreadable_since.setdefault(run.id, time.monotonic())
+        if time.monotonic() - since > _SECRET_WAIT_SECONDS:
+            return Outcome(verdict=verdict.held_back(reason, message))
+        await self._status_writer.not_started(run.task, reason, message)
         seconds = exponential(failures, _SECRET_RETRY_SECONDS, _SECRET_RETRY_MAX_SECONDS)
         return Outcome(requeue_after=dt.timedelta(seconds=seconds))

@@ -93,7 +93,13 @@ def stopped_changes(
             observed_generation=generation_of(task),
         )
     changes: Changes = {"conditions": told}
-    if _ran(container) or conditions.is_true(task, ConditionType.STARTED):
+    if result.reason in retry.HELD_BACK:
+        changes["lastResult"] = {
+            "runID": status["runID"],
+            "reason": result.reason,
+            "finishedAt": now_rfc3339(now),
+        }
+    elif _ran(container) or conditions.is_true(task, ConditionType.STARTED):
         finished_at = (container.finished_at if container else None) or now
         changes["lastResult"] = {
             "runID": status["runID"],

@@ -101,6 +101,11 @@ def interruption(reason: StopReason | None) -> Verdict:
     return Verdict(Reason.SUSPENDED, "stopped, as spec.suspend was true", interrupted=True)
 
 
+def held_back(reason: Reason, message: str) -> Verdict:
+    """Return the verdict on a run that gives back its host before its start, to run later."""
+    return Verdict(reason, one_line(message), interrupted=True)
+
+
 def container_lost(message: str) -> Verdict:
     """Return the verdict on a run that the engine lost after it had begun."""
     return Verdict(Reason.HOST_LOST, one_line(message))

@@ -29,5 +29,14 @@ def test_its_processes_are_limited_by_the_host_unless_the_task_says_otherwise() 
     assert container(resources={"cpu": 1, "pids": 16}).pids_limit == 16
 
 
+def test_what_it_may_write_is_asked_of_the_engine_and_noted_for_who_measures() -> None:
+    limited = container(resources={"cpu": 1, "ephemeralStorage": "2Gi"})
+    assert limited.layer_bytes == 2 * 2**30
+    assert limited.labels["weir.dev/layer-limit"] == str(2 * 2**30)
+    free = container()
+    assert free.layer_bytes is None
+    assert "weir.dev/layer-limit" not in free.labels
+
+
 def test_without_a_word_of_the_administrator_no_container_is_without_a_limit() -> None:
     assert ContainerDefaults("n1", 2**20).pids_limit == 4096
