@@ -70,6 +70,45 @@ def test_the_role_user_touches_its_own_only(caller: str, owner: str | None, touc
     assert may_touch(CALLERS[caller], Capability.READ_HOSTS, owner)
 
 
+OWN_ONLY = {
+    Capability.LIST_TASKS,
+    Capability.READ_TASK,
+    Capability.READ_OUTPUT,
+    Capability.CONTROL_TASK,
+}
+
+
+@pytest.mark.parametrize("capability", Capability)
+@pytest.mark.parametrize("caller", ["viewer", "user", "operator", "admin", "system"])
+def test_what_is_others_is_kept_from_users_alone(capability: Capability, caller: str) -> None:
+    kept = capability in OWN_ONLY and caller == "user"
+    assert may_touch(CALLERS[caller], capability, "13") is not kept
+    assert may_touch(CALLERS[caller], capability, None) is not kept
+    assert may_touch(CALLERS[caller], capability, CALLERS[caller].owner)
+
+
+def test_roles_are_ordered_from_the_least_to_the_most() -> None:
+    order = [Role.ANONY, Role.VIEWER, Role.USER, Role.OPERATOR, Role.ADMIN]
+    assert order == [*Role]
+    for rank, role in enumerate(order):
+        for other_rank, other in enumerate(order):
+            assert role.at_least(other) is (rank >= other_rank)
+
+
+def test_only_users_own_what_they_make() -> None:
+    owners = {name: caller.owner for name, caller in CALLERS.items()}
+    assert owners == {
+        "anonymous": None,
+        "newcomer": "10",
+        "node": None,
+        "viewer": "11",
+        "user": "12",
+        "operator": "14",
+        "admin": "15",
+        "system": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("caller", "owner", "sees"),
     [
