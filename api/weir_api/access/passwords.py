@@ -33,7 +33,7 @@ class Passwords:
             waiting: how many more may wait for a thread.
         """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="passwords")
-        self._room = threads + waiting
+        self._places = threads + waiting
         # What is compared with when there is no such user: an answer must not tell by its time.
         self._nobodys = _hash("nobody has this password")
 
@@ -54,9 +54,9 @@ class Passwords:
         return await self._run(lambda: _verify(hashed, self._nobodys, password))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        if self._room <= 0:
+        if self._places <= 0:
             raise UnavailableError("too many logins at once; try again")
-        self._room -= 1
+        self._places -= 1
         loop = asyncio.get_running_loop()
         future = self._pool.submit(work)
         # A thread cannot be cancelled: its place is free when it is done, not when nobody waits.
@@ -65,10 +65,10 @@ class Passwords:
 
     def _release(self, loop: asyncio.AbstractEventLoop, _: "Future[T]") -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._add_room)
+            loop.call_soon_threadsafe(self._free_place)
 
-    def _add_room(self) -> None:
-        self._room += 1
+    def _free_place(self) -> None:
+        self._places += 1
 
 
 def hash_password_command() -> int:

@@ -119,7 +119,7 @@ async def test_more_logins_than_can_be_served_are_told_to_come_again(
 ) -> None:
     await facade.person("ada")
     cookie = await facade.log_in("ada")
-    monkeypatch.setattr(facade.service.passwords, "_room", 0)
+    monkeypatch.setattr(facade.service.passwords, "_places", 0)
     body = {"username": "ada", "password": PASSWORD}
     async with facade.http.post("/api/auth/login", json=body) as answer:
         assert answer.status == 503

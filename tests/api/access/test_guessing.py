@@ -94,10 +94,10 @@ async def test_one_address_does_not_take_all_the_time_there_is_for_passwords(
 
 async def test_what_could_not_be_compared_is_no_failure(facade: Replica) -> None:
     await facade.person("ada")
-    room, facade.service.passwords._room = facade.service.passwords._room, 0
+    room, facade.service.passwords._places = facade.service.passwords._places, 0
     for _ in range(7):
         assert await log_in(facade, "ada", PASSWORD) == 503
-    facade.service.passwords._room = room
+    facade.service.passwords._places = room
     assert await log_in(facade, "ada", PASSWORD) == 200
 
 

@@ -60,13 +60,13 @@ def machine_of(host: Mapping[str, Any]) -> Machine:
         InvalidQuantityError: a quantity that the CRD should have refused.
     """
     metadata, status = host["metadata"], host.get("status") or {}
-    told, capacity = status.get("capacity") or {}, capacity_of(host)
+    reported, capacity = status.get("capacity") or {}, capacity_of(host)
     numa = {
         str(node["id"]): {
             "cores": sorted(node.get("cpus") or ()),
             "memory_bytes": memory_bytes(node["memory"]) if "memory" in node else None,
         }
-        for node in sorted(told.get("numa") or (), key=lambda node: int(node["id"]))
+        for node in sorted(reported.get("numa") or (), key=lambda node: int(node["id"]))
     }
     endpoint = status.get("endpoint") or {}
     return Machine(
@@ -74,13 +74,13 @@ def machine_of(host: Mapping[str, Any]) -> Machine:
         url=endpoint.get("url") or status.get("runnerURL") or "",
         is_online=conditions.is_true(host, ConditionType.READY),
         created_at=metadata.get("creationTimestamp") or "1970-01-01T00:00:00Z",
-        total_cores=int(told.get("cpus") or 0),
+        total_cores=int(reported.get("cpus") or 0),
         reserved_cores=len(capacity.reserved_cores),
         memory_bytes=capacity.memory_bytes,
         numa_topology=orjson.Fragment(orjson.dumps(numa)),
         gpus=tuple(
             (gpu, memory_bytes(gpu.get("memory") or 0))
-            for gpu in sorted(told.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
+            for gpu in sorted(reported.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
         ),
         vm_capable=any(
             engine.get("name") == "qemu" and engine.get("ready") is True

@@ -41,8 +41,8 @@ NO_FIGURES = Figures()
 
 def figures_of_daemon(answer: Any) -> Figures:
     """Return what a daemon's ``/v1/stats`` says of its machine."""
-    told = _mapping(answer)
-    host = _mapping(told.get("host"))
+    stats = _mapping(answer)
+    host = _mapping(stats.get("host"))
     memory = _mapping(host.get("memory"))
     heat = _mapping(host.get("temperature"))
     total = _whole(memory.get("totalBytes"))
@@ -56,7 +56,7 @@ def figures_of_daemon(answer: Any) -> Figures:
         highest_celsius=_number(heat.get("highestCelsius")),
         gpus={
             gpu["index"]: gpu
-            for gpu in _mappings(told.get("gpus"))
+            for gpu in _mappings(stats.get("gpus"))
             if isinstance(gpu.get("index"), int)
         },
     )
@@ -64,19 +64,19 @@ def figures_of_daemon(answer: Any) -> Figures:
 
 def figures_of_runner(metrics: Any) -> Figures:
     """Return what a runner's heartbeat says of its machine."""
-    told = _mapping(metrics)
-    version = told.get("runner_version")
+    figures = _mapping(metrics)
+    version = figures.get("runner_version")
     return Figures(
-        cpu_percent=_number(told.get("cpu_percent")) or 0.0,
-        memory_percent=_number(told.get("memory_percent")) or 0.0,
-        memory_used_bytes=_whole(told.get("memory_used_bytes")),
-        memory_total_bytes=_whole(told.get("memory_total_bytes")),
-        average_celsius=_number(told.get("current_avg_temp")),
-        highest_celsius=_number(told.get("current_max_temp")),
-        gpu_info=_mappings(told.get("gpu_info")),
+        cpu_percent=_number(figures.get("cpu_percent")) or 0.0,
+        memory_percent=_number(figures.get("memory_percent")) or 0.0,
+        memory_used_bytes=_whole(figures.get("memory_used_bytes")),
+        memory_total_bytes=_whole(figures.get("memory_total_bytes")),
+        average_celsius=_number(figures.get("current_avg_temp")),
+        highest_celsius=_number(figures.get("current_max_temp")),
+        gpu_info=_mappings(figures.get("gpu_info")),
         runner_version=version if isinstance(version, str) else None,
-        vm_capable=told.get("vm_capable") is True,
-        vfio_gpus=_mappings(told.get("vfio_gpus")),
+        vm_capable=figures.get("vm_capable") is True,
+        vfio_gpus=_mappings(figures.get("vfio_gpus")),
     )
 
 

@@ -22,7 +22,7 @@ RENEW_SECONDS = 9.0
 
 _MOST_CORE, _MOST_NODE, _MOST_GPU = 65535, 1023, 255
 _MOST_CORES, _MOST_NODES, _MOST_GPUS = 4096, 256, 64
-_WORD = 256
+_MOST_TEXT = 256
 
 
 def new_host(name: str) -> dict[str, Any]:
@@ -31,21 +31,21 @@ def new_host(name: str) -> dict[str, Any]:
 
 
 def registered_changes(
-    host: Mapping[str, Any], told: RegistrationIn, now: dt.datetime
+    host: Mapping[str, Any], registration: RegistrationIn, now: dt.datetime
 ) -> dict[str, Any]:
     """Return what the Host's status has to say; what was not told stays as it is known."""
     known = (host.get("status") or {}).get("capacity") or {}
     capacity: dict[str, Any] = {
-        "cpus": told.total_cores,
+        "cpus": registration.total_cores,
         "memory": (
             known.get("memory", "0")
-            if told.total_ram_bytes is None
-            else format_bytes(told.total_ram_bytes)
+            if registration.total_ram_bytes is None
+            else format_bytes(registration.total_ram_bytes)
         ),
-        "numa": _numa(told.numa_topology) or known.get("numa", []),
-        "gpus": _gpus(told.gpu_info or ()) or known.get("gpus", []),
+        "numa": _numa(registration.numa_topology) or known.get("numa", []),
+        "gpus": _gpus(registration.gpu_info or ()) or known.get("gpus", []),
     }
-    return {"capacity": capacity, "runnerURL": told.url, **alive_changes(host, now)}
+    return {"capacity": capacity, "runnerURL": registration.url, **alive_changes(host, now)}
 
 
 def alive_changes(host: Mapping[str, Any], now: dt.datetime) -> dict[str, Any]:
@@ -72,10 +72,10 @@ def is_known_alive(host: Mapping[str, Any]) -> bool:
     return ready is not None and (ready["status"], ready["reason"]) == (TRUE, Reason.RUNNER_READY)
 
 
-def metrics_of(told: HeartbeatIn, before: Mapping[str, Any]) -> dict[str, Any]:
+def metrics_of(heartbeat: HeartbeatIn, before: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of a heartbeat; GPUs that it leaves out are as they were told before."""
-    metrics = told.model_dump(mode="json", exclude={"running_tasks", "killed_tasks"})
-    if not told.gpu_info and before.get("gpu_info"):
+    metrics = heartbeat.model_dump(mode="json", exclude={"running_tasks", "killed_tasks"})
+    if not heartbeat.gpu_info and before.get("gpu_info"):
         metrics["gpu_info"] = before["gpu_info"]
     return metrics
 
@@ -120,15 +120,15 @@ def is_renewed(lease: Mapping[str, Any], now: dt.datetime) -> bool:
 def _numa(topology: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """Return the NUMA nodes that can be made out; runners differ in what else stands there."""
     nodes: list[dict[str, Any]] = []
-    for key, told in (topology or {}).items():
+    for key, entry in (topology or {}).items():
         if not (key.isascii() and key.isdecimal()) or len(key) > 4 or int(key) > _MOST_NODE:
             continue
-        cores = told.get("cores") if isinstance(told, Mapping) else None
+        cores = entry.get("cores") if isinstance(entry, Mapping) else None
         if not isinstance(cores, list):
             continue
         found = sorted({core for core in cores if _is_index(core, _MOST_CORE)})
         node: dict[str, Any] = {"id": int(key), "cpus": found[:_MOST_CORES]}
-        memory = told.get("memory_bytes")
+        memory = entry.get("memory_bytes")
         if _is_index(memory, 2**53 - 1):
             node["memory"] = format_bytes(memory)
         nodes.append(node)
@@ -136,19 +136,19 @@ def _numa(topology: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     return [unique[number] for number in sorted(unique)][:_MOST_NODES]
 
 
-def _gpus(told: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _gpus(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     gpus: dict[int, dict[str, Any]] = {}
-    for position, gpu in enumerate(told):
+    for position, gpu in enumerate(entries):
         index = gpu.get("gpu_id", position)
         if not _is_index(index, _MOST_GPU):
             continue
         memory = gpu.get("memory_total_mib")
         gpus[index] = {
             "index": index,
-            "uuid": _word(gpu.get("uuid"))[:128] or f"gpu-{index}",
-            "name": _word(gpu.get("name")),
-            "pciAddress": _word(gpu.get("pci_bus_id")),
-            "driver": _word(gpu.get("driver_version")),
+            "uuid": _text(gpu.get("uuid"))[:128] or f"gpu-{index}",
+            "name": _text(gpu.get("name")),
+            "pciAddress": _text(gpu.get("pci_bus_id")),
+            "driver": _text(gpu.get("driver_version")),
             "memory": format_bytes(memory * 2**20) if _is_index(memory, 2**32) else "0",
         }
     return [gpus[index] for index in sorted(gpus)][:_MOST_GPUS]
@@ -158,5 +158,5 @@ def _is_index(value: Any, most: int) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
 
 
-def _word(value: Any) -> str:
-    return value[:_WORD] if isinstance(value, str) else ""
+def _text(value: Any) -> str:
+    return value[:_MOST_TEXT] if isinstance(value, str) else ""

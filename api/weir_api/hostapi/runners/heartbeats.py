@@ -29,7 +29,7 @@ class Heartbeats:
     def __init__(self, leases: Store) -> None:
         """Read these Leases."""
         self._leases = leases
-        self._heard: dict[str, Heartbeat] = {}
+        self._received: dict[str, Heartbeat] = {}
         self._read: dict[str, tuple[Object, Heartbeat | None]] = {}
         self._listeners: list[Callable[[], None]] = []
 
@@ -39,20 +39,20 @@ class Heartbeats:
 
     def of(self, host: str) -> Heartbeat | None:
         """Return the newest heartbeat of a host: the same object until there is another."""
-        heard, read = self._heard.get(host), self._of_lease(host)
-        if heard is None or read is None:
-            return heard or read
-        return read if read.at > heard.at else heard
+        received, read = self._received.get(host), self._of_lease(host)
+        if received is None or read is None:
+            return received or read
+        return read if read.at > received.at else received
 
     def note(self, host: str, heartbeat: Heartbeat) -> None:
         """Take one that came here."""
-        self._heard[host] = heartbeat
+        self._received[host] = heartbeat
         for listener in self._listeners:
             listener()
 
     def forget(self, host: str) -> None:
         """Forget a host that is gone."""
-        self._heard.pop(host, None)
+        self._received.pop(host, None)
         self._read.pop(host, None)
 
     def _of_lease(self, host: str) -> Heartbeat | None:

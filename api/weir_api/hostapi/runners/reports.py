@@ -75,26 +75,32 @@ class RunnerReports:
         caches.listen(HOST, self._host_changed)
         self._now = now
 
-    async def register(self, told: RegistrationIn) -> bool:
+    async def register(self, registration: RegistrationIn) -> bool:
         """Make the Host of a runner, or bring it up to date; True: it was made.
 
         Raises:
             StateConflictError: a host of that name has a daemon of ours, or had.
             ApiError: the API server did not answer, or refused.
         """
-        self._check_lease(told.hostname)
-        host, created = await self._host_for(told.hostname)
-        await self._update_host(host, lambda seen: registered_changes(seen, told, self._now()))
-        metrics = dict(self._known_metrics(told.hostname))
-        if told.gpu_info:
-            metrics["gpu_info"] = told.gpu_info
-        self._heartbeats.note(told.hostname, Heartbeat(self._now(), metrics))
-        await self._renew(told.hostname)
+        self._check_lease(registration.hostname)
+        host, created = await self._host_for(registration.hostname)
+        await self._update_host(
+            host, lambda seen: registered_changes(seen, registration, self._now())
+        )
+        metrics = dict(self._known_metrics(registration.hostname))
+        if registration.gpu_info:
+            metrics["gpu_info"] = registration.gpu_info
+        self._heartbeats.note(registration.hostname, Heartbeat(self._now(), metrics))
+        await self._renew(registration.hostname)
         if created:
-            logger.info("external host=%s registered, reached at %s", told.hostname, told.url)
+            logger.info(
+                "external host=%s registered, reached at %s",
+                registration.hostname,
+                registration.url,
+            )
         return created
 
-    async def heartbeat(self, name: str, told: HeartbeatIn) -> None:
+    async def heartbeat(self, name: str, heartbeat: HeartbeatIn) -> None:
         """Take a sign of life.
 
         Raises:
@@ -104,7 +110,7 @@ class RunnerReports:
         host = self._caches[HOST].get(Key("", name))
         if host is None or not is_external(host):
             raise UnknownObjectError(f"there is no external host {name}")
-        metrics = metrics_of(told, self._known_metrics(name))
+        metrics = metrics_of(heartbeat, self._known_metrics(name))
         self._heartbeats.note(name, Heartbeat(self._now(), metrics))
         if not is_known_alive(host):
             await self._update_host(host, lambda seen: alive_changes(seen, self._now()))

@@ -63,10 +63,10 @@ class RunnerRoutes:
     )
     async def register(self, call: Call) -> Object:
         """Register an external host."""
-        told: RegistrationIn = call.body
-        _check_host(call.identity, told.hostname)
-        created = await self._reports.register(told)
-        message = f"{told.hostname} {'registered' if created else 'updated'}"
+        registration: RegistrationIn = call.body
+        _check_host(call.identity, registration.hostname)
+        created = await self._reports.register(registration)
+        message = f"{registration.hostname} {'registered' if created else 'updated'}"
         return {"message": message, "created": created, "overlay": None}
 
     @endpoint(
@@ -85,10 +85,10 @@ class RunnerRoutes:
     )
     async def heartbeat(self, call: Call) -> Object:
         """Take a sign of life, and the ends that come with it."""
-        name, told = call.path["hostname"], call.body
+        name, heartbeat = call.path["hostname"], call.body
         _check_host(call.identity, name)
-        await self._reports.heartbeat(name, told)
-        for killed in told.killed_tasks:
+        await self._reports.heartbeat(name, heartbeat)
+        for killed in heartbeat.killed_tasks:
             status = "killed_oom" if killed.reason == "oom" else "failed"
             report = Report(status, KILLED_BY_RUNNER, killed.reason)
             await self._reports.update(killed.task_id, report, name)
@@ -120,11 +120,11 @@ class RunnerRoutes:
     )
     async def update(self, call: Call) -> Object:
         """Take what became of a task."""
-        told: UpdateIn = call.body
+        update: UpdateIn = call.body
         report = Report(
-            told.status, told.exit_code, told.message, told.started_at, told.completed_at
+            update.status, update.exit_code, update.message, update.started_at, update.completed_at
         )
-        refused = await self._reports.update(told.task_id, report, call.identity.host)
+        refused = await self._reports.update(update.task_id, report, call.identity.host)
         if refused is None:
             return {"message": "taken", "accepted": True}
         return {"message": f"not taken: {refused}", "accepted": False, "reason": refused}

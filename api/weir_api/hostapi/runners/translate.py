@@ -63,7 +63,7 @@ def changes_of(task: Task, report: Report, now: dt.datetime) -> Changes | Refusa
         case "pending" | "assigning":
             if started:
                 return Refusal("the task has started already")
-            told = _tell(
+            changed = _with_condition(
                 task,
                 ConditionType.STARTED,
                 FALSE,
@@ -71,7 +71,7 @@ def changes_of(task: Task, report: Report, now: dt.datetime) -> Changes | Refusa
                 report.message or "",
                 now=now,
             )
-            return mirrored(task, {"conditions": told})
+            return mirrored(task, {"conditions": changed})
         case "running":
             return mirrored(task, _with_paused(task, _started(task, report, now), False, now))
         case "paused":
@@ -93,13 +93,15 @@ def _ended(task: Task, report: Report, now: dt.datetime) -> Changes:
     reason, code = _reason_of(task, report), report.exit_code
     if code == -1:  # made up by runners where there was none
         code = None
-    message = one_line(report.message or "") or _words(reason, code)
-    ended_at = _sane(report.completed_at, now)
+    message = one_line(report.message or "") or _default_message(reason, code)
+    ended_at = _plausible(report.completed_at, now)
     if isinstance(retry.next_step(task["spec"], status, reason), retry.RetryAfter):
         return _stopped(task, reason, code, message, ended_at, now=now)
     changes: Changes = {}
     if reason is Reason.CREATE_FAILED:
-        changes["conditions"] = _tell(task, ConditionType.STARTED, FALSE, reason, message, now=now)
+        changes["conditions"] = _with_condition(
+            task, ConditionType.STARTED, FALSE, reason, message, now=now
+        )
     else:
         changes = _started(task, report, now)
     changes = _with_paused(task, changes, False, now)
@@ -129,11 +131,11 @@ def _stopped(
 ) -> Changes:
     """Return what is told of a run that another one follows: it may be unbound."""
     status, generation = task.get("status") or {}, generation_of(task)
-    told = conditions.without(
+    changed = conditions.without(
         status.get("conditions"), ConditionType.PAUSED, ConditionType.SUCCEEDED
     )
-    told = conditions.set_condition(
-        told,
+    changed = conditions.set_condition(
+        changed,
         ConditionType.STARTED,
         FALSE,
         Reason.STOPPED,
@@ -141,8 +143,8 @@ def _stopped(
         now=now,
         observed_generation=generation,
     )
-    told = conditions.set_condition(
-        told,
+    changed = conditions.set_condition(
+        changed,
         ConditionType.SUCCEEDED,
         UNKNOWN,
         Reason.RETRYING,
@@ -158,7 +160,7 @@ def _stopped(
     }
     if code is not None:
         result["exitCode"] = code
-    return mirrored(task, {"conditions": told, "lastResult": result})
+    return mirrored(task, {"conditions": changed, "lastResult": result})
 
 
 def _reason_of(task: Task, report: Report) -> Reason:
@@ -174,7 +176,7 @@ def _reason_of(task: Task, report: Report) -> Reason:
     return Reason.SIGNALLED if code is not None and 128 < code <= 192 else Reason.NON_ZERO_EXIT
 
 
-def _words(reason: Reason, code: int | None) -> str:
+def _default_message(reason: Reason, code: int | None) -> str:
     if reason in (Reason.COMPLETED, Reason.NON_ZERO_EXIT) and code is not None:
         return f"exit code {code}"
     return {
@@ -190,7 +192,7 @@ def _started(task: Task, report: Report, now: dt.datetime) -> Changes:
     """Return Started=True and ``startedAt``; what is told already stays as it is."""
     if conditions.is_true(task, ConditionType.STARTED):
         return {}
-    told = _tell(
+    changed = _with_condition(
         task,
         ConditionType.STARTED,
         TRUE,
@@ -198,22 +200,22 @@ def _started(task: Task, report: Report, now: dt.datetime) -> Changes:
         "by an external runner",
         now=now,
     )
-    return {"startedAt": now_rfc3339(_sane(report.started_at, now)), "conditions": told}
+    return {"startedAt": now_rfc3339(_plausible(report.started_at, now)), "conditions": changed}
 
 
 def _with_paused(task: Task, changes: Changes, paused: bool, now: dt.datetime) -> Changes:
     return {**changes, "conditions": tell_paused(task, changes, paused, now)}
 
 
-def _tell(
+def _with_condition(
     task: Task, type: str, status: str, reason: str, message: str, *, now: dt.datetime
 ) -> list[Condition]:
     """Return the conditions with one of them as it is; the message is a runner's."""
     return tell(task, type, status, reason, one_line(message), now=now)
 
 
-def _sane(told: dt.datetime | None, now: dt.datetime) -> dt.datetime:
+def _plausible(claimed: dt.datetime | None, now: dt.datetime) -> dt.datetime:
     """Return a runner's time if it says its zone and can be true, else ours."""
-    if told is None or told.tzinfo is None or not _EARLIEST <= told <= now:
+    if claimed is None or claimed.tzinfo is None or not _EARLIEST <= claimed <= now:
         return now
-    return told
+    return claimed
