@@ -58,7 +58,7 @@ class HostKeeper:
         self._now = now
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
-        """Create the Host if it is not there, and tell what is not told yet.
+        """Create the Host if it is not there, and write what its status lacks.
 
         Raises:
             ForeignHostError: it is not this machine's; nothing was written.

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from weir_crds.host import Capacity
 from weir_nodedaemon.machine.gpus.port import Gpu, GpuLoad, GpuReading, GpusUnknownError, SilentGpu
-from weir_nodedaemon.machine.gpus.watch import GpuMemory, GpuState, GpuWatch, settle
+from weir_nodedaemon.machine.gpus.watch import GpuMemory, GpuState, GpuWatch, resolve
 
 GIB = 2**30
 
@@ -57,11 +57,11 @@ def placed(state: GpuState) -> list[tuple[int, str]]:
 def test_what_a_reading_means(
     known: tuple[Gpu, ...], reading: GpuReading, expected: GpuState
 ) -> None:
-    state, remembered = settle(known, reading)
+    state, remembered = resolve(known, reading)
     assert (placed(state), state.lost) == (placed(expected), expected.lost)
     assert {one.uuid for one in remembered} == {one.uuid for one in (*known, *reading.gpus)}
     assert len({one.index for one in remembered}) == len(remembered)
-    assert settle(remembered, reading)[0] == state
+    assert resolve(remembered, reading)[0] == state
 
 
 class Probe:

@@ -28,7 +28,7 @@ class Gpu:
 
     def as_status(self) -> dict[str, Any]:
         """Return its entry in ``Host.status.capacity.gpus``."""
-        told: dict[str, Any] = {
+        status: dict[str, Any] = {
             "index": self.index,
             "uuid": self.uuid,
             "name": self.name,
@@ -36,7 +36,7 @@ class Gpu:
             "memory": format_bytes(self.memory_bytes),
             "driver": self.driver,
         }
-        return told if self.numa_node is None else {**told, "numaNode": self.numa_node}
+        return status if self.numa_node is None else {**status, "numaNode": self.numa_node}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class SilentGpu:
     """A GPU that the driver counts and that does not answer; ``index`` is the driver's."""
 
     index: int
-    words: str
+    error: str
 
 
 @dataclass(frozen=True, slots=True)

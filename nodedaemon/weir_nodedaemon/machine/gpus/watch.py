@@ -45,7 +45,7 @@ class GpuState:
     """Why nothing is known of them at all; empty: it is."""
 
 
-def settle(known: Collection[Gpu], reading: GpuReading) -> tuple[GpuState, tuple[Gpu, ...]]:
+def resolve(known: Collection[Gpu], reading: GpuReading) -> tuple[GpuState, tuple[Gpu, ...]]:
     """Return what a reading means, and all GPUs known from now on. Pure.
 
     Args:
@@ -65,7 +65,7 @@ def settle(known: Collection[Gpu], reading: GpuReading) -> tuple[GpuState, tuple
     missing = sorted((gpu for gpu in known if gpu.uuid not in seen), key=_index)
     named = {gpu.index for gpu in missing}
     lost = [f"gpu {g.index} ({g.name}, {g.uuid}, {g.pci_address})" for g in missing]
-    lost += [f"gpu {s.index} ({s.words})" for s in reading.silent if s.index not in named]
+    lost += [f"gpu {s.index} ({s.error})" for s in reading.silent if s.index not in named]
     gpus = tuple(sorted(found, key=_index))
     return GpuState(gpus, tuple(lost)), tuple(sorted([*gpus, *missing], key=_index))
 
@@ -141,14 +141,14 @@ class GpuWatch:
         try:
             reading = self._chosen(await self._probe.look())
         except GpusUnknownError as exc:
-            return self._take(GpuState(trouble=str(exc)), {})
+            return self._publish(GpuState(trouble=str(exc)), {})
         except Exception as exc:
             logger.exception("GPUs cannot be looked at")
-            return self._take(GpuState(trouble=f"unexpected: {exc!r}"), {})
+            return self._publish(GpuState(trouble=f"unexpected: {exc!r}"), {})
         known = [gpu for gpu in self._memory.known if self._may_use(gpu)]
-        state, known_now = settle(known, reading)
+        state, known_now = resolve(known, reading)
         self._memory.note(known_now)
-        return self._take(state, reading.loads)
+        return self._publish(state, reading.loads)
 
     def figures(self) -> list[dict[str, Any]]:
         """Return how busy the GPUs were at the last look, as it goes over the wire."""
@@ -165,7 +165,7 @@ class GpuWatch:
     def _may_use(self, gpu: Gpu) -> bool:
         return self._only is None or gpu.uuid in self._only
 
-    def _take(self, state: GpuState, loads: Mapping[str, GpuLoad]) -> GpuState:
+    def _publish(self, state: GpuState, loads: Mapping[str, GpuLoad]) -> GpuState:
         _show(state.gpus, loads, len(state.lost))
         self._loads = loads
         before, self.state = self.state, state
@@ -187,7 +187,7 @@ def _log(before: GpuState | None, state: GpuState) -> None:
 
 
 def _figures(gpu: Gpu, load: GpuLoad) -> dict[str, Any]:
-    told: dict[str, Any] = {
+    row: dict[str, Any] = {
         "index": gpu.index,
         "uuid": gpu.uuid,
         "name": gpu.name,
@@ -197,7 +197,7 @@ def _figures(gpu: Gpu, load: GpuLoad) -> dict[str, Any]:
     memory = {"totalBytes": gpu.memory_bytes}
     if load.memory_used_bytes is not None:
         memory["usedBytes"] = load.memory_used_bytes
-    told["memory"] = memory
+    row["memory"] = memory
     figures = {
         "utilisationPercent": load.utilisation_percent,
         "memoryUtilisationPercent": load.memory_utilisation_percent,
@@ -208,11 +208,11 @@ def _figures(gpu: Gpu, load: GpuLoad) -> dict[str, Any]:
         "powerMilliwatts": load.power_milliwatts,
         "powerLimitMilliwatts": load.power_limit_milliwatts,
     }
-    return told | {name: value for name, value in figures.items() if value is not None}
+    return row | {name: value for name, value in figures.items() if value is not None}
 
 
 def _show(gpus: Sequence[Gpu], loads: Mapping[str, GpuLoad], lost: int) -> None:
-    """Show these figures and no others: what a GPU does not tell, or a lost one told, goes."""
+    """Show these figures and no others: what a GPU does not report, or a lost one did, goes."""
     GPUS.labels("ready").set(len(gpus))
     GPUS.labels("lost").set(lost)
     for gauge in (UTILISATION, MEMORY, MEMORY_USED, TEMPERATURE, POWER):

@@ -1,1 +1,0 @@
-"""What the machine has: cores, NUMA nodes, memory, and who it is."""
