@@ -13,6 +13,7 @@ import pytest
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
+    EngineRefusedError,
     EngineUnavailableError,
     ImagePullError,
     InstanceState,
@@ -133,21 +134,18 @@ async def test_a_docker_that_is_busy_with_itself_is_no_verdict_on_a_container(
 
     async with docker_that(answers, tmp_path) as engine:
         engine._unstarted.add("weir-u-1")  # as after a create
-        if name == "info":
-            assert (await engine.info()).version == "20.10"
-            return
         with pytest.raises(EngineUnavailableError):
             await asyncio.wait_for(CALLS[name](engine), 5)
 
 
 async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:
-    async def version(path: str, writer: asyncio.StreamWriter) -> None:
-        writer.write(VERSION)
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        writer.write(VERSION if path == "/version" else json_answer({"ServerVersion": "20.10"}))
 
     engine = DockerEngine("h", f"unix://{tmp_path}/docker.sock")
     with pytest.raises(EngineUnavailableError):
         await engine.info()
-    async with docker_that(version, tmp_path):
+    async with docker_that(answers, tmp_path):
         assert (await engine.info()).version == "20.10"
     await engine.close()
 
@@ -260,3 +258,89 @@ async def test_a_follower_that_docker_ends_too_early_still_hears_the_end(tmp_pat
         LogChunk(Stream.STDERR, b"de"),
         LogChunk(Stream.STDOUT, b"f"),
     ]
+
+
+def listed(*ids: str) -> list[dict[str, object]]:
+    return [
+        {
+            "Id": id,
+            "State": "exited",
+            "Names": [f"/weir-{id}-1"],
+            "Labels": {"weir.dev/host": "h", "weir.dev/uid": id},
+        }
+        for id in ids
+    ]
+
+
+def exited(id: str, code: int) -> dict[str, object]:
+    return {
+        "Id": id,
+        "Name": f"/weir-{id}-1",
+        "State": {"Status": "exited", "ExitCode": code},
+        "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": id}},
+        "HostConfig": {},
+    }
+
+
+async def test_one_container_that_docker_cannot_show_in_time_hides_no_other(tmp_path: Path) -> None:
+    """As while Docker starts it."""
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        where = path.partition("?")[0].removeprefix("/v1.41")
+        if where == "/containers/slow/json":
+            await asyncio.sleep(3600)
+        known = {
+            "/version": VERSION,
+            "/containers/json": json_answer(listed("slow", "b")),
+            "/containers/b/json": json_answer(exited("b", 3)),
+        }
+        writer.write(known[where])
+
+    async with docker_that(answers, tmp_path) as engine:
+        observed = await engine.observe()
+    assert {name: (seen.state, seen.exit_code) for name, seen in observed.items()} == {
+        "weir-slow-1": (InstanceState.UNKNOWN, None),
+        "weir-b-1": (InstanceState.EXITED, 3),
+    }
+
+
+LOG_ANSWERS = {
+    "an error": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n",
+    "silence": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", LOG_ANSWERS)
+async def test_a_log_that_does_not_come_holds_nothing_up(tmp_path: Path, what: str) -> None:
+    """Neither who reads it nor, of a program that init could not run, who observes."""
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        where = path.partition("?")[0].removeprefix("/v1.41")
+        known = {
+            "/version": VERSION,
+            "/containers/json": json_answer(listed("a")),
+            "/containers/a/json": json_answer(exited("a", 127)),
+            "/containers/weir-a-1/json": json_answer(exited("a", 127)),
+        }
+        writer.write(known.get(where, LOG_ANSWERS[what]))
+
+    async with docker_that(answers, tmp_path) as engine:
+        observed = await asyncio.wait_for(engine.observe(), 10 * DEADLINE)
+        assert observed["weir-a-1"].exit_code == 127
+        with pytest.raises((EngineUnavailableError, EngineRefusedError)):
+            await asyncio.wait_for(anext(engine.logs("weir-a-1")), 10 * DEADLINE)
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "logs"}))
+async def test_a_docker_that_refuses_is_not_away(tmp_path: Path, name: str) -> None:
+    """500 and words that nobody knows: it answers, so asking it all anew helps nothing."""
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        body = b'{"message": "the moon is full"}'
+        head = f"HTTP/1.1 500 Internal Server Error\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(VERSION if path == "/version" else head.encode() + body)
+
+    async with docker_that(answers, tmp_path) as engine:
+        engine._unstarted.add("weir-u-1")  # as after a create
+        with pytest.raises(EngineRefusedError, match="the moon is full"):
+            await asyncio.wait_for(CALLS[name](engine), 5)

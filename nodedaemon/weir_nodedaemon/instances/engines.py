@@ -30,7 +30,7 @@ class Engine:
         """Watch this engine; ``run`` does it.
 
         Args:
-            name: its name while it does not answer.
+            name: its name in the Host's status.
             lifecycle: the engine; its owner closes it.
         """
         self.name = name
@@ -111,7 +111,7 @@ class Engine:
             try:
                 info = await self.lifecycle.info()
                 await self.observations.observe_all()
-                self._set(EngineState(info.name, info.version, ready=True), info, on_state)
+                self._set(EngineState(self.name, info.version, ready=True), info, on_state)
                 await on_observed(self)
             except EngineUnavailableError as exc:
                 version = self.state.version if self.state else ""

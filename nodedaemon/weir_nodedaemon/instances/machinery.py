@@ -58,7 +58,7 @@ class Machinery:
         Args:
             api: the API server.
             containers: the container engine; its owner closes it.
-            engine_name: its name while it does not answer.
+            engine_name: its name in the Host's status.
             other_engines: further engines of this host.
             capacity: looks at the cores and the memory that the daemon may use.
             defaults: what all containers of this host have; its name, too.

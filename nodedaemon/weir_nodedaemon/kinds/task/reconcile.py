@@ -113,8 +113,7 @@ class TaskReconciler:
             logger.info("task is gone task=%s", key)  # the sweep sees to its container
             return None
         except EngineUnavailableError:
-            if not self._engine.ready:
-                await self._status_writer.engine_away(task)
+            await self._status_writer.engine_away(task)
             raise
 
     async def _step(self, task: Object, id: InstanceID) -> dt.timedelta | None:

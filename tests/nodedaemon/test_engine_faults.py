@@ -1,0 +1,212 @@
+"""An engine that refuses, is slow with one container, or loses one: nobody else suffers."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from support.aio import until
+from support.daemon_rig import Rig, WatchedWorld
+from weir_crds.kinds import TASK
+from weir_nodedaemon.engines.fake.engine import FakeEngine
+from weir_nodedaemon.engines.port import (
+    ContainerSpec,
+    EngineRefusedError,
+    EngineUnavailableError,
+    InstanceState,
+    ObservedInstance,
+)
+from weir_nodedaemon.instances import starts
+
+RUNNING, EXITED = InstanceState.RUNNING, InstanceState.EXITED
+WORDS = "OCI runtime create failed: the moon is full"
+
+
+class Moody(FakeEngine):
+    """An engine that refuses to start, or is endlessly at it, for some containers.
+
+    While Docker starts a container it answers nothing that is asked about it.
+    """
+
+    def __init__(self, host_name: str, world: WatchedWorld) -> None:
+        super().__init__(host_name, world)
+        self.calls: Counter[str] = Counter()
+        self.refuses = lambda spec: False
+        self.slow: set[str] = set()
+        self.go_on = asyncio.Event()
+
+    async def create(self, spec: ContainerSpec) -> None:
+        """Refuse some."""
+        self.calls["create"] += 1
+        if self.refuses(spec):
+            raise EngineRefusedError(WORDS)
+        await super().create(spec)
+        if spec.env.get("SLOW"):
+            self.slow.add(spec.name)
+
+    async def start(self, name: str) -> None:
+        """Take long over some."""
+        if name in self.slow:
+            await self.go_on.wait()
+        await super().start(name)
+
+    async def inspect(self, name: str) -> ObservedInstance | None:
+        """Say nothing of those."""
+        if name in self.slow and not self.go_on.is_set():
+            await asyncio.sleep(0.5)
+            raise EngineUnavailableError("no answer")
+        return await super().inspect(name)
+
+    async def observe(self) -> dict[str, ObservedInstance]:
+        """Show the others."""
+        found = await super().observe()
+        if self.go_on.is_set():
+            return found
+        return {
+            name: ObservedInstance(name, seen.labels, InstanceState.UNKNOWN)
+            if name in self.slow
+            else seen
+            for name, seen in found.items()
+        }
+
+
+@pytest.fixture
+def moody(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> Moody:
+    """The rig's engine, which starts are tried on again soon."""
+    monkeypatch.setattr(starts, "_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(starts, "_WITH_A_WORKER_SECONDS", 0.05)
+    engine = Moody("n1", rig.world)
+    rig.engine = engine
+    return engine
+
+
+async def test_what_is_refused_for_unknown_reasons_is_tried_a_bounded_number_of_times(
+    rig: Rig, moody: Moody
+) -> None:
+    """Not at each resync either, and then the engine's words are the end."""
+    moody.refuses = lambda spec: "BAD" in spec.env
+    rig.start()
+    others = [rig.bind(f"o{i}", command=["sleep", "60"]) for i in range(3)]
+    await until(lambda: all(rig.container(key) is RUNNING for key in others))
+    moody.calls.clear()
+
+    bad = rig.bind("bad", env=[{"name": "BAD", "value": "1"}])
+    await until(lambda: rig.told(bad, "Started") == ("False", "CreateFailed"))
+    assert rig.message(bad, "Started") == WORDS
+    await rig.finished(bad)
+
+    assert rig.told(bad, "Succeeded") == ("False", "CreateFailed")
+    assert WORDS in rig.message(bad, "Succeeded")
+    assert moody.calls["create"] == starts.TRIES
+    assert rig.is_ready()
+    assert all(rig.container(key) is RUNNING for key in others)
+
+
+async def test_a_sick_host_ends_nobodys_task_and_says_so(rig: Rig, moody: Moody) -> None:
+    moody.refuses = lambda spec: True
+    rig.start()
+    tasks = [rig.bind(f"t{i}", command=["true"]) for i in range(5)]
+    await until(lambda: rig.host_told("StartsFailing")[0] == "True", timeout=10)
+    await until(lambda: moody.calls["create"] > 5 * starts.TRIES, timeout=10)
+    assert not any("finishedAt" in rig.status(key) for key in tasks)
+
+    moody.refuses = lambda spec: False
+    for key in tasks:
+        assert (await rig.finished(key, timeout=20))["exitCode"] == 0
+    await until(lambda: rig.host_told("StartsFailing")[0] == "False")
+
+
+def bind_slow(rig: Rig, name: str, **spec: Any) -> Any:
+    """Bind a Task whose start takes the engine for ever."""
+    return rig.bind(name, command=["sleep", "60"], env=[{"name": "SLOW", "value": "1"}], **spec)
+
+
+async def test_slow_starts_keep_no_kill_waiting_and_no_other_start(rig: Rig, moody: Moody) -> None:
+    rig.start()
+    victim = rig.bind("victim", command=["sleep", "60"])
+    await until(lambda: rig.told(victim, "Started")[0] == "True")
+    slow = [bind_slow(rig, f"slow{i}") for i in range(15)]
+    await until(lambda: len(moody.slow) == 15)
+
+    rig.want(victim, desiredState="Killed")
+    assert (await rig.finished(victim))["phase"] == "Killed"
+    other = rig.bind("other", command=["true"])
+    assert (await rig.finished(other))["exitCode"] == 0
+    assert rig.is_ready()
+
+    moody.go_on.set()
+    await until(lambda: all(rig.told(key, "Started")[0] == "True" for key in slow), timeout=10)
+    assert not rig.world.violations
+
+
+async def test_a_kill_during_a_slow_start_takes_effect_when_it_is_over(
+    rig: Rig, moody: Moody
+) -> None:
+    rig.start()
+    key = bind_slow(rig, "slow", stopGraceSeconds=1)
+    await until(lambda: bool(moody.slow))
+    rig.want(key, desiredState="Killed")
+    await asyncio.sleep(0.3)
+    assert "finishedAt" not in rig.status(key)
+    moody.go_on.set()
+    assert (await rig.finished(key))["phase"] == "Killed"
+
+
+async def test_a_slow_start_holds_no_fence_up(rig: Rig, moody: Moody) -> None:
+    rig.start()
+    fenced = rig.bind(
+        "fenced",
+        command=["sleep", "60"],
+        onHostLost="Restart",
+        hostLostGraceSeconds=0,
+        stopGraceSeconds=1,
+    )
+    await until(lambda: rig.told(fenced, "Started")[0] == "True")
+    bind_slow(rig, "slow")
+    await until(lambda: bool(moody.slow))
+    rig.api.available = False
+    rig.lease_age = 40.0
+    await until(lambda: rig.container(fenced) is EXITED, timeout=3)
+
+
+async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
+    """``docker container prune`` while the API server is away, and a restart besides."""
+    key = rig.bind("t", command=["sh", "-c", "sleep 0.3; exit 7"])
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    rig.api.available = False
+    await until(lambda: rig.container(key) is EXITED)
+    notes = list(rig.state_dir.glob("runs/*.json"))
+    await until(lambda: any('"exit_code": 7' in note.read_text() for note in notes))
+    await rig.kill()
+    rig.world.containers.pop(rig.name(key)).destroy()
+
+    rig.api.available = True
+    rig.start()
+    status = await rig.finished(key)
+    assert (status["exitCode"], rig.told(key, "Succeeded")[1]) == (7, "NonZeroExit")
+
+
+@pytest.mark.parametrize("notes_are", ["empty", "gone"])
+async def test_output_of_a_living_task_outlives_its_lost_notes(rig: Rig, notes_are: str) -> None:
+    """As after a power cut: nothing goes before the API server was asked."""
+    rig.start()
+    key = rig.bind("t", command=["sh", "-c", "echo result; exit 3"], retry={"limit": 1})
+    await until(lambda: rig.told(key, "Succeeded") == ("Unknown", "Retrying"))
+    uid = rig.task(key)["metadata"]["uid"]
+    output = rig.state_dir / "logs" / uid
+    await until(output.exists)
+    rig.api.change_status(TASK, key, nodeName="n2", runID=2)  # the next run is elsewhere
+    await rig.kill()
+    for note in rig.state_dir.glob("runs/*.json"):
+        note.write_text("") if notes_are == "empty" else note.unlink()
+
+    rig.start()
+    await until(lambda: rig.daemon is not None and rig.daemon.has_synced)
+    rig.bind("other", command=["true"])
+    await asyncio.sleep(0.5)
+    assert output.exists()
+
+    rig.api.remove(TASK, key)
+    await until(lambda: not output.exists())
