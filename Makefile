@@ -1,7 +1,8 @@
 # `make help` lists what can be done here.
 
 HOSTS ?= 1
-# How much `make bench` does (tiny, small, full), and which benchmarks: `make bench ONLY="latency"`.
+# How much `make bench` does (tiny, small, full), and which benchmarks or mutants:
+# `make bench ONLY="latency"`, `make mutants ONLY="weir_operator.scheduling"`.
 SIZE ?= full
 ONLY ?=
 # How many tests run side by side in `make test`, and more arguments for pytest there:
@@ -15,7 +16,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/bin/uv pip compile --quiet $
 	--python-version 3.11 --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up down status test bench lint generate plugin format lock
+.PHONY: help setup demo up down status test mutants bench lint generate plugin format lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +48,9 @@ status: ## Show what runs, since when, and its last error
 test: lint ## Run lint and all tests
 	@$(DEVCLUSTER) binaries
 	@.venv/bin/python -m pytest -n $(WORKERS) $(PYTEST)
+
+mutants: setup ## Put faults into the pure modules: which does no test notice? (minutes)
+	@$(PYTHON) -m mutants $(ONLY)
 
 bench: ## Measure Weir against raw Docker and bare API calls
 	@hack/setup

@@ -49,7 +49,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     ``$WEIR_TEST_LOGS`` if that is set.
     """
     config = session.config
-    if _is_worker(config) or config.option.collectonly:
+    if run.RUN_ENV in os.environ or config.option.collectonly:  # a worker, or one of many runs
         return
 
     def keep_logs() -> Path | None:

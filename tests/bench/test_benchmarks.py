@@ -10,24 +10,19 @@ from bench.__main__ import measure
 from bench.report import Figure, Report, Table
 from bench.sizes import SIZES
 from bench.system import System
-from devcluster.cluster import Cluster
-from devcluster.processes import ProcessRunner
-from devcluster.state import State
+from devcluster import dockerd
+from support.cluster import OwnCluster
 
 
 @pytest.fixture(scope="module")
-def system(docker_host: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+def system(own_cluster: OwnCluster) -> Iterator[System]:
     """A control plane on which nothing of the other tests runs."""
-    state = State(tmp_path_factory.mktemp("bench"))
-    state.create()
-    runner = ProcessRunner(state)
-    found = System(Cluster(state, runner))
-    try:
-        found.cluster.start()
-        yield found
-    finally:
-        found.close()
-        runner.stop_all()
+    with own_cluster("bench", dockerd.clean_up) as cluster:
+        found = System(cluster)
+        try:
+            yield found
+        finally:
+            found.close()
 
 
 @pytest.mark.docker

@@ -1,14 +1,15 @@
 """The engines that one suite holds to one port."""
 
-import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import docker
 import pytest
 
+from devcluster.state import Ports
 from support.engine_rig import Images, Rig
 from support.registries import real_registry
+from support.run import NewState
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 
@@ -46,12 +47,12 @@ def rig(request: pytest.FixtureRequest) -> Rig:
 
 
 @pytest.fixture(scope="session")
-def image_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def image_registry(new_state: NewState) -> Iterator[str]:
     """``host:port`` of a real registry."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    with real_registry(tmp_path_factory.mktemp("registry") / "registry", port) as address:
-        yield address
+    with new_state("registry") as state:
+        port = Ports(state).get("registry")
+        with real_registry(state.root / "registry", port) as address:
+            yield address
 
 
 @pytest.fixture(scope="session")

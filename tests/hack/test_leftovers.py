@@ -57,6 +57,7 @@ def test_a_run_that_leaves_something_has_failed(tmp_path: Path) -> None:
     pytest_here = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "1")
     done = subprocess.run(
         (*pytest_here, "-c", CHECKOUT / "pyproject.toml", "--rootdir", tmp_path, tmp_path),
+        env={name: value for name, value in os.environ.items() if name != RUN_ENV},
         capture_output=True,
         text=True,
         timeout=120,
