@@ -22,7 +22,7 @@ from support.process import ProcessRunner
 from support.weir_system import WeirSystem
 
 _WEIR = pytest.StashKey[WeirSystem]()
-_END_RUN = pytest.StashKey[Callable[[], set[str]]]()
+_END_RUN = pytest.StashKey[Callable[[], list[str]]]()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -66,7 +66,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     yield
     end = session.config.stash.get(_END_RUN, None)
     if end is not None and (left := end()):
-        text = "\n".join(["This run of the tests has left on the machine:", *sorted(left)])
+        text = "\n".join(["This run of the tests has left on the machine:", *left])
         place = ("tests/conftest.py", None, "what the run leaves")
         report = pytest.TestReport("what the run leaves", place, {}, "failed", text, "teardown")
         session.config.hook.pytest_runtest_logreport(report=report)

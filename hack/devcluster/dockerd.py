@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from devcluster.console import say
 from devcluster.errors import DevClusterError
-from devcluster.machine import bridge_name, claim_network, release_network
+from devcluster.machine import bridge_name, claim_network, one_at_a_time, release_network
 from devcluster.state import State, is_locked, read_json, socket_path, wait_until_gone, write_file
 from devcluster.supervise import Program, Runner, wait_for
 
@@ -141,9 +141,11 @@ def _start(state: State, runner: Runner) -> None:
     claim_network(state)
     config = _root(state) / "daemon.json"
     write_file(config, json.dumps(_config(state), indent=1) + "\n")
-    runner.ensure(Program(PROGRAM, _argv(state, binary, config), stop_grace_seconds=30))
+    program = Program(PROGRAM, _argv(state, binary, config), stop_grace_seconds=30)
     host = _own_host(state)
-    took = wait_for(runner, PROGRAM, lambda: answers(host), _READY_SECONDS)
+    with one_at_a_time():
+        runner.ensure(program)
+        took = wait_for(runner, PROGRAM, lambda: answers(host), _READY_SECONDS)
     say(f"dockerd is ready at {host} ({took:.1f} s)")
 
 

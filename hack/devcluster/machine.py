@@ -67,6 +67,17 @@ def claim_network(state: State) -> str:
     return bridge
 
 
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Hold up whoever else claims or releases a network, or starts a Docker daemon.
+
+    A daemon looks whether its iptables chains are there, then makes them, and gives up if another
+    made them in between.
+    """
+    with locked_directory(_REGISTRY.parent):
+        yield
+
+
 def release_network(state: State) -> None:
     """Remove the instance's bridge, its iptables rules and, as the last, Docker's chains."""
     with _registry() as registry:
@@ -83,47 +94,31 @@ def _release(registry: dict[str, Any], instance: str) -> None:
         return
     for table in ("nat", "filter"):
         for rule in _rules(table):
-            if bridge in rule or any(_is_within(word, entry["subnet"]) for word in rule):
+            if _concerns(rule, bridge, entry):
                 _run("iptables", "-w", "-t", table, "-D", *rule[1:])
     if not instances and not _docker_runs():
         _restore(registry["before"])
 
 
-def strays(below: Path) -> list[str]:
-    """Return what instances have left on the machine: claims, bridges, cgroups, iptables rules.
-
-    Args:
-        below: whoever has its state directory below it counts as gone.
-    """
+def traces(instance: str) -> list[str]:
+    """Return what an instance has on the machine: claim, bridge, cgroups, iptables rules."""
+    bridge = bridge_name(instance)
     with _registry() as registry:
-        instances = registry.get("instances", {})
-        gone = {key for key, entry in instances.items() if _is_below(entry, below)}
-        claimed = {bridge_name(key) for key in instances.keys() - gone}
-        links = Path("/sys/class/net").glob(bridge_name("*"))
-        groups = Path("/sys/fs/cgroup").glob(f"**/{bridge_name('*')}")
-        found = [f"claim {key}" for key in gone]
-        found += [f"bridge {link.name}" for link in links if link.name not in claimed]
-        found += [f"cgroup {group}" for group in groups if group.name not in claimed]
-        subnets = [instances[key]["subnet"] for key in instances.keys() - gone]
-        for table in ("nat", "filter"):
-            for rule in _rules(table):
-                if _is_stray(rule, claimed, subnets):
-                    found.append(f"iptables -t {table} {shlex.join(rule)}")
-        return found
+        entry = registry.get("instances", {}).get(instance)
+    found = [f"claim of {entry['subnet']}"] if entry else []
+    if Path(f"/sys/class/net/{bridge}").exists():
+        found.append(f"bridge {bridge}")
+    found += [f"cgroup {group}" for group in Path("/sys/fs/cgroup").glob(f"**/{bridge}")]
+    for table in ("nat", "filter"):
+        for rule in _rules(table):
+            if _concerns(rule, bridge, entry):
+                found.append(f"iptables -t {table} {shlex.join(rule)}")
+    return found
 
 
-def _is_below(entry: dict[str, Any], folder: Path) -> bool:
-    return Path(entry["state"]).is_relative_to(folder)
-
-
-def _is_stray(rule: list[str], claimed: set[str], subnets: list[str]) -> bool:
-    """Tell whether a rule is about a bridge or a subnet like ours that no instance has."""
-    for word in rule:
-        if word.startswith(bridge_name("")) and word not in claimed:
-            return True
-        if any(_is_within(word, str(one)) for one in _SUBNETS):
-            return not any(_is_within(word, one) for one in subnets)
-    return False
+def _concerns(rule: list[str], bridge: str, entry: dict[str, Any] | None) -> bool:
+    within = entry is not None and any(_is_within(word, entry["subnet"]) for word in rule)
+    return bridge in rule or within
 
 
 def bridge_name(instance: str) -> str:

@@ -10,7 +10,8 @@ import docker
 import pytest
 
 from devcluster import dockerd, image, machine
-from devcluster.state import State, locked_directory, wait_until_gone
+from devcluster.state import State, is_locked, locked_directory, wait_until_gone
+from devcluster.supervise import Program
 from support.process import ProcessRunner
 
 pytestmark = pytest.mark.docker
@@ -31,18 +32,8 @@ def _output(*command: str) -> str:
 
 def _traces(state: State) -> list[str]:
     """Return all that an instance's Docker daemon leaves on a machine while it is there."""
-    bridge = machine.bridge_name(state.id)
-    links = [line for line in _output("ip", "-o", "link").splitlines() if bridge in line]
-    registry = Path("/run/weir/docker.json")
-    subnet = ""
-    if registry.exists() and state.id in registry.read_text():
-        subnet = "claimed"
-    rules = [line for line in _output("iptables-save").splitlines() if bridge in line]
-    mounts = [
-        line for line in Path("/proc/mounts").read_text().splitlines() if str(state.root) in line
-    ]
-    groups = [str(path) for path in Path("/sys/fs/cgroup").glob(f"**/{bridge}")]
-    return [*links, *rules, *mounts, *groups, *filter(None, [subnet])]
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    return [*machine.traces(state.id), *(line for line in mounts if str(state.root) in line)]
 
 
 def test_a_killed_daemon_and_its_containers_leave_nothing(
@@ -100,6 +91,22 @@ def test_an_answering_daemon_is_used_and_not_ours(
     assert found == dockerd.Docker(docker_host, ours=False)
     dockerd.clean_up(own_state)
     assert dockerd.answers(docker_host)
+
+
+def test_daemons_start_one_at_a_time(own_state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that make Docker's iptables chains at the same time: one of them gives up."""
+    alone = []
+
+    class Runner(ProcessRunner):
+        def ensure(self, program: Program) -> None:
+            alone.append(is_locked(Path("/run/weir")))
+
+    monkeypatch.setattr(dockerd, "answers", lambda host: bool(alone))
+    try:
+        dockerd.find_or_start(own_state, Runner(own_state), own=True)
+    finally:
+        dockerd.clean_up(own_state)
+    assert alone == [True]
 
 
 def test_a_sweep_removes_what_nobody_holds(own_state: State) -> None:

@@ -254,7 +254,7 @@ class Rig:
                 return str(condition["message"])
         return ""
 
-    async def finished(self, key: Key, timeout: float = 5.0) -> dict[str, Any]:
+    async def finished(self, key: Key, timeout: float = 60.0) -> dict[str, Any]:
         """Wait for a Task's end and for its container to be gone; return its status."""
         await until(lambda: "finishedAt" in self.status(key), f"{key} ends", timeout)
         await until(lambda: self.container(key) is None, f"{key} loses its container", timeout)

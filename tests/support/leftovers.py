@@ -1,25 +1,35 @@
-"""What a run of the tests has left on the machine: to be asked when all of it should be gone."""
+"""What a run of the tests has left on the machine: to be asked when all of it should be gone.
+
+Several runs may go on at the same time: only what bears a mark of this one counts.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
 from devcluster import machine
+from devcluster.state import State
 
 # In the environment of all processes of a run: its folder.
 RUN_ENV = "WEIR_TEST_RUN"
+_INSTANCES = "instances"
 # multiprocessing keeps one for as long as its parent lives.
 _ENDS_WITH_ITS_PARENT = b"multiprocessing.resource_tracker"
 
 
-def leftovers(run: Path) -> set[str]:
-    """Return the processes and mounts of a run, and all that no instance has a claim to.
+def remember(run: Path, state: State) -> None:
+    """Note an instance of the run, as what it makes on the machine bears its id."""
+    with (run / _INSTANCES).open("a") as file:
+        file.write(f"{state.id}\n")
 
-    The second may be somebody else's: compare it with what was there before the run.
-    """
-    found = {*_processes(run), *_mounts(run)}
-    if os.geteuid() == 0 and shutil.which("iptables"):  # else there is nothing of the kind
-        found |= set(machine.strays(run))
+
+def leftovers(run: Path) -> list[str]:
+    """Return the processes, mounts, networks and cgroups of a run."""
+    found = _processes(run) + _mounts(run)
+    known = run / _INSTANCES
+    if known.exists() and os.geteuid() == 0 and shutil.which("iptables"):  # else none was possible
+        for instance in known.read_text().split():
+            found += machine.traces(instance)
     return found
 
 

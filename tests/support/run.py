@@ -14,7 +14,7 @@ from pathlib import Path
 
 from devcluster import dockerd
 from devcluster.state import State, locked, locked_directory
-from support.leftovers import RUN_ENV, leftovers
+from support.leftovers import RUN_ENV, leftovers, remember
 
 _WORKER_ENV = "PYTEST_XDIST_WORKER"  # gw0, gw1, …; pytest-xdist sets it
 # Short, because unix sockets are made below it.
@@ -24,7 +24,7 @@ _GONE_SECONDS = 10.0
 NewState = Callable[..., AbstractContextManager[State]]
 
 
-def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], set[str]]:
+def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], list[str]]:
     """Make the folder of a run, after removing those of runs that were killed.
 
     Args:
@@ -38,11 +38,10 @@ def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], set[str]]:
     held = ExitStack()
     held.enter_context(locked_directory(root))
     os.environ[RUN_ENV] = str(root)
-    before = leftovers(root)
 
-    def end() -> set[str]:
+    def end() -> list[str]:
         with held:
-            left = _left(root, before)
+            left = _left(root)
             kept, logs = keep_logs(), _logs(root)
             if kept is not None and logs.exists():
                 shutil.rmtree(kept, ignore_errors=True)
@@ -53,12 +52,14 @@ def begin_run(keep_logs: Callable[[], Path | None]) -> Callable[[], set[str]]:
     return end
 
 
-def _left(root: Path, before: set[str]) -> set[str]:
+def _left(root: Path) -> list[str]:
     """Return what is left of a run, after giving it the time to go."""
     deadline = time.monotonic() + _GONE_SECONDS
     while True:
-        left = leftovers(root) - before
-        left |= {f"folder {path}" for path in root.iterdir() if path != _logs(root)}
+        left = leftovers(root)
+        left += [
+            f"folder {path}" for path in root.iterdir() if path.is_dir() and path != _logs(root)
+        ]
         if not left or time.monotonic() > deadline:
             return left
         time.sleep(0.1)
@@ -75,6 +76,7 @@ def new_state(word: str, tidy_up: Callable[[State], None] = lambda _: None) -> I
     root = Path(os.environ[RUN_ENV])
     worker = os.environ.get(_WORKER_ENV, "main")
     state = State(Path(tempfile.mkdtemp(prefix=f"{worker}-{word}-", dir=root)))
+    remember(root, state)
     with locked(state):
         try:
             yield state
