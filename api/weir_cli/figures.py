@@ -98,6 +98,20 @@ def runs(task: Object) -> bool:
     )
 
 
+def is_readable(name: str, answers: Answers) -> bool:
+    """Tell whether a daemon's answers have the shape that all figures are made of.
+
+    One host that answers anything else must not hide the others.
+    """
+    try:
+        host_figures(name, answers)
+        gpu_figures({name: answers})
+        task_figures([], {name: answers})
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
 def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
     """Return what a host uses."""
     if isinstance(seen, Silence):

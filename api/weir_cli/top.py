@@ -25,6 +25,7 @@ from weir_cli.figures import (
     host_figures,
     host_json,
     hosts_table,
+    is_readable,
     runs,
     task_figures,
     task_json,
@@ -87,11 +88,15 @@ def _ask(kubectl: Kubectl, host: Object) -> Answers | Silence:
         daemon = Daemon(kubectl, host)
         first = daemon.get_json(_PATH, kubectl.deadline_seconds)
         time.sleep(_APART_SECONDS)
-        return Answers(first, daemon.get_json(_PATH, kubectl.deadline_seconds))
+        answers = Answers(first, daemon.get_json(_PATH, kubectl.deadline_seconds))
     except DaemonRefusedError as error:
         return Silence(f"host {error.host} refused ({error.said}): {error}")
     except (DaemonUnavailableError, DaemonBrokeOffError, NotContactedError) as error:
         return Silence(str(error))
+    name = host["metadata"]["name"]
+    if not is_readable(name, answers):
+        return Silence(f"host {name} answered with what cannot be read")
+    return answers
 
 
 def _named(kind: Kind, objects: list[Object], names: Iterable[str]) -> list[Object]:

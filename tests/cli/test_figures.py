@@ -13,6 +13,7 @@ from weir_cli.figures import (
     host_figures,
     host_json,
     hosts_table,
+    is_readable,
     task_figures,
     task_json,
     tasks_table,
@@ -157,3 +158,32 @@ def test_json_says_null_for_what_is_not_known() -> None:
         "asked": {"cpuMillis": 1000, "memoryBytes": 2**30},
     }
     assert host_json(host_figures("n1", Silence("gone"))) == {"name": "n1", "error": "gone"}
+
+
+HOST_STATS: dict[str, Any] = {
+    "cpuPercent": 50.0,
+    "cpus": 4,
+    "load": [1.0, 1.0, 1.0],
+    "memory": {"totalBytes": 100, "availableBytes": 40},
+}
+TASK_STATS = {"uid": "u", "run": 1, "cpuSeconds": 1.0, "sampledSeconds": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "readable"),
+    [
+        ({"host": HOST_STATS, "tasks": [TASK_STATS]}, True),
+        ({"host": HOST_STATS, "tasks": [], "gpus": [{"index": 0}]}, False),
+        ({"host": HOST_STATS}, False),
+        ({"host": HOST_STATS, "tasks": ["x"]}, False),
+        ({"host": HOST_STATS, "tasks": [{}]}, False),
+        ({"host": {}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "load": []}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "cpus": "4"}, "tasks": []}, False),
+        ([], False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_a_daemon_that_answers_anything_else_is_told_apart(answer: Any, readable: bool) -> None:
+    assert is_readable("n1", Answers(answer, answer)) is readable

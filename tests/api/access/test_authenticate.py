@@ -225,3 +225,25 @@ async def test_an_invitations_secret_is_no_credential() -> None:
     shown = token("Invitation", expiresAt=None, userRef=None, role="admin", maxUses=1)
     assert await caller(ada(OLD, 1), shown) == ANONYMOUS
     assert await caller(ada(OLD, 1), shown, bearer=False) == ANONYMOUS
+
+
+@pytest.mark.parametrize(
+    ("password", "mark", "valid"),
+    [
+        (OLD, None, False),  # made before there was a password
+        (None, None, True),
+        (None, password_mark(OLD), False),  # the password was taken away
+    ],
+)
+async def test_a_session_without_a_password_is_of_a_user_without_one(
+    password: str | None, mark: str | None, valid: bool
+) -> None:
+    user, shown = ada(OLD, 1), session(OLD)
+    for spec, name, value in (
+        (user["spec"], "passwordHash", password),
+        (shown["spec"], "passwordMark", mark),
+    ):
+        spec.pop(name)
+        if value is not None:
+            spec[name] = value
+    assert (await caller(user, shown, bearer=False) != ANONYMOUS) is valid

@@ -87,6 +87,12 @@ def test_what_is_others_is_kept_from_users_alone(capability: Capability, caller:
     assert may_touch(CALLERS[caller], capability, CALLERS[caller].owner)
 
 
+def test_who_owns_nothing_owns_not_what_is_nobodys() -> None:
+    nobody = Identity(12, "user", Role.USER)
+    assert not may_touch(nobody, Capability.READ_TASK, None)
+    assert not sees_secrets(nobody, None)
+
+
 def test_roles_are_ordered_from_the_least_to_the_most() -> None:
     order = [Role.ANONY, Role.VIEWER, Role.USER, Role.OPERATOR, Role.ADMIN]
     assert order == [*Role]
