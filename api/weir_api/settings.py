@@ -12,11 +12,8 @@ from urllib.parse import urlsplit
 from weir_api.peers import Network
 from weir_crds.errors import WeirError
 from weir_kube.errors import ConfigError
-from weir_kube.flags import add_flag, variable_of
+from weir_kube.flags import add_flag, add_switch
 from weir_kube.http import parse_listen
-
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
 
 
 class InvalidSettingsError(WeirError):
@@ -131,16 +128,7 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     )
 
     flag = partial(add_flag, parser, environ)
-
-    def switch(name: str, help: str, *, default: bool = False) -> None:
-        variable = variable_of(name)
-        # Empty is as absent: who left it blank has switched nothing off.
-        word = (environ.get(variable) or str(default)).lower()
-        if word not in (*_TRUE, *_FALSE):
-            parser.error(f"{variable} is either true or false, not {environ[variable]!r}")
-        parser.add_argument(
-            name, action=argparse.BooleanOptionalAction, default=word in _TRUE, help=help
-        )
+    switch = partial(add_switch, parser, environ)
 
     flag(
         "--kubeconfig",
