@@ -19,6 +19,7 @@ from support.accounts import (
 from support.replica import PASSWORD, Replica, bearer, cookie_of
 from weir_api.access.identity import Role
 from weir_api.access.service import AuthSettings
+from weir_api.errors import BadRequestError
 from weir_crds.kinds import ACCESSTOKEN, USER
 from weir_kube.store import Key
 
@@ -210,6 +211,22 @@ async def test_register_refused(facade: Replica) -> None:
     listed = (await call(facade.http, "GET", "/invitations", headers=root))[0]
     assert (listed["usage_count"], listed["remaining_uses"]) == (0, 5)
     await register(facade, invited["token"], {**NEW, "username": "x" * 50})
+
+
+async def test_an_invitation_ends_at_the_moment_that_it_says(
+    facade: Replica, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invitations = facade.service.invitations
+    made, secret = await invitations.make(None, Role.VIEWER, max_uses=1, hours=1)
+    ends = made.expires_at
+    assert ends is not None
+    monkeypatch.setattr(invitations, "_now", lambda: ends - dt.timedelta(microseconds=1))
+    assert invitations.is_valid(made)
+    assert (await invitations.find(secret, "ada", "192.0.2.1")).name == made.name
+    monkeypatch.setattr(invitations, "_now", lambda: ends)
+    assert not invitations.is_valid(made)
+    with pytest.raises(BadRequestError):
+        await invitations.find(secret, "ada", "192.0.2.1")
 
 
 async def test_an_expired_invitation_is_listed_and_good_for_nothing(facade: Replica) -> None:
@@ -532,6 +549,8 @@ async def test_an_administrator_sets_the_password_of_who_forgot_it(facade: Repli
     await call(facade.http, "GET", "/me", headers=cookie)
     told = await call(facade.http, "PATCH", path, {"password": "analytical engine"}, root)
     assert_shape(told, USER_KEYS)
+    left = [obj["spec"] for obj in (await facade.api.list(ACCESSTOKEN)).items]
+    assert [spec["userRef"]["name"] for spec in left] == ["root"]  # deleted, not only void
     for credential in (cookie, token):
         await call(facade.http, "GET", "/me", headers=credential, status=401)
     await call(facade.http, "POST", "/login", {"username": "ada", "password": PASSWORD}, status=401)

@@ -132,3 +132,13 @@ async def test_the_secrets_are_nowhere_in_the_resources(replica_of: ReplicaOf) -
     kept = str((await facade.api.list(ACCESSTOKEN)).items)
     for secret in ("open sesame", "first come", "open", "first"):
         assert secret not in kept
+
+
+async def test_the_admin_secret_opens_nothing_while_there_is_an_administrator(
+    replica_of: ReplicaOf,
+) -> None:
+    facade = await replica_of(SECRETS)
+    await facade.person("root", role="admin")
+    for role in ("admin", "viewer"):
+        await call(facade.http, "POST", "/invitations", {"role": role}, SESAME, status=403)
+    assert (await facade.api.list(ACCESSTOKEN)).items == []
