@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -55,6 +56,9 @@ async def docker_that(answers: Answer | None, folder: Path) -> AsyncIterator[Doc
             while head := await reader.readuntil(b"\r\n\r\n"):
                 if answers is None:
                     await asyncio.sleep(3600)
+                length = re.search(rb"content-length: (\d+)", head.lower())
+                if length:
+                    await reader.readexactly(int(length[1]))
                 await answers(head.split()[1].decode(), writer)  # type: ignore[misc]
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -136,6 +140,29 @@ async def test_a_docker_that_is_busy_with_itself_is_no_verdict_on_a_container(
         engine._unstarted.add("weir-u-1")  # as after a create
         with pytest.raises(EngineUnavailableError):
             await asyncio.wait_for(CALLS[name](engine), 5)
+
+
+async def test_what_docker_said_of_its_cores_holds_while_it_is_busy(tmp_path: Path) -> None:
+    """Else a Host would offer cores that Docker lacks, for as long as it takes."""
+    lacks = "Requested CPUs are not available - requested 8191, available: 0-1"
+    refused = json_answer({"message": lacks}).replace(b"200 OK", b"400 Bad Request")
+    busy = False
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        if path == "/version":
+            writer.write(VERSION)
+        elif busy:
+            writer.write(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy")
+        elif path.endswith("/info"):
+            writer.write(json_answer({"DockerRootDir": "/data/docker"}))
+        else:
+            writer.write(refused)
+
+    async with docker_that(answers, tmp_path) as engine:
+        before = await engine.info()
+        busy = True
+        assert (before.cpus, before.root_dir) == ((0, 1), "/data/docker")
+        assert await engine.info() == before
 
 
 async def test_a_docker_that_comes_back_is_used_again(tmp_path: Path) -> None:

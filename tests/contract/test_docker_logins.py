@@ -138,10 +138,10 @@ async def test_a_stored_login_that_cannot_be_read_keeps_no_public_image_away(
     config: dict[str, Any],
     stored: Callable[[dict[str, Any]], None],
 ) -> None:
+    client = docker.APIClient(docker_host, version="auto")
     stored(_broken(config, image_registry))
     await rig.engine.pull(docker_images.pullable)
     assert await rig.engine.has_image(docker_images.pullable)
-    client = docker.APIClient(docker_host, version="auto")
     client.remove_image(docker_images.pullable)
     client.close()
 

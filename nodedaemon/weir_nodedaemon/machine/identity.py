@@ -6,6 +6,8 @@ import socket
 import uuid
 from pathlib import Path
 
+from weir_nodedaemon.files import write_atomically
+
 _ROOT = Path("/")
 _MACHINE_IDS = ("etc/machine-id", "var/lib/dbus/machine-id")
 _BOOT_ID = "proc/sys/kernel/random/boot_id"
@@ -31,7 +33,7 @@ def host_id(state_dir: Path, host_name: str, root: Path = _ROOT) -> str:
         return known
     machine = machine_id(root) or _read(root / _BOOT_ID)
     made = uuid.uuid5(uuid.NAMESPACE_OID, f"{machine}/{host_name}") if machine else uuid.uuid4()
-    path.write_text(f"{made}\n")
+    write_atomically(path, f"{made}\n".encode())
     return str(made)
 
 

@@ -20,6 +20,7 @@ from weir_nodedaemon.engines.docker.leftovers import Leftovers
 from weir_nodedaemon.engines.docker.logs import DockerLogs
 from weir_nodedaemon.engines.docker.refusals import (
     RefusedError,
+    is_away,
     is_layer_limit,
     is_leftover,
     is_users_fault,
@@ -63,23 +64,26 @@ class DockerLifecycle(DockerLogs):
         self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
         self._updates = 0  # an inspection that began before an update is not remembered
+        self._cpus: tuple[int, ...] | None = None
+        self._root_dir = ""
         self._limits_layers = True  # until it says that it cannot
         self._gives_gpus_to_all: bool | None = None  # not known yet
         self._inspections = asyncio.Semaphore(_INSPECTIONS)
 
     async def info(self) -> EngineInfo:
-        """Return Docker's version, the cores that it knows, and where it keeps all."""
+        """Return Docker's version, the cores that it knows, and where it keeps all.
+
+        Its version alone says whether it answers; what else it does not say in time is as before.
+        """
+        version = await self._client.version()
         try:
             found = await self._client.get("/info")
-        except RefusedError as exc:
-            raise refusal(exc) from exc
-        self._gives_gpus_to_all = objects.gives_gpus_to_all(found)
-        return EngineInfo(
-            name="docker",
-            version=found["ServerVersion"],
-            cpus=await self._available_cpus(),
-            root_dir=found.get("DockerRootDir") or "",
-        )
+            self._gives_gpus_to_all = objects.gives_gpus_to_all(found)
+            self._root_dir = found.get("DockerRootDir") or ""
+            self._cpus = await self._available_cpus()
+        except (RefusedError, EngineUnavailableError) as exc:
+            logger.warning("Docker says little of itself: %s", exc)
+        return EngineInfo("docker", version, cpus=self._cpus, root_dir=self._root_dir)
 
     async def observe(self) -> dict[str, ObservedInstance]:
         """Return all containers of this host, by name; costs one request when nothing changed.
@@ -110,7 +114,7 @@ class DockerLifecycle(DockerLogs):
         body = objects.create_body(
             spec,
             self._host_name,
-            hide_gpus=bool(self._gives_gpus_to_all),
+            hide_gpus=self._gives_gpus_to_all is not False,
             limit_layer=self._limits_layers,
         )
         try:
@@ -258,6 +262,8 @@ class DockerLifecycle(DockerLogs):
                 deadline_seconds=self._client.read_seconds,
             )
         except RefusedError as exc:
+            if is_away(exc.status, str(exc)):
+                raise
             return objects.available_cpus(str(exc))
         return None
 
