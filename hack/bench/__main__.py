@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from bench import control, facade, latency, report, restart, storm, throughput, writes
+from bench import control, facade, latency, report, restart, scheduler, storm, throughput, writes
 from bench.report import Report
 from bench.sizes import SIZES, Size
 from bench.system import System, fresh_system
@@ -27,6 +27,9 @@ BENCHMARKS: dict[str, Benchmark] = {
     "writes": writes.run,
     "storm": storm.run,
 }
+WITHOUT_SYSTEM: dict[str, Callable[[Size], Awaitable[Report]]] = {"scheduler": scheduler.run}
+"""Benchmarks of one part alone, in this process."""
+NAMES = (*BENCHMARKS, *WITHOUT_SYSTEM)
 
 
 async def measure(name: str, system: System, size: Size) -> Report:
@@ -41,13 +44,20 @@ def run_one(name: str, size: Size, out: Path) -> None:
     """Run one benchmark on a system of its own; print its tables, write its JSON."""
     say(f"benchmark {name}, size {size.name}")
     before = report.environment()
-    with fresh_system() as system:
-        found = asyncio.run(measure(name, system, size))
+    if name in WITHOUT_SYSTEM:
+        found = asyncio.run(_awaited(WITHOUT_SYSTEM[name](size)))
+    else:
+        with fresh_system() as system:
+            found = asyncio.run(measure(name, system, size))
     found.environment |= {**before, "loadAverageAfter": round(os.getloadavg()[0], 2)}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.json"
     path.write_text(json.dumps(found.as_json(), indent=1) + "\n")
     print(f"\n{found.text()}\n\nas JSON: {os.path.relpath(path)}\n", flush=True)
+
+
+async def _awaited(report: Awaitable[Report]) -> Report:
+    return await report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,19 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "benchmarks",
         nargs="*",
         metavar="BENCHMARK",
-        help=f"{', '.join(BENCHMARKS)} (default: all, one after the other)",
+        help=f"{', '.join(NAMES)} (default: all, one after the other)",
     )
     parser.add_argument("--size", choices=SIZES, default="full", help="default: %(default)s")
     parser.add_argument(
         "--out", type=Path, default=CHECKOUT / ".bench", metavar="DIR", help="where the JSON goes"
     )
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.benchmarks if name not in BENCHMARKS]
+    unknown = [name for name in options.benchmarks if name not in NAMES]
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        for name in options.benchmarks or BENCHMARKS:
+        for name in options.benchmarks or NAMES:
             run_one(name, SIZES[options.size], options.out)
     except DevClusterError as exc:
         print(f"\nerror: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)

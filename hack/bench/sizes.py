@@ -27,6 +27,10 @@ class Size:
     load_rounds: int
     load_seconds: float  # of each measurement
     submits: int  # in each round
+    # scheduler
+    fleets: tuple[int, ...]  # numbers of hosts; the last one is judged
+    scheduler_seconds: float
+    drain_seconds: float  # after which a host is drained for what is blocked
     # writes
     writes: int  # of each kind in each round
     write_rounds: int
@@ -58,6 +62,9 @@ SIZES = {
             write_rounds=1,
             storm=18,
             storm_stop_seconds=3.0,
+            fleets=(2, 4),
+            scheduler_seconds=1.0,
+            drain_seconds=0.2,
         ),
         Size(
             "small",
@@ -79,6 +86,9 @@ SIZES = {
             write_rounds=3,
             storm=45,
             storm_stop_seconds=10.0,
+            fleets=(20, 100),
+            scheduler_seconds=8.0,
+            drain_seconds=2.0,
         ),
         Size(
             "full",
@@ -100,6 +110,9 @@ SIZES = {
             write_rounds=7,
             storm=180,
             storm_stop_seconds=30.0,
+            fleets=(100, 300, 1000),
+            scheduler_seconds=20.0,
+            drain_seconds=5.0,
         ),
     )
 }

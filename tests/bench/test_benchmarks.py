@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench import scheduler
 from bench.__main__ import measure
 from bench.report import Figure, Report, Table
 from bench.sizes import SIZES
@@ -66,6 +67,15 @@ async def test_good_tasks_end_right_in_a_storm(system: System) -> None:
 
     assert found["good Tasks that ended otherwise than they should"]["value"] == 0
     assert found["others are served by the facade meanwhile"]["value"] == 1
+
+
+async def test_scheduling_alone_is_measured_by_number_of_hosts() -> None:
+    report = await scheduler.run(SIZES["tiny"])
+
+    found = _checked(report)
+    assert found["CPU per bind"]["value"] > 0
+    assert [row[0] for row in report.tables[0].rows] == [*SIZES["tiny"].fleets]
+    assert all(row[3] > 0 for row in report.tables[0].rows), "nothing was bound"
 
 
 def _checked(report: Report) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from support.ledgers import cpu
 from weir_crds.demand import Request
-from weir_operator.scheduling.queue import Pending, PendingQueue
+from weir_operator.scheduling.queue import Pending, PendingQueue, Spare
 from weir_operator.scheduling.workload import WorkloadKey
 
 
@@ -43,7 +43,7 @@ def drain(queue: PendingQueue, share: Any = no_share) -> list[str]:
 def drain_for(queue: PendingQueue, host: str, share: Any, fits: Any) -> list[str]:
     """As ``drain``, for a host that got room."""
     order: list[str] = []
-    while chosen := queue.next_for_host(host, share, lambda _: True, fits):
+    while chosen := queue.next_for_host(host, share, Spare(), fits):
         order.append(chosen.uid)
         queue.remove(chosen.uid)
     return order
@@ -139,7 +139,7 @@ def test_a_cheap_test_saves_the_dear_one() -> None:
         asked.append(request)
         return True
 
-    chosen = queue.next_for_host("n1", no_share, lambda lane: lane.cores <= 4, fits)
+    chosen = queue.next_for_host("n1", no_share, Spare(cores=4), fits)
     assert (chosen, asked) == (pending("small"), [cpu(1)])
 
 

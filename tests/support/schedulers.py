@@ -16,11 +16,13 @@ def task_scheduler(
     tasks: Store,
     hosts: Store,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    **more: Any,
 ) -> Scheduler:
-    """Return a scheduler whose queues of reconciles nobody works off."""
+    """Return a scheduler whose queues of reconciles nobody works off; ``more`` as it takes."""
     return Scheduler(
         Binder(api, now=now),
         [Placed(tasks, WorkQueue("tasks"), TaskWorkload())],
         Watched(hosts, WorkQueue("hosts")),
         now=now,
+        **more,
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import attrgetter
 
 from weir_crds.demand import Request
 from weir_crds.fit import Subject, is_available, lacks, never_fits
@@ -9,7 +11,10 @@ from weir_crds.host_state import HostState
 from weir_operator.scheduling.ledger import Ledger
 from weir_operator.scheduling.queue import Pending, PendingQueue
 
-_LOOKED_UP_AT_ONCE = 5
+_ENOUGH_HOSTS = 50
+"""Among how many hosts that would take it, those with most free cores, the nearest is chosen."""
+_CREATED = attrgetter("created")
+_LOOKED_UP_AT_ONCE = 2
 """How many requests are compared with all hosts in one review; what is found is remembered."""
 
 
@@ -35,6 +40,7 @@ class Drainer:
         self._after_seconds = after_seconds
         self._could_fit: dict[Request, bool] = {}
         self._facts_version = -1
+        self._lookups_left = 0
         self.drain: Drain | None = None
 
     def review(self, since: Mapping[str, float], now: float) -> None:
@@ -49,48 +55,63 @@ class Drainer:
         if self._facts_version != self._ledger.facts_version:
             self._facts_version = self._ledger.facts_version
             self._could_fit.clear()
+        self._lookups_left = _LOOKED_UP_AT_ONCE
         due = now - self._after_seconds
-        left = _LOOKED_UP_AT_ONCE
-        for heads in self._queue.heads_by_priority():
-            is_of_concern = False
-            # One that is drained for already comes first, or two would take turns.
-            heads.sort(key=lambda head: (not self._is_drained_for(head), head.created))
-            for head in heads:
-                waited = since.get(head.uid, now) <= due
-                if is_of_concern and not waited:
-                    continue
-                if head.request not in self._could_fit:
-                    if not left:
-                        return
-                    left -= 1
-                    self._could_fit[head.request] = bool(self._able(head.request))
-                if not self._could_fit[head.request]:
-                    continue
-                if waited:
-                    self._begin(head)
+        try:
+            for heads in self._queue.heads_by_priority():
+                waited = [head for head in heads if since.get(head.uid, now) <= due]
+                if chosen := self._choose(waited):
+                    self._begin(chosen)
                     return
-                is_of_concern = True
-            if is_of_concern:
-                break
+                if any(self._could_ever_fit(head.request) for head in heads):
+                    break
+        except _TooManyLookupsError:
+            return  # what was found is remembered, so that the next review gets further
         self.drain = None
 
+    def forget_if_over(self) -> None:
+        """End the drain for one that has its host, or is not to have one any more."""
+        if self.drain and self._queue.get(self.drain.pending.uid) != self.drain.pending:
+            self.drain = None
+
+    def _choose(self, waited: list[Pending]) -> Pending | None:
+        """Return the one that is drained for already, else the oldest that could ever fit."""
+        if self.drain and self.drain.pending in waited:
+            return self.drain.pending
+        oldest = min(waited, key=_CREATED, default=None)
+        if oldest is None or self._could_ever_fit(oldest.request):
+            return oldest
+        waited.sort(key=_CREATED)
+        return next((head for head in waited if self._could_ever_fit(head.request)), None)
+
     def _begin(self, pending: Pending) -> None:
-        current = self.drain
-        able = self._able(pending.request)
-        if current and current.pending == pending and current.host in {one.name for one in able}:
-            return
-        nearest = min(able, key=lambda state: (_missing(pending.request, state), state.name))
-        self.drain = Drain(nearest.name, pending)
-
-    def _is_drained_for(self, pending: Pending) -> bool:
-        return self.drain is not None and self.drain.pending.uid == pending.uid
-
-    def _able(self, request: Request) -> list[HostState]:
+        request, current = pending.request, self.drain
+        if current and current.pending == pending:
+            state = self._ledger.hosts.get(current.host)
+            if state is not None and _takes(state, request):
+                return
         hosts = self._ledger.known_hosts()
-        return [state for state in hosts if _could_ever_fit(request, state)]
+        hosts.sort(key=lambda state: (-state.cores_free, state.name))
+        able = islice((state for state in hosts if _takes(state, request)), _ENOUGH_HOSTS)
+        nearest = min(able, key=lambda state: (_missing(request, state), state.name), default=None)
+        self.drain = Drain(nearest.name, pending) if nearest else None
+
+    def _could_ever_fit(self, request: Request) -> bool:
+        known = self._could_fit.get(request)
+        if known is None:
+            if not self._lookups_left:
+                raise _TooManyLookupsError
+            self._lookups_left -= 1
+            known = any(_takes(state, request) for state in self._ledger.known_hosts())
+            self._could_fit[request] = known
+        return known
 
 
-def _could_ever_fit(request: Request, state: HostState) -> bool:
+class _TooManyLookupsError(Exception):
+    """More requests are to be compared with all hosts than one review may."""
+
+
+def _takes(state: HostState, request: Request) -> bool:
     """Tell whether a host would take a request now if nothing were held there."""
     facts = state.facts
     return facts is not None and is_available(request, facts) and not never_fits(request, facts)

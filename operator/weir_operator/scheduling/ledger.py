@@ -56,6 +56,8 @@ class Ledger:
     """What all known hosts have for work together."""
     _allocations: dict[str, Allocation] = field(default_factory=dict)
     _usage: defaultdict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
+    _shares: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """What ``share`` found, until it changes."""
     _kinds: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _shelves: defaultdict[_Shelf, dict[str, HostState]] = field(
         default_factory=lambda: defaultdict(dict)
@@ -114,6 +116,7 @@ class Ledger:
         self._allocations[uid] = allocation
         self._kinds[host][allocation.kind] += 1
         self._usage[allocation.owner].change(allocation.holding, 1)
+        self._shares.pop(allocation.owner, None)
         self._changed(state)
 
     def release(self, uid: str) -> bool:
@@ -126,6 +129,7 @@ class Ledger:
         self._kinds[state.name][allocation.kind] -= 1
         usage = self._usage[allocation.owner]
         usage.change(allocation.holding, -1)
+        self._shares.pop(allocation.owner, None)
         if not usage.workloads:
             del self._usage[allocation.owner]
         self._made_room(state)
@@ -146,6 +150,9 @@ class Ledger:
 
         https://www.usenix.org/legacy/events/nsdi11/tech/full_papers/Ghodsi.pdf
         """
+        found = self._shares.get(owner)
+        if found is not None:
+            return found
         usage = self._usage.get(owner)
         if usage is None:
             return (0.0, 0)
@@ -154,11 +161,14 @@ class Ledger:
             (usage.memory_bytes, self.total.memory_bytes),
             (usage.gpus, self.total.gpus),
         )
-        return (max(used / total if total else 0.0 for used, total in pairs), usage.workloads)
+        largest = max(used / total if total else 0.0 for used, total in pairs)
+        found = self._shares[owner] = (largest, usage.workloads)
+        return found
 
     def _change_total(self, facts: HostFacts | None, sign: int) -> None:
         if facts is None:
             return
+        self._shares.clear()
         self.total.cpu_millis += sign * 1000 * facts.cores
         self.total.memory_bytes += sign * facts.memory_bytes
         self.total.gpus += sign * len(facts.gpus)

@@ -3,6 +3,10 @@
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
+from math import inf
+from operator import attrgetter
+from typing import NamedTuple
 
 from weir_crds.demand import Request
 from weir_operator.scheduling.workload import WorkloadKey
@@ -25,6 +29,11 @@ class Pending:
     request: Request
 
 
+_Entry = tuple[str, int, str]
+"""When one was created, when it arrived, and its uid."""
+_NOBODY: _Entry = ("", 0, "")
+
+
 class Lane:
     """Those of equal priority, owner and request, oldest first.
 
@@ -36,6 +45,7 @@ class Lane:
         "cores",
         "entries",
         "gpus",
+        "head",
         "memory_bytes",
         "owner",
         "priority",
@@ -50,20 +60,18 @@ class Lane:
         self.cores = request.cores
         self.memory_bytes = request.memory_bytes
         self.gpus = request.gpus
-        self.entries: list[tuple[str, int, str]] = []
+        self.entries: list[_Entry] = []
+        self.head: _Entry = _NOBODY
+        """The oldest."""
         self._live = 0
 
-    @property
-    def head(self) -> tuple[str, int, str]:
-        """When the oldest was created and arrived, and its uid."""
-        return self.entries[0]
-
-    def add(self, entry: tuple[str, int, str]) -> None:
+    def add(self, entry: _Entry) -> None:
         """Put one in."""
         heapq.heappush(self.entries, entry)
+        self.head = self.entries[0]
         self._live += 1
 
-    def remove(self, is_in: Callable[[tuple[str, int, str]], bool]) -> bool:
+    def remove(self, is_in: Callable[[_Entry], bool]) -> bool:
         """Note that one has left; tell whether any is left.
 
         Args:
@@ -76,14 +84,27 @@ class Lane:
             heapq.heapify(entries)
         while entries and not is_in(entries[0]):
             heapq.heappop(entries)
+        self.head = entries[0] if entries else _NOBODY
         return bool(entries)
 
 
+class Spare(NamedTuple):
+    """What a host has left at most: a lane that asks for more certainly does not fit."""
+
+    cores: float = inf
+    memory_bytes: float = inf
+    gpus: float = inf
+
+
+_ANY = Spare()
+_HEAD = attrgetter("head")
+
+
 class _Lanes:
-    """Some lanes, by priority."""
+    """Some lanes by priority, owner and cores: looking for those that could fit skips the rest."""
 
     def __init__(self) -> None:
-        self._by_priority: dict[int, dict[Lane, None]] = {}
+        self._by_priority: dict[int, dict[str, dict[int, dict[Lane, None]]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._by_priority)
@@ -91,18 +112,37 @@ class _Lanes:
     def priorities(self) -> Iterable[int]:
         return self._by_priority
 
-    def of(self, priority: int) -> Iterable[Lane]:
+    def owners(self, priority: int) -> Iterable[str]:
         return self._by_priority.get(priority, ())
 
+    def of(self, priority: int, owner: str, spare: Spare) -> list[Lane]:
+        """Return the lanes that could fit."""
+        most_cores, memory, gpus = spare
+        return [
+            lane
+            for cores, lanes in self._by_priority.get(priority, {}).get(owner, {}).items()
+            if cores <= most_cores
+            for lane in lanes
+            if lane.memory_bytes <= memory and lane.gpus <= gpus
+        ]
+
     def add(self, lane: Lane) -> None:
-        self._by_priority.setdefault(lane.priority, {})[lane] = None
+        by_owner = self._by_priority.setdefault(lane.priority, {})
+        by_owner.setdefault(lane.owner, {}).setdefault(lane.cores, {})[lane] = None
 
     def discard(self, lane: Lane) -> None:
-        lanes = self._by_priority.get(lane.priority, {})
-        if lane in lanes:
-            del lanes[lane]
-            if not lanes:
-                del self._by_priority[lane.priority]
+        by_owner = self._by_priority.get(lane.priority, {})
+        by_cores = by_owner.get(lane.owner, {})
+        lanes = by_cores.get(lane.cores, {})
+        if lane not in lanes:
+            return
+        del lanes[lane]
+        if not lanes:
+            del by_cores[lane.cores]
+        if not by_cores:
+            del by_owner[lane.owner]
+        if not by_owner:
+            del self._by_priority[lane.priority]
 
 
 _LaneKey = tuple[int, str, Request]
@@ -206,54 +246,56 @@ class PendingQueue:
 
     def next_untried(self, share: Share) -> Pending | None:
         """Return the one to try next among those not known to fit nowhere; it stays in."""
-        return self._choose([self._untried], share, lambda _: True, lambda _: True)
+        return self._choose([self._untried], share, _ANY, lambda _: True)
 
     def next_for_host(
-        self,
-        host: str,
-        share: Share,
-        could: Callable[[Lane], bool],
-        fits: Callable[[Request], bool],
+        self, host: str, share: Share, spare: Spare, fits: Callable[[Request], bool]
     ) -> Pending | None:
         """Return the one to try next on a host that got room, refused or not; it stays in.
 
         Args:
             host: those that ask for another one by name are passed over.
             share: as everywhere.
-            could: a cheap test; what it refuses certainly does not fit.
+            spare: what the host has left.
             fits: tells whether a request fits there.
         """
         found = (self._by_host.get(host), self._by_host.get(None))
-        return self._choose([lanes for lanes in found if lanes], share, could, fits)
+        return self._choose([lanes for lanes in found if lanes], share, spare, fits)
 
     def heads_by_priority(self) -> Iterator[list[Pending]]:
         """Return the oldest of each lane, those of the highest priority first."""
         for priority in sorted(self._all.priorities(), reverse=True):
-            yield [self._head(lane) for lane in self._all.of(priority)]
+            owners = self._all.owners(priority)
+            lanes = [lane for owner in owners for lane in self._all.of(priority, owner, _ANY)]
+            yield [self._head(lane) for lane in lanes]
 
     def _choose(
-        self,
-        among: list[_Lanes],
-        share: Share,
-        could: Callable[[Lane], bool],
-        fits: Callable[[Request], bool],
+        self, among: list[_Lanes], share: Share, spare: Spare, fits: Callable[[Request], bool]
     ) -> Pending | None:
         priorities = {priority for lanes in among for priority in lanes.priorities()}
         for priority in sorted(priorities, reverse=True):
-            found = [lane for lanes in among for lane in lanes.of(priority) if could(lane)]
-            shares = {owner: share(owner) for owner in {lane.owner for lane in found}}
-            order = [(shares[lane.owner], lane.head, lane) for lane in found]
-            heapq.heapify(order)  # an arrival is unique, so lanes are never compared
-            while order:
-                lane = heapq.heappop(order)[2]
-                if fits(lane.request):
-                    return self._head(lane)
+            owners = {owner for lanes in among for owner in lanes.owners(priority)}
+            for _, alike in groupby(sorted(owners, key=share), key=share):
+                order = [
+                    lane
+                    for owner in alike
+                    for lanes in among
+                    for lane in lanes.of(priority, owner, spare)
+                ]
+                if not order:
+                    continue
+                oldest = min(order, key=_HEAD)  # mostly it fits, and sorting all is dear
+                if fits(oldest.request):
+                    return self._head(oldest)
+                for lane in sorted(order, key=_HEAD)[1:]:
+                    if fits(lane.request):
+                        return self._head(lane)
         return None
 
     def _head(self, lane: Lane) -> Pending:
         return self._items[lane.head[2]][0]
 
-    def _is_in(self, entry: tuple[str, int, str], key: _LaneKey) -> bool:
+    def _is_in(self, entry: _Entry, key: _LaneKey) -> bool:
         item = self._items.get(entry[2])
         return item is not None and item[1] == entry[1] and _lane_key(item[0]) == key
 

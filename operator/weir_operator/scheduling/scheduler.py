@@ -16,12 +16,12 @@ from weir_kube.store import Key, Object, Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator import metrics
 from weir_operator.scheduling.binder import Bind, Binder, Outcome
-from weir_operator.scheduling.drain import Drainer
+from weir_operator.scheduling.drain import Drain, Drainer
 from weir_operator.scheduling.explainer import Explainer
 from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.place import Placement, offer_of, place
-from weir_operator.scheduling.queue import Lane, Pending, PendingQueue
+from weir_operator.scheduling.queue import Pending, PendingQueue, Spare
 from weir_operator.scheduling.workload import Claim, Workload, WorkloadKey, owner_of
 
 logger = logging.getLogger(__name__)
@@ -166,6 +166,11 @@ class Scheduler:
             return self._explainer.compute(pending.request, drain.host, is_for_it=True)
         return self._explainer.report(pending.request, drain.host)
 
+    @property
+    def drain(self) -> Drain | None:
+        """The host that is kept free, and for what."""
+        return self._drainer.drain
+
     def is_waiting(self, key: WorkloadKey) -> bool:
         """Tell whether an object is in the queue."""
         return self._uids.get(key, "") in self.queue
@@ -182,9 +187,10 @@ class Scheduler:
                 await self._woken(_REVIEW_SECONDS if len(self.queue) else None)
                 self._wake.clear()
                 started = time.perf_counter()
-                if self._clock() - reviewed_at >= _REVIEW_SECONDS or self._is_drain_over():
+                is_due = self._clock() - reviewed_at >= _REVIEW_SECONDS
+                self._look_at_drain(review=is_due)
+                if is_due:
                     reviewed_at = self._clock()
-                    self._review_drain()
                 again = self.place_for(_TURN_SECONDS)
                 metrics.SCHEDULE_SECONDS.observe(time.perf_counter() - started)
                 metrics.PENDING.set(len(self.queue))
@@ -238,18 +244,15 @@ class Scheduler:
 
     def _next_for(self, state: HostState) -> Pending | None:
         facts = state.facts
-        if facts is None or facts.obstacles:
-            return None
+        if facts is None or facts.obstacles or not state.cores_free:
+            return None  # even one without cores of its own needs a shared one
         drain = self._drainer.drain
         if drain is not None and drain.host == state.name:
             current = self.queue.get(drain.pending.uid)
             return current if current and offer_of(current.request, state) else None
-        cores, memory = state.cores_free, state.memory_free
         gpus = sum(not state.holders_of_gpu(gpu.index) for gpu in facts.gpus)
+        spare = Spare(state.cores_free, state.memory_free, gpus)
         unfit: set[Request] = set()
-
-        def could(lane: Lane) -> bool:
-            return lane.cores <= cores and lane.memory_bytes <= memory and lane.gpus <= gpus
 
         def fits(request: Request) -> bool:
             if request in unfit:
@@ -259,7 +262,7 @@ class Scheduler:
                 return False
             return True
 
-        return self.queue.next_for_host(state.name, self.ledger.share, could, fits)
+        return self.queue.next_for_host(state.name, self.ledger.share, spare, fits)
 
     def _place_on_freed(self, pending: Pending) -> bool:
         """Place one that fits on a host that got room, on the best of those or of all; tell if."""
@@ -310,13 +313,12 @@ class Scheduler:
             self._requeue_later(pending)
             return True
 
-    def _is_drain_over(self) -> bool:
-        drain = self._drainer.drain
-        return drain is not None and self.queue.get(drain.pending.uid) != drain.pending
-
-    def _review_drain(self) -> None:
+    def _look_at_drain(self, *, review: bool) -> None:
+        """See whether a drain is over; from time to time, whether one should begin."""
         before = self._drainer.drain
-        self._drainer.review(self._since, self._clock())
+        self._drainer.forget_if_over()
+        if review:
+            self._drainer.review(self._since, self._clock())
         drain = self._drainer.drain
         if drain == before:
             return
