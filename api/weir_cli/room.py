@@ -1,9 +1,10 @@
 """What a host has and who holds what of it, and what it lacks for a Task. Pure.
 
-Computed from what the API server shows now, for people: the operator decides by its own ledger.
+Computed from what the API server shows now, for people. The verdict is ``weir_crds.fit``'s, by
+which the operator places; here it is put into words.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from weir_cli.words import bytes_words, cpu_words, ranges
@@ -11,7 +12,10 @@ from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request, holding_of
-from weir_crds.facts import is_external
+from weir_crds.facts import facts_of, is_external
+from weir_crds.fit import Lack, Subject, free_gpus
+from weir_crds.fit import lacks as verdict
+from weir_crds.host_state import HostState
 from weir_kube.store import Key, Object, Objects, key_of
 
 
@@ -24,14 +28,7 @@ class NodeRoom:
     reserved: frozenset[int]
     memory_bytes: int | None
     """None: it has not told."""
-    memory_held: int = 0
-    """By those who use no other node's."""
     held: dict[int, Key] = field(default_factory=dict)
-
-    @property
-    def for_work(self) -> int:
-        """How many cores work may have at all."""
-        return len(self.cores - self.reserved)
 
     @property
     def free(self) -> int:
@@ -51,10 +48,23 @@ class Room:
     memory_bytes: int
     memory_reserved: int
     gpus: dict[int, Key | None]
-    memory_held: int = 0
-    shared_millis: int = 0
-    shared_tasks: int = 0
-    tasks: int = 0
+    state: HostState
+    """Its account, as the operator keeps it."""
+
+    @property
+    def memory_held(self) -> int:
+        """Bytes promised to Tasks."""
+        return self.state.memory_used
+
+    @property
+    def shared_millis(self) -> int:
+        """What is promised of the shared cores."""
+        return self.state.shared.millis
+
+    @property
+    def tasks(self) -> int:
+        """How many Tasks there are."""
+        return len(self.state.holdings)
 
     @property
     def exclusive(self) -> int:
@@ -64,12 +74,12 @@ class Room:
     @property
     def free_cores(self) -> int:
         """How many cores are nobody's own; the shared ones are among them."""
-        return sum(node.free for node in self.nodes)
+        return self.state.cores_free
 
     @property
     def shared_cores(self) -> int:
         """How many cores must stay shared for the Tasks that run on them."""
-        return max(-(-self.shared_millis // 1000), 1 if self.shared_tasks else 0)
+        return self.state.shared.cores_needed()
 
     @property
     def memory_for_work(self) -> int:
@@ -90,19 +100,10 @@ def rooms_of(hosts: Objects, tasks: Iterable[Object]) -> list[Room]:
 
 def lacks(asked: Request, room: Room) -> list[str]:
     """Return in words all that keeps a Task off a host; empty: it has room."""
-    if asked.host_name is not None and asked.host_name != room.name:
-        return [f"the Task asks for host {asked.host_name}"]
-    found = list(room.obstacles)
-    missing = {
-        f"{key}={value}" for key, value in asked.host_selector if room.labels.get(key) != value
-    }
-    if missing:
-        found.append(f"lacks the label {', '.join(sorted(missing))}")
-    if not room.nodes:
-        return found or ["has not told what it has"]
-    found += _lacking_cpu(asked, room)
-    found += _lacking_memory(asked, room)
-    return found + _lacking_gpus(asked, room)
+    found: list[str] = []
+    for lack in sorted(verdict(asked, room.state), key=lambda lack: lack.subject.value):
+        found += [words for words in _WORDS[lack.subject](asked, room, lack) if words not in found]
+    return found
 
 
 def _empty(host: Object) -> Room:
@@ -118,6 +119,7 @@ def _empty(host: Object) -> Room:
         memory_bytes=capacity.memory_bytes,
         memory_reserved=capacity.reserved_memory_bytes,
         gpus={gpu.index: None for gpu in capacity.gpus},
+        state=HostState(host["metadata"]["name"], facts_of(host)),
     )
 
 
@@ -147,78 +149,73 @@ def _why_not(host: Object, kind: ConditionType) -> str:
 
 def _hold(room: Room, task: Object) -> None:
     key, holding = key_of(task), holding_of(task)
-    room.tasks += 1
-    room.memory_held += holding.memory_bytes
+    room.state.hold(str(key), holding)
     for node in room.nodes:
         node.held.update(dict.fromkeys(node.cores.intersection(holding.cpus), key))
-        if node.id == holding.numa_node:
-            node.memory_held += holding.memory_bytes
-    if holding.shared_millis is not None:
-        room.shared_tasks += 1
-        room.shared_millis += holding.shared_millis
     for gpu in holding.gpus:
         if gpu in room.gpus:
             room.gpus[gpu] = key
 
 
-def _lacking_memory(asked: Request, room: Room) -> list[str]:
-    of, free, where = room.memory_for_work, room.memory_for_work - room.memory_held, ""
-    node = next((node for node in room.nodes if node.id == asked.numa_node), None)
-    if node is not None and node.memory_bytes is not None:
-        of, free = min(of, node.memory_bytes), min(free, node.memory_bytes - node.memory_held)
-        where = f" on NUMA node {node.id}"
-    needed = bytes_words(asked.memory_bytes)
-    if asked.memory_bytes > of:
-        return [f"has {bytes_words(of)} memory for work{where}, {needed} needed"]
-    if asked.memory_bytes and asked.memory_bytes > free:
-        has = f"{bytes_words(max(0, free))} of {bytes_words(of)} memory free{where}"
-        return [f"{has}, {needed} needed"]
-    return []
+def _host_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+    if not lack.available:
+        if room.obstacles:
+            return room.obstacles
+        if not room.nodes:
+            return ["has not told what it has"]
+        if room.state.facts is not None and not room.state.facts.cores:
+            return [f"has no core for work, {cpu_words(asked.cpu_millis)} needed"]
+        return [f"its engine {asked.engine} is not ready"]
+    if asked.host_name is not None and asked.host_name != room.name:
+        return [f"the Task asks for host {asked.host_name}"]
+    missing = {
+        f"{key}={value}" for key, value in asked.host_selector if room.labels.get(key) != value
+    }
+    return [f"lacks the label {', '.join(sorted(missing))}"]
 
 
-def _lacking_cpu(asked: Request, room: Room) -> list[str]:
-    nodes, where = room.nodes, ""
-    if asked.numa_node is not None:
-        nodes = [node for node in nodes if node.id == asked.numa_node]
-        where = f" on NUMA node {asked.numa_node}"
-        if not nodes:
-            return [f"has no NUMA node {asked.numa_node}"]
-    for_work = sum(node.for_work for node in nodes)
-    if asked.cpu_millis > 1000 * for_work or not for_work:
-        return [f"has {_cores(for_work)} for work{where}, {cpu_words(asked.cpu_millis)} needed"]
-    free = sum(node.free for node in nodes)
+def _cpu_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+    node, where = asked.numa_node, ""
+    if node is not None:
+        where = f" on NUMA node {node}"
+        if node not in room.state.free:
+            return [f"has no NUMA node {node}"]
+    if lack.never:
+        cores = lack.of // 1000
+        has = f"{cores or 'no'} core{'s' if cores > 1 else ''}"
+        return [f"has {has} for work{where}, {cpu_words(lack.needed)} needed"]
     if not asked.cores:
-        room_left = 1000 * free - room.shared_millis
-        if asked.cpu_millis <= room_left and free:
-            return []
-        return [
-            f"{cpu_words(max(0, room_left))} of {free} shared cores left{where},"
-            f" {cpu_words(asked.cpu_millis)} needed"
-        ]
-    # What the shared Tasks need may be on any node.
-    for_own = min(free, room.free_cores - room.shared_cores)
-    if asked.cores <= for_own:
-        return []
-    stay = f" ({room.shared_cores} more must stay shared)" if for_own < free else ""
-    return [f"{max(0, for_own)} of {for_work} cores free{where}{stay}, {asked.cores} needed"]
+        shared = room.free_cores if node is None else len(room.state.free[node])
+        left = f"{cpu_words(lack.free)} of {shared} shared cores left{where}"
+        return [f"{left}, {cpu_words(lack.needed)} needed"]
+    stay = f" ({lack.kept // 1000} more must stay shared)" if lack.kept else ""
+    has = f"{lack.free // 1000} of {lack.of // 1000} cores free{where}{stay}"
+    return [f"{has}, {asked.cores} needed"]
 
 
-def _cores(count: int) -> str:
-    return f"{count or 'no'} core{'s' if count > 1 else ''}"
+def _memory_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+    told = room.state.facts.numa_memory if room.state.facts else {}
+    where = f" on NUMA node {asked.numa_node}" if asked.numa_node in told else ""
+    of, needed = bytes_words(lack.of), bytes_words(lack.needed)
+    if lack.never:
+        return [f"has {of} memory for work{where}, {needed} needed"]
+    return [f"{bytes_words(max(0, lack.free))} of {of} memory free{where}, {needed} needed"]
 
 
-def _lacking_gpus(asked: Request, room: Room) -> list[str]:
-    if not asked.gpus:
-        return []
-    unknown = set(asked.gpu_indices) - room.gpus.keys()
-    if unknown:
+def _gpu_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+    if unknown := set(asked.gpu_indices) - room.gpus.keys():
         return [f"has no gpu {ranges(unknown)}"]
-    if asked.gpus > len(room.gpus):
-        return [f"has {len(room.gpus) or 'no'} gpus, {asked.gpus} needed"]
-    free = {index for index, holder in room.gpus.items() if holder is None}
+    if lack.never:
+        return [f"has {lack.of or 'no'} gpus, {lack.needed} needed"]
     if asked.gpu_indices:
-        taken = set(asked.gpu_indices) - free
-        return [f"gpu {ranges(taken)} is in use"] if taken else []
-    if asked.gpus > len(free):
-        return [f"{len(free)} of {len(room.gpus)} gpus free, {asked.gpus} needed"]
-    return []
+        free = {gpu.index for gpu in free_gpus(asked, room.state)}
+        return [f"gpu {ranges(set(asked.gpu_indices) - free)} is in use"]
+    return [f"{lack.free} of {lack.of} gpus free, {lack.needed} needed"]
+
+
+_WORDS: Mapping[Subject, Callable[[Request, Room, Lack], list[str]]] = {
+    Subject.HOST: _host_words,
+    Subject.CPU: _cpu_words,
+    Subject.MEMORY: _memory_words,
+    Subject.GPU: _gpu_words,
+}

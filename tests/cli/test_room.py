@@ -56,10 +56,7 @@ def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
     (room,) = rooms_of([host()], BUSY)
     assert (room.exclusive, room.free_cores, room.shared_cores) == (4, 3, 2)
     assert (room.shared_millis, room.memory_held, room.tasks) == (1500, 40 * 2**30, 4)
-    assert [(node.for_work, node.free, len(node.held)) for node in room.nodes] == [
-        (3, 0, 3),
-        (4, 3, 1),
-    ]
+    assert [(node.free, len(node.held)) for node in room.nodes] == [(0, 3), (3, 1)]
     assert {index: str(holder) for index, holder in room.gpus.items() if holder} == {
         1: "default/gpu"
     }
@@ -142,3 +139,13 @@ def test_all_that_a_busy_host_lacks_is_told(
 def test_what_keeps_everything_off_a_host(changes: dict[str, Any], expected: list[str]) -> None:
     (room,) = rooms_of([host(**changes)], [])
     assert lacks(request_of(task("asking")), room) == expected
+
+
+def test_a_share_that_is_tied_to_a_numa_node_keeps_its_cores_there() -> None:
+    """As the operator sees it: what is said to lack nothing is placed."""
+    tied = task("tied", {"cpu": "1500m"}, {"numaNode": 1}, nodeName="n1", cpus=[], numaNode=1)
+    (room,) = rooms_of([host()], [tied])
+    asked = request_of(task("asking", {"cpu": 3}, {"numaNode": 1}))
+    assert lacks(asked, room) == [
+        "2 of 4 cores free on NUMA node 1 (2 more must stay shared), 3 needed"
+    ]

@@ -60,6 +60,16 @@ def test_a_host_that_shrank_gives_nothing_away() -> None:
     assert put(ledger, "b", cpu(2)).cpus == (0, 1)
 
 
+def test_what_one_holds_may_change_on_its_host() -> None:
+    ledger = ledger_of(facts("n1"))
+    hold(ledger, "a", "n1", 0, 1, memory_bytes=GIB)
+    hold(ledger, "a", "n1", 2, memory_bytes=2 * GIB)
+    state = ledger.hosts["n1"]
+    assert (state.cores_free, state.memory_free, state.cores_held) == (7, 62 * GIB, 1)
+    assert ledger.share("namespace:a") == (1 / 8, 1)
+    assert ledger.count("n1", "Task") == 1
+
+
 def test_only_what_makes_room_counts_as_room() -> None:
     ledger = ledger_of(facts("n1"))
     ledger.freed.clear()
@@ -149,6 +159,7 @@ class Books(RuleBasedStateMachine):
         if result is not None:
             # What was refused everywhere fits only where there has been room since.
             assert result.host in self.freed_since.get(request, {result.host})
+            assert not lacks(request, self.ledger.hosts[result.host])
             allocation = Allocation(result.holding(request), "owner:a", "Task")
             self.ledger.hold(uid, allocation)
             assert self.ledger.allocation(uid) == allocation

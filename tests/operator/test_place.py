@@ -1,10 +1,12 @@
 """Where a request goes."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from support.ledgers import GIB, cpu, facts, hold, ledger_of, put, refused
+from weir_crds.capacity import Gpu
 from weir_crds.demand import Request
 from weir_crds.facts import HostFacts
 from weir_operator.scheduling.place import place
@@ -178,6 +180,30 @@ class TestManyHosts:
         assert put(ledger, "a", cpu(1)).host == "n2"
         assert put(ledger, "b", cpu(1, gpu_count=1)).host == "n1"
 
+    def test_the_shared_pool_that_there_is_comes_before_a_new_one(self) -> None:
+        ledger = ledger_of(facts("n1", cores=1), facts("n2", cores=8))
+        hold(ledger, "a", "n2", shared_millis=500)
+        assert put(ledger, "b", cpu(0.5)).host == "n2"
+
+    def test_of_two_alike_the_one_with_less_memory_is_taken(self) -> None:
+        ledger = ledger_of(facts("n1", memory_gib=64), facts("n2", memory_gib=32))
+        assert put(ledger, "a", cpu(1, memory_bytes=GIB)).host == "n2"
+
+    def test_a_whole_node_is_not_begun_where_a_begun_one_has_room(self) -> None:
+        ledger = ledger_of(facts("n1", nodes=2, cores=2), facts("n2", nodes=2, cores=8))
+        hold(ledger, "a", "n2", 0)
+        assert put(ledger, "b", cpu(1)).host == "n2"
+
+    def test_a_whole_node_that_is_wanted_whole_is_not_broken(self) -> None:
+        ledger = ledger_of(facts("n1", nodes=2, cores=2))
+        assert put(ledger, "a", cpu(2)).cpus == (0, 1)
+
+    def test_an_engine_that_is_away_stops_nobody_who_needs_another(self) -> None:
+        ledger = ledger_of(facts("n1", ready_engines=frozenset({"qemu"})))
+        assert refused(ledger, cpu(1)) == {"n1": "Docker not ready"}
+        assert put(ledger, "vm", cpu(1, engine="qemu")).host == "n1"
+        assert refused(ledger, cpu(1, engine="box")) == {"n1": "box not ready"}
+
     def test_names_break_ties_in_whatever_order_hosts_come(self) -> None:
         states = ledger_of(facts("n1"), facts("n2")).known_hosts()
         assert place(cpu(1), states) == place(cpu(1), reversed(states))
@@ -217,6 +243,11 @@ class TestGpus:
         placement = put(ledger, "a", cpu(1, gpu_indices=(3,), host_name="n1"))
         assert [(gpu.index, gpu.uuid) for gpu in placement.gpus] == [(3, "GPU-3")]
         assert refused(ledger, cpu(1, gpu_indices=(3,), host_name="n1")) == {"n1": "gpu in use"}
+
+    def test_a_group_that_is_just_large_enough_is_taken(self) -> None:
+        gpus = tuple(Gpu(index, f"GPU-{index}", 0 if index < 3 else 1) for index in range(5))
+        ledger = ledger_of(replace(facts("n1"), gpus=gpus))
+        assert [gpu.index for gpu in put(ledger, "a", cpu(0, gpu_count=2)).gpus] == [3, 4]
 
     def test_without_cores_they_stay_together(self) -> None:
         ledger = ledger_of(facts("n1", gpus=4))

@@ -84,7 +84,7 @@ async def test_binds_are_many_at_a_time_but_not_too_many() -> None:
         for number in range(150):
             rig.add_task(f"t{number}")
         await rig.bound(*(f"t{number}" for number in range(150)))
-        assert 1 < api.most_patches_under_way <= BINDS_AT_ONCE + 4  # others write too
+        assert 1 < api.most_patches_under_way <= BINDS_AT_ONCE
 
 
 async def test_a_task_that_changes_meanwhile_is_decided_anew() -> None:
@@ -171,10 +171,17 @@ async def test_a_refusal_after_a_lost_answer_gives_nothing_back() -> None:
         rig.add_task("a")
         await rig.bound("a")
         rig.add_task("b")
-        api.refuse = lambda kind, _key: ForbiddenError("no", status=403) if kind is TASK else None
-        await asyncio.sleep(0.5)
-        api.refuse = lambda _kind, _key: None
-        await asyncio.sleep(0.5)
+        refused: list[str] = []
+
+        def refuse(kind: Kind, key: Key) -> ApiError | None:
+            if kind is not TASK or key.name != "a":
+                return None  # the other one may be bound, if a core is thought free
+            refused.append(key.name)
+            return ForbiddenError("no", status=403)
+
+        api.refuse = refuse
+        await until(lambda: bool(refused), "repeated")
+        await rig.settle()
         assert "nodeName" not in rig.status("b")
         rig.end("a")
         await rig.bound("b")

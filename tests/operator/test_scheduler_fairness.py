@@ -176,6 +176,20 @@ class TestDrain:
 
 
 class TestRefusals:
+    async def test_so_many_binds_are_written_at_once_and_no_more(self) -> None:
+        rig = SchedulingRig()
+        rig.add_host("n1", 200)
+        rig.gate.clear()
+        for number in range(BINDS_AT_ONCE + 10):
+            rig.add_task(f"t{number}")
+        async with looping(rig):
+            await until(lambda: len(rig.writes) >= BINDS_AT_ONCE, "under way")
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert len(rig.writes) == BINDS_AT_ONCE
+            rig.gate.set()
+            await until(lambda: len(rig.writes) == BINDS_AT_ONCE + 10, "all")
+
     async def test_a_bind_that_is_refused_after_it_was_unanswered_gives_its_place_to_others(
         self,
     ) -> None:

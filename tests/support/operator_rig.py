@@ -50,12 +50,12 @@ class OperatorApi(FakeApi):
         if exc := self.refuse(kind, key):
             await asyncio.sleep(0)
             raise exc
-        self.patches_under_way += 1
+        self.patches_under_way += kind == TASK
         self.most_patches_under_way = max(self.most_patches_under_way, self.patches_under_way)
         try:
             reply = await super().patch(kind, name, patch, namespace, subresource)
         finally:
-            self.patches_under_way -= 1
+            self.patches_under_way -= kind == TASK
         if exc := self.lose_answer(kind, key):
             raise exc
         return reply

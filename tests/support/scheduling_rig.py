@@ -1,5 +1,6 @@
 """A Scheduler on its own, step by step: hosts and Tasks by hand, a writer that answers at once."""
 
+import asyncio
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,7 @@ class SchedulingRig:
     refuse: called with the name at each write; an exception that it returns is raised.
     writes: names of the Tasks that were written, in order, refused writes included.
     seconds: the scheduler's clock.
+    gate: writes are not answered while it is closed.
     """
 
     def __init__(self, drain_after_seconds: float = 300.0) -> None:
@@ -29,6 +31,8 @@ class SchedulingRig:
         self.refuse: Callable[[str], ApiError | None] = lambda _name: None
         self.writes: list[str] = []
         self.seconds = 1000.0
+        self.gate = asyncio.Event()
+        self.gate.set()
         self._versions = itertools.count(1)
         self.scheduler = task_scheduler(
             self,
@@ -44,6 +48,7 @@ class SchedulingRig:
         self, _kind: Kind, name: str, patch: Mapping[str, Any], _namespace: str, _subresource: str
     ) -> Object:
         self.writes.append(name)
+        await self.gate.wait()
         if exc := self.refuse(name):
             raise exc
         live = self.live[name]
