@@ -114,7 +114,7 @@ class Story:
                 rig.want(key, desiredState="Running")
         for key, task in self.tasks.items():
             if not task.deleted:
-                await rig.finished(key, timeout=10)
+                await rig.finished(key)
         await until(lambda: not rig.world.containers, "all containers are gone")
         await until(rig.is_ready, "the Host is ready")
 

@@ -279,7 +279,7 @@ async def test_a_secret_that_may_not_be_read_names_the_missing_binding(rig: Rig)
     rig.api.put(SECRET, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {}})
     await until(lambda: "has no key k" in rig.message(key, "Started"))
     rig.api.put(SECRET, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {"k": "eA=="}})
-    await rig.finished(key, timeout=15)
+    await rig.finished(key)
     assert rig.told(key, "Succeeded") == ("True", "Completed")
 
 
@@ -293,7 +293,7 @@ async def test_what_waits_for_a_secret_holds_no_core_of_others(rig: Rig) -> None
     other = rig.bind("other", cpus=(1,), command=["sleep", "60"])
     await until(lambda: rig.container(other) is RUNNING)
     reads = rig.api.reads["Secret"]
-    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"), timeout=10)
+    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"))
     await asyncio.sleep(1.5)
     assert rig.api.reads["Secret"] <= reads + 1
 
@@ -309,7 +309,7 @@ async def test_what_finds_no_secret_gives_its_host_back_after_a_while(
     rig.start()
 
     for key, reason in ((env, "SecretNotReadable"), (pull, "PullSecretNotReadable")):
-        await until(lambda key=key: rig.told(key, "Started") == ("False", "Stopped"), timeout=10)  # type: ignore[misc]
+        await until(lambda key=key: rig.told(key, "Started") == ("False", "Stopped"), timeout=60)  # type: ignore[misc]
         assert "there is no Secret s" in rig.message(key, "Started")
         result = rig.status(key)["lastResult"]
         assert (result["runID"], result["reason"]) == (1, reason)
@@ -334,7 +334,7 @@ async def test_an_image_is_pulled_with_the_tasks_own_login(rig: Rig) -> None:
     assert "there is no Secret reg" in rig.message(key, "Started")
 
     rig.api.put(SECRET, {"metadata": {"name": "reg", "namespace": NAMESPACE}, "data": data})
-    await rig.finished(key, timeout=15)
+    await rig.finished(key)
     assert rig.told(key, "Succeeded") == ("True", "Completed")
     assert "s3cret" not in str(rig.task(key))
 
@@ -377,7 +377,7 @@ async def test_many_tasks_on_the_same_cores_never_run_together(rig: Rig) -> None
     rig.start()
 
     for key in keys:
-        await rig.finished(key, timeout=20)
+        await rig.finished(key)
 
     assert rig.world.violations == []
     assert set(rig.world.starts.values()) == {1}

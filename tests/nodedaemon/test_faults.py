@@ -33,15 +33,15 @@ async def test_the_api_server_away_while_a_task_ends(rig: Rig) -> None:
     rig.start()
     await until(lambda: rig.container(key) is rig.container(stopped) is RUNNING)
     rig.api.available = False
-    await until(lambda: rig.container(stopped) is InstanceState.EXITED, timeout=5)
+    await until(lambda: rig.container(stopped) is InstanceState.EXITED, timeout=20)
     await asyncio.sleep(2)
     assert rig.container(key) is InstanceState.EXITED
 
     rig.api.available = True
 
-    status = await rig.finished(key, timeout=2)
+    status = await rig.finished(key, timeout=20)
     assert status["exitCode"] == 5
-    await rig.finished(stopped, timeout=2)
+    await rig.finished(stopped, timeout=20)
     assert rig.told(stopped, "Succeeded") == ("False", "TimedOut")
     assert set(rig.world.starts.values()) == {1}
 
@@ -62,8 +62,8 @@ async def test_the_engine_away(rig: Rig) -> None:
     await rig.quiet()
 
     rig.world.available = True
-    await rig.finished(running, timeout=3)
-    await rig.finished(waiting, timeout=3)
+    await rig.finished(running, timeout=20)
+    await rig.finished(waiting, timeout=20)
     assert rig.told(running, "Succeeded") == ("True", "Completed")
     await until(lambda: rig.host_told("Ready") == ("True", "DaemonReady"))
 
@@ -214,7 +214,7 @@ async def test_a_host_on_which_nothing_starts_takes_no_new_work_and_ends_no_task
 
     rig.world.start_fails = ""
     for key in keys:
-        await rig.finished(key, timeout=15)
+        await rig.finished(key)
         assert rig.told(key, "Succeeded") == ("True", "Completed")
     await until(lambda: rig.host_told("StartsFailing") == ("False", "StartSucceeded"))
 

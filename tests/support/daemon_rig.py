@@ -181,7 +181,7 @@ class Rig:
         running, self._running = self._running, None
         said: list[str] = []
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await running
         except* WeirError as group:
             said = [str(exc) for exc in causes(group)]

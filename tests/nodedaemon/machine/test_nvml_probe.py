@@ -185,7 +185,7 @@ async def test_a_driver_that_hangs_holds_up_nothing(tmp_path: Path) -> None:
     assert sum(thread.name == "nvml" for thread in threading.enumerate()) == 1
 
     nvml.go_on.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             try:
                 assert len((await asked.look()).gpus) == 1
