@@ -242,6 +242,14 @@ class TestLost:
         desk.liveness.observe_lease("n1", "6")
         assert desk.liveness.lost_seconds("n1") == -LEASE_SECONDS
 
+    def test_a_lease_met_for_the_first_time_is_no_renewal(self) -> None:
+        """It may be as old as the host's silence: a new operator reads them one by one."""
+        desk = self.desk()
+        desk.liveness.observe_host("n1")
+        desk.pass_time(30)
+        desk.liveness.observe_lease("n1", "5")
+        assert desk.liveness.lost_seconds("n1") == 30
+
     async def test_what_is_bound_there_is_looked_at_once(self) -> None:
         desk = HostDesk()
         await listening(desk, "n1", "n2")
