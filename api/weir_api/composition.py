@@ -1,5 +1,6 @@
 """What the facade is made of, put together once."""
 
+import datetime as dt
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -24,10 +25,12 @@ from weir_api.hostapi.nodes.sampler import Sampler
 from weir_api.hostapi.runners.heartbeats import Heartbeats
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
-from weir_api.hostapi.tasks.body import TaskDefaults
-from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.approval import PendingExpiry
+from weir_api.hostapi.tasks.request import TaskDefaults
 from weir_api.hostapi.tasks.routes import task_routes
+from weir_api.hostapi.tasks.view import TaskWorkload
 from weir_api.hostapi.usernames import Usernames
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.listeners import Listener
 from weir_api.settings import Settings
 from weir_api.state.caches import Caches
@@ -78,20 +81,21 @@ def compose(
     daemons = Daemons(DaemonTokens(api, SERVICE_ACCOUNT_API), user_agent="weir-api")
     stack.push_async_callback(daemons.close)
     hosts = KnownHosts(caches)
-    tasks = TaskIndex(caches, hosts, Usernames(caches))
+    workloads = WorkloadIndex(caches, hosts, Usernames(caches), [TaskWorkload()])
     sampler = Sampler(daemons, caches[HOST].list)
     heartbeats = Heartbeats(caches[LEASE])
-    rows = NodeRows(caches[HOST], caches[LEASE], sampler, tasks, heartbeats)
+    rows = NodeRows(caches[HOST], caches[LEASE], sampler, workloads, heartbeats)
     for kind in (HOST, LEASE, TASK):
         caches.listen(kind, rows.changed)
     history = HealthHistory(rows)
+    expiry = PendingExpiry(workloads, writer, dt.timedelta(days=chosen.pending_days))
     host = host_api(
-        HostAccess(auth.authenticate),
+        HostAccess(auth.authenticate, auth.peers),
         (
             *account_routes(auth),
             NodeRoutes(rows, history),
-            RunnerRoutes(RunnerReports(caches, writer, tasks, heartbeats)),
-            *task_routes(tasks, hosts, writer, daemons, _task_defaults(chosen)),
+            RunnerRoutes(RunnerReports(caches, writer, workloads, heartbeats)),
+            *task_routes(workloads, hosts, writer, daemons, _task_defaults(chosen)),
         ),
     )
 
@@ -108,7 +112,7 @@ def compose(
     return Parts(
         (host,),
         (Listener(host.name, chosen.listen, partial(serve, host)),),
-        (auth.run, sampler.run, history.run),
+        (auth.run, sampler.run, history.run, expiry.run),
     )
 
 
@@ -136,6 +140,7 @@ def _task_defaults(chosen: Settings) -> TaskDefaults:
         working_dir=chosen.working_dir,
         shared_dir=chosen.shared_dir,
         environments=_environments(chosen.environments),
+        max_pending=chosen.max_pending_tasks,
     )
 
 

@@ -41,6 +41,8 @@ class Settings:
     trusted_proxy: tuple[Network, ...]
     public_url: tuple[str, ...]
     max_body_bytes: int
+    max_pending_tasks: int
+    pending_days: int
     log_level: str
     log_json: bool
     admin_secret: str | None = field(repr=False)
@@ -71,6 +73,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
         trusted_proxy=args.trusted_proxy,
         public_url=args.public_url,
         max_body_bytes=args.max_body_bytes,
+        max_pending_tasks=args.max_pending_tasks,
+        pending_days=args.pending_days,
         log_level=args.log_level,
         log_json=args.log_json,
         admin_secret=_secret(args.admin_secret_file, environ.get("WEIR_ADMIN_SECRET")),
@@ -214,6 +218,20 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         type=_positive,
         default=1024 * 1024,
         metavar="BYTES",
+    )
+    flag(
+        "--max-pending-tasks",
+        "how many tasks of one user may wait for an approval (default: %(default)s)",
+        type=_positive,
+        default=100,
+        metavar="COUNT",
+    )
+    flag(
+        "--pending-days",
+        "after so many days without a decision a task is rejected (default: %(default)s)",
+        type=_positive,
+        default=30,
+        metavar="DAYS",
     )
     flag(
         "--admin-secret-file",

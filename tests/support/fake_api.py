@@ -254,6 +254,7 @@ class FakeApi:
         name: str,
         namespace: str | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
         *,
         deadline_seconds: float = 15.0,
     ) -> bool:
@@ -265,6 +266,8 @@ class FakeApi:
             return False
         if uid not in (None, found["metadata"]["uid"]):
             raise ConflictError("another object", status=409)
+        if resource_version not in (None, found["metadata"]["resourceVersion"]):
+            raise ConflictError("it has changed", status=409)
         self.writes.append((kind.kind, key, "delete"))
         self.remove(kind, key)
         await self._reply()

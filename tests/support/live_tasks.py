@@ -21,10 +21,11 @@ from weir_api.hostapi.access import HostAccess
 from weir_api.hostapi.app import host_api
 from weir_api.hostapi.environments import Environments
 from weir_api.hostapi.known_hosts import KnownHosts
-from weir_api.hostapi.tasks.body import TaskDefaults
-from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.request import TaskDefaults
 from weir_api.hostapi.tasks.routes import task_routes
+from weir_api.hostapi.tasks.view import TaskWorkload
 from weir_api.hostapi.usernames import Usernames
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_api.web.app import make_app
@@ -62,7 +63,7 @@ class Facade:
     admin: Api
     namespace: str
     caches: Caches
-    index: TaskIndex
+    index: WorkloadIndex
     http: aiohttp.ClientSession
     hosts: list[str] = field(default_factory=list)
 
@@ -165,7 +166,7 @@ async def facade(
         api = await stack.enter_async_context(await connect(str(kubeconfig)))
         caches = Caches(api)
         known = KnownHosts(caches)
-        index = TaskIndex(caches, known, Usernames(caches))
+        index = WorkloadIndex(caches, known, Usernames(caches), [TaskWorkload()])
         daemons = Daemons(DaemonTokens(api, SERVICE_ACCOUNT_API), user_agent="test")
         stack.push_async_callback(daemons.close)
         chosen = TaskDefaults(

@@ -70,6 +70,7 @@ class OperatorApi(FakeApi):
         name: str,
         namespace: str | None = None,
         uid: str | None = None,
+        resource_version: str | None = None,
         *,
         deadline_seconds: float = 15.0,
     ) -> bool:
@@ -77,7 +78,7 @@ class OperatorApi(FakeApi):
         if exc := self.refuse(kind, Key(namespace or "", name)):
             await self._reach()
             raise exc
-        return await super().delete(kind, name, namespace, uid)
+        return await super().delete(kind, name, namespace, uid, resource_version)
 
 
 class ReflectorSource:

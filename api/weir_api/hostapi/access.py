@@ -9,6 +9,7 @@ from weir_api.access import capabilities
 from weir_api.access.authenticate import SESSION_COOKIE
 from weir_api.access.capabilities import RULES, Capability
 from weir_api.access.identity import ANONYMOUS, Identity
+from weir_api.peers import Peers
 from weir_api.web.access import Needs, Object
 
 _BEARER = {"bearer": list[str]()}
@@ -34,9 +35,14 @@ class HostAccess:
     anonymous = ANONYMOUS
     security_schemes = _SCHEMES
 
-    def __init__(self, authenticate: Callable[[web.Request], Awaitable[Identity]]) -> None:
-        """Know callers by ``authenticate``."""
+    def __init__(
+        self,
+        authenticate: Callable[[web.Request], Awaitable[Identity]],
+        peers: Peers | None = None,
+    ) -> None:
+        """Know callers by ``authenticate``, and their addresses by ``peers``."""
         self._authenticate = authenticate
+        self._peers = peers or Peers()
 
     async def authenticate(self, request: web.Request) -> Identity:
         """Return who sends a request."""
@@ -65,6 +71,10 @@ class HostAccess:
             own = "; the role `user` for its own only" if rule.own_only else ""
             who = f"The role `{rule.minimum}` and those above it{own}."
         return Needs(who, (_BEARER, _COOKIE), frozenset(refusals))
+
+    def peer_of(self, request: web.Request) -> str:
+        """Return the address that a request comes from."""
+        return self._peers.of(request)
 
     def name_of(self, caller: Identity) -> str:
         """Return the name of the User; not the username, which may hold blanks."""

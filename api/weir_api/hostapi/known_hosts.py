@@ -42,6 +42,15 @@ class KnownHosts:
         """Return a Host, or None."""
         return self._hosts.get(name)
 
+    def facts_of(self, name: str) -> HostFacts | None:
+        """Return what a Host has, or None."""
+        host = self._hosts.get(name)
+        return None if host is None else host.facts
+
+    def all_facts(self) -> Iterator[HostFacts]:
+        """Go through what all Hosts have."""
+        return iter([host.facts for host in self._hosts.values()])
+
     def is_ready(self, name: str | None) -> bool:
         """Tell whether there is a Host of that name and it is Ready."""
         host = self._hosts.get(name) if name else None

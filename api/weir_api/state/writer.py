@@ -2,14 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from weir_api.errors import UnavailableError
+from weir_api.state import audit
 from weir_api.state.caches import Caches
 from weir_crds.kinds import Kind
 from weir_kube.api import Api
-from weir_kube.errors import ConflictError, NotFoundError
+from weir_kube.errors import ApiError, ConflictError, NotFoundError
+from weir_kube.kinds import LEASE
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, key_of
 
@@ -33,7 +36,9 @@ class Writer:
         self, kind: Kind, body: Mapping[str, Any], namespace: str | None = None
     ) -> Object:
         """Create an object and return it; raises AlreadyExistsError."""
-        obj = await self._api.create(kind, body, namespace, deadline_seconds=DEADLINE_SECONDS)
+        what = _name_of(kind, body, namespace)
+        with _audited("create", kind, what):
+            obj = await self._api.create(kind, body, namespace, deadline_seconds=DEADLINE_SECONDS)
         self._caches.note(kind, obj)
         return obj
 
@@ -54,19 +59,22 @@ class Writer:
         wanted["uid"] = metadata["uid"]
         if unchanged:
             wanted["resourceVersion"] = metadata["resourceVersion"]
-        written = await self._api.patch(
-            kind,
-            metadata["name"],
-            {**patch, "metadata": wanted},
-            metadata.get("namespace"),
-            deadline_seconds=DEADLINE_SECONDS,
-        )
+        with _audited("patch", kind, _name_of(kind, obj), _fields_of(patch)):
+            written = await self._api.patch(
+                kind,
+                metadata["name"],
+                {**patch, "metadata": wanted},
+                metadata.get("namespace"),
+                deadline_seconds=DEADLINE_SECONDS,
+            )
         self._caches.note(kind, written)
         return written
 
     async def patch_status(self, kind: Kind, obj: Object, changes: Mapping[str, Any]) -> Object:
         """Write top-level status fields decided on ``obj``; ConflictError when it has changed."""
-        written = await patch_status(self._api, kind, obj, changes)
+        fields = _fields_of({"status": changes})
+        with _audited("patch status", kind, _name_of(kind, obj), fields):
+            written = await patch_status(self._api, kind, obj, changes)
         self._caches.note(kind, written)
         return written
 
@@ -110,16 +118,24 @@ class Writer:
                 obj = found
         raise UnavailableError(f"{kind.kind} {key} changes all the time; try again")
 
-    async def delete(self, kind: Kind, obj: Object) -> bool:
-        """Delete an object; False when it was gone already."""
+    async def delete(self, kind: Kind, obj: Object, *, unchanged: bool = False) -> bool:
+        """Delete an object; False when it was gone already.
+
+        Args:
+            kind: of the object.
+            obj: as it was read.
+            unchanged: True: refuse with ConflictError if the object has changed since.
+        """
         metadata = obj["metadata"]
-        done = await self._api.delete(
-            kind,
-            metadata["name"],
-            metadata.get("namespace"),
-            uid=metadata["uid"],
-            deadline_seconds=DEADLINE_SECONDS,
-        )
+        with _audited("delete", kind, _name_of(kind, obj)):
+            done = await self._api.delete(
+                kind,
+                metadata["name"],
+                metadata.get("namespace"),
+                uid=metadata["uid"],
+                resource_version=metadata["resourceVersion"] if unchanged else None,
+                deadline_seconds=DEADLINE_SECONDS,
+            )
         self._caches.note(kind, obj, deleted=True)
         return done
 
@@ -137,3 +153,39 @@ class Writer:
         obj["metadata"].pop("managedFields", None)
         self._caches.note(kind, obj)
         return self._caches[kind].get(key_of(obj)) or obj
+
+
+# Signs of life: many, and nobody's decision.
+_UNAUDITED = frozenset({LEASE})
+
+
+@contextmanager
+def _audited(verb: str, kind: Kind, what: str, fields: str = "") -> Iterator[None]:
+    if kind in _UNAUDITED or fields == "status.lastUsedAt":
+        yield
+        return
+    try:
+        yield
+    except ApiError as exc:
+        audit.note(verb, what, exc.reason, fields)
+        raise
+    audit.note(verb, what, audit.DONE, fields)
+
+
+def _name_of(kind: Kind, obj: Mapping[str, Any], namespace: str | None = None) -> str:
+    metadata = obj["metadata"]
+    parts = (kind.kind, metadata.get("namespace") or namespace, metadata["name"])
+    return "/".join(filter(None, parts))
+
+
+def _fields_of(patch: Mapping[str, Any]) -> str:
+    """Return which fields are changed; of what is desired of a Task, how."""
+    found = []
+    for part in ("spec", "status"):
+        for name, value in (patch.get(part) or {}).items():
+            told = f"={value}" if name in _TOLD else ""
+            found.append(f"{part}.{name}{told}")
+    return ",".join(found)
+
+
+_TOLD = frozenset({"desiredState", "approval", "role", "active"})

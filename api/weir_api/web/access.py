@@ -66,6 +66,10 @@ class Access(Protocol):
         """Return what a capability needs, for the document."""
         ...
 
+    def peer_of(self, request: web.Request) -> str:
+        """Return the address that a request comes from, as far as it can be known."""
+        ...
+
     def name_of(self, caller: Any) -> str:
         """Return how a caller is named in logs: one word, that nobody can choose to mislead."""
         ...

@@ -12,10 +12,11 @@ from aiohttp import WSCloseCode, web
 from pydantic import TypeAdapter, ValidationError
 
 from weir_api.errors import FacadeError, InvalidRequestError, UnavailableError, UnknownObjectError
+from weir_api.state import audit
 from weir_api.web.access import Access
 from weir_api.web.dialect import Dialect, Reply
 from weir_api.web.endpoint import Call, Endpoint, Json, SocketEndpoint, Stream
-from weir_api.web.origin import Origins
+from weir_api.web.origin import SAFE_METHODS, Origins
 from weir_api.web.sockets import OpenSockets, Socket
 from weir_api.web.validation import (
     BodyBudget,
@@ -33,6 +34,9 @@ from weir_api.web.validation import (
 from weir_crds.errors import WeirError
 
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+REQUEST_ID = web.RequestKey("request_id", str)
+"""The request's id: the client's own, if it is a good one, else one of ours."""
 
 CALLER: web.RequestKey[Any] = web.RequestKey("caller", object)
 """Who sent the request, once that is known."""
@@ -189,6 +193,9 @@ def _caller_of(declared: _Declared, gate: Gate) -> Callable[[web.Request], Await
                 raise
             caller = access.anonymous  # who calls does not matter
         request[CALLER] = caller
+        if request.method not in SAFE_METHODS:
+            name, peer = access.name_of(caller), access.peer_of(request)
+            audit.ACTOR.set(audit.Actor(name, peer, request.get(REQUEST_ID, "-")))
         access.check(caller, capability)
         return caller
 

@@ -12,16 +12,13 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from weir_api.errors import UnavailableError, shown_error, status_of
-from weir_api.web.calls import CALLER, Gate, WebHandler
+from weir_api.web.calls import CALLER, REQUEST_ID, Gate, WebHandler
 from weir_api.web.endpoint import Endpoint
 from weir_api.web.traffic import AccessLog, UnderWay, measure
 from weir_crds.errors import WeirError
 from weir_kube.errors import ApiError
 
 logger = logging.getLogger(__name__)
-
-REQUEST_ID = web.RequestKey("request_id", str)
-"""The request's id: the client's own, if it is a good one, else one of ours."""
 
 STALE_HEADER = "Weir-Stale-Seconds"
 _ID_HEADER = "X-Request-ID"

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from weir_api.errors import AccessDeniedError
 
-_SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 _FETCHED_BY_US = frozenset(("same-origin", "none"))
 
 
@@ -45,7 +45,7 @@ class Origins:
                 "without authentication this is not served under that host name; --public-url"
                 " names it"
             )
-        if request.method in _SAFE_METHODS and "Upgrade" not in headers:
+        if request.method in SAFE_METHODS and "Upgrade" not in headers:
             return
         origin = headers.get("Origin")
         if origin is not None:

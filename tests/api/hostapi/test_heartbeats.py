@@ -18,8 +18,9 @@ from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.runners.heartbeats import Heartbeat, Heartbeats
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
-from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.view import TaskWorkload
 from weir_api.hostapi.usernames import Usernames
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.kinds import HOST, TASK
@@ -60,7 +61,7 @@ def api() -> FakeApi:
 @pytest.fixture
 async def facade(api: FakeApi, clock: Clock) -> AsyncIterator[Replica]:
     def routes(caches: Caches, writer: Writer) -> list[Any]:
-        index = TaskIndex(caches, KnownHosts(caches), Usernames(caches))
+        index = WorkloadIndex(caches, KnownHosts(caches), Usernames(caches), [TaskWorkload()])
         heartbeats = Heartbeats(caches[LEASE])
         rows = NodeRows(caches[HOST], caches[LEASE], NoDaemons(), index, heartbeats)
         for kind in (HOST, LEASE, TASK):

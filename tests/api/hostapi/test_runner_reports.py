@@ -9,7 +9,8 @@ import pytest
 
 from support.rest_tasks import condition, ended, made_task, running
 from weir_api.hostapi.runners.translate import Refusal, Report, changes_of
-from weir_api.hostapi.tasks.words import Status, status_word
+from weir_api.hostapi.tasks.view import status_of
+from weir_api.hostapi.tasks.wire import Status
 from weir_crds.task import TaskStatus
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -41,7 +42,7 @@ def after(status: Mapping[str, Any], report: Report, **spec: Any) -> Any:
 
 
 def word(told: Any, **spec: Any) -> str:
-    return status_word(made_task(spec=spec)["spec"], told, host_ready=True)
+    return status_of(made_task(spec=spec)["spec"], told, host_ready=True)
 
 
 def told_of(told: Mapping[str, Any], type: str) -> tuple[str, str] | None:

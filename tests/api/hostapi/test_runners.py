@@ -22,8 +22,9 @@ from weir_api.hostapi.nodes.routes import NodeRoutes
 from weir_api.hostapi.runners.heartbeats import Heartbeats
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.routes import RunnerRoutes
-from weir_api.hostapi.tasks.index import TaskIndex
+from weir_api.hostapi.tasks.view import TaskWorkload
 from weir_api.hostapi.usernames import Usernames
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.ids import task_id
@@ -55,7 +56,7 @@ class NoFigures:
 
 def more_routes(caches: Caches, writer: Writer) -> list[Any]:
     """Return runners and nodes over the same caches."""
-    index = TaskIndex(caches, KnownHosts(caches), Usernames(caches))
+    index = WorkloadIndex(caches, KnownHosts(caches), Usernames(caches), [TaskWorkload()])
     heartbeats = Heartbeats(caches[LEASE])
     rows = NodeRows(caches[HOST], caches[LEASE], NoFigures(), index, heartbeats)
     for kind in (HOST, LEASE, TASK):

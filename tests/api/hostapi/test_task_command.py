@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_api.hostapi.tasks.command import Argv, argv_of, text_of
+from weir_api.hostapi.tasks.request import Argv, argv_of, text_of
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 

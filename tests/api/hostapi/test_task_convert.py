@@ -9,11 +9,15 @@ from support.rest_tasks import TIME, WIRE_TIME, condition, ended, id_of, made_ta
 from weir_api.access.identity import SYSTEM, Identity, Role
 from weir_api.errors import AccessDeniedError, BadRequestError
 from weir_api.hostapi.environments import Environments
-from weir_api.hostapi.tasks.body import TaskDefaults, digest_of, draft_of, keyed_name
-from weir_api.hostapi.tasks.convert import submitted_at, task_out
-from weir_api.hostapi.tasks.targets import parse_target
-from weir_api.hostapi.tasks.wire import SubmitRequest, TaskOut
-from weir_api.hostapi.tasks.words import Status, status_word
+from weir_api.hostapi.tasks.request import (
+    TaskDefaults,
+    digest_of,
+    draft_of,
+    keyed_name,
+    parse_target,
+)
+from weir_api.hostapi.tasks.view import status_of, submitted_at, task_out
+from weir_api.hostapi.tasks.wire import Status, SubmitRequest, TaskOut
 from weir_crds import names
 from weir_crds.task import Task
 
@@ -25,7 +29,7 @@ USERNAMES = {12: "ann", 14: "olga"}
 
 
 def shown(task: dict[str, Any], *, secrets: bool = True) -> dict[str, Any]:
-    word = status_word(task["spec"], task["status"], host_ready=True)
+    word = status_of(task["spec"], task["status"], host_ready=True)
     return task_out(task, word, USERNAMES.get, secrets=secrets)
 
 

@@ -4,6 +4,8 @@ import asyncio
 import itertools
 import json
 import random
+import time
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -13,10 +15,16 @@ from hypothesis import strategies as st
 from support.hosts import made_host
 from support.rest_index import World
 from support.rest_tasks import condition, ended, id_of, made_task, made_user, running, uid_of
-from weir_api.hostapi.tasks.convert import task_out
-from weir_api.hostapi.tasks.index import Selection
+from weir_api.access.capabilities import Capability
+from weir_api.access.identity import SYSTEM
+from weir_api.errors import UnknownObjectError
+from weir_api.hostapi.entries import Reading, UsernameOf
+from weir_api.hostapi.tasks.view import TaskWorkload, task_out
+from weir_api.hostapi.workloads import Selection
+from weir_api.state import caches as state_caches
 from weir_crds import names
 from weir_crds.ids import account_id
+from weir_crds.kinds import TASK, Kind
 from weir_kube.store import Key
 
 ALL = Selection()
@@ -70,7 +78,7 @@ def test_newest_first(world: World) -> None:
     assert listed(world, limit=0) == []
     assert listed(world, offset=5) == []
     assert listed(world, offset=2**53) == []
-    assert listed(world, Selection(status="assigning", node=None), offset=2**53) == []
+    assert listed(world, Selection(status="assigning", host=None), offset=2**53) == []
 
 
 def test_of_one_second_the_later_one_is_newer(world: World) -> None:
@@ -97,10 +105,10 @@ def test_selections(world: World) -> None:
     assert names_of(status="assigning") == {"c", "e"}
     assert names_of(status="running", owner="1") == {"a"}
     assert names_of(owner="1") == {"a", "c", "d", "e"}
-    assert names_of(node="n1") == {"a", "d"}
-    assert names_of(node="n2") == {"b", "e"}
-    assert names_of(node="n2", owner="1", status="assigning") == {"e"}
-    assert names_of(status="nonsense") == names_of(node="n9") == names_of(owner="9") == set()
+    assert names_of(host="n1") == {"a", "d"}
+    assert names_of(host="n2") == {"b", "e"}
+    assert names_of(host="n2", owner="1", status="assigning") == {"e"}
+    assert names_of(status="nonsense") == names_of(host="n9") == names_of(owner="9") == set()
 
 
 def test_a_change_of_a_task_moves_it(world: World) -> None:
@@ -110,7 +118,7 @@ def test_a_change_of_a_task_moves_it(world: World) -> None:
     assert listed(world, Selection(status="assigning")) == []
     assert rows(world, Selection(status="running"))[0]["assigned_node"] == "n1"
     world.put(made_task("t1", status=ended("NonZeroExit", exitCode=3), version=3))
-    assert rows(world, Selection(status="failed", node="n1"))[0]["exit_code"] == 3
+    assert rows(world, Selection(status="failed", host="n1"))[0]["exit_code"] == 3
 
 
 def test_what_cannot_be_read_changes_nothing(world: World) -> None:
@@ -170,6 +178,8 @@ def test_usernames_follow_the_users(world: World) -> None:
     assert users() == ("ann", "Bob B")
     world.take(made_user("ann", version=2))
     assert users() == (None, "Bob B")
+    world.put(made_user("bob", username="Robert", version=3))  # nothing else has changed
+    assert users() == (None, "Robert")
 
 
 def test_rows_are_made_once_until_something_changes(world: World) -> None:
@@ -204,7 +214,7 @@ def test_what_a_host_has_given_away(world: World) -> None:
     index = world.index
     assert (index.cores_in_use("n1"), index.cores_in_use("n2")) == (2.5, 1.0)
     assert (index.gpus_in_use("n1"), index.gpus_in_use("n2")) == (frozenset(), frozenset({1}))
-    assert [entry.key.name for entry in index.tasks_on("n2")] == ["c"]
+    assert [entry.key.name for entry in index.on_host("n2")] == ["c"]
     world.put(made_task("c", status=ended(nodeName="n2", gpus=gpus), version=2))
     world.take(made_task("a", version=2))
     assert (index.cores_in_use("n1"), index.cores_in_use("n2")) == (0.5, 0.0)
@@ -232,7 +242,7 @@ async def test_waiting_for_a_change(world: World) -> None:
     def bound(obj: dict[str, Any]) -> bool:
         return bool(obj["status"].get("nodeName"))
 
-    waiting = asyncio.create_task(world.index.until(key, bound, 10))
+    waiting = asyncio.create_task(world.index.until(TASK, key, bound, 10))
     await asyncio.sleep(0)
     suspended = made_task("t1", status={"conditions": [condition("Scheduled", "False", "Queued")]})
     suspended["metadata"]["resourceVersion"] = "2"
@@ -243,18 +253,138 @@ async def test_waiting_for_a_change(world: World) -> None:
     found = await waiting
     assert found is not None
     assert found["status"]["nodeName"] == "n1"
+    assert world.index.waited_for == 0
 
 
 async def test_waiting_has_an_end(world: World) -> None:
     world.put(made_task("t1"))
     key = Key("weir", "t1")
-    found = await world.index.until(key, lambda _: False, 0.01)
+    found = await world.index.until(TASK, key, lambda _: False, 0.01)
     assert found is not None
-    waiting = asyncio.create_task(world.index.until(key, lambda _: False, 10))
+    waiting = asyncio.create_task(world.index.until(TASK, key, lambda _: False, 10))
     await asyncio.sleep(0)
     world.take(made_task("t1", version=2))
     assert await waiting is None
-    assert await world.index.until(key, lambda _: False, 10) is None
+    assert await world.index.until(TASK, key, lambda _: False, 10) is None
+    assert world.index.waited_for == 0  # else each Task that was ever waited for stays known
+
+
+async def test_an_id_that_another_replica_has_just_made_is_waited_for(world: World) -> None:
+    finding = asyncio.create_task(world.index.find(id_of("t1"), TASK, SYSTEM, Capability.READ_TASK))
+    await asyncio.sleep(0)
+    world.put(made_task("t1"))
+    assert (await finding).key.name == "t1"
+    assert world.index.waited_for == 0
+
+
+async def test_an_id_of_nothing_is_waited_for_once() -> None:
+    now = [100.0]
+    world = World(clock=lambda: now[0])
+    asked = 0
+
+    async def find() -> float:
+        nonlocal asked
+        began = time.perf_counter()
+        with pytest.raises(UnknownObjectError, match="there is no task 7"):
+            await world.index.find(7, TASK, SYSTEM, Capability.READ_TASK)
+        return time.perf_counter() - began
+
+    first = asyncio.create_task(find())
+    await asyncio.sleep(0)
+    assert world.index.waited_for == 1
+    await first
+    second = asyncio.create_task(find())
+    await asyncio.sleep(0)
+    assert second.done()
+    await second
+    now[0] += 60
+    third = asyncio.create_task(find())
+    await asyncio.sleep(0)
+    assert world.index.waited_for == 1
+    await third
+
+
+async def test_many_unknown_ids_at_once_are_not_all_waited_for(world: World) -> None:
+    finding = [
+        asyncio.create_task(world.index.find(number, TASK, SYSTEM, Capability.READ_TASK))
+        for number in range(1000)
+    ]
+    await asyncio.sleep(0)
+    assert world.index.waited_for <= 64
+    assert all(
+        isinstance(one, UnknownObjectError)
+        for one in await asyncio.gather(*finding, return_exceptions=True)
+    )
+    assert world.index.waited_for == 0
+
+
+class Boat(StrEnum):
+    AFLOAT = "afloat"
+    SUNK = "sunk"
+
+
+BOAT = Kind("made.up", "v1", "boats", "Boat", True)
+
+
+class Boats:
+    """A kind of workload that was made up here: nothing in the index is of Tasks alone."""
+
+    kind = BOAT
+
+    def read(self, obj: dict[str, Any]) -> Reading:
+        spec = obj["spec"]
+        return Reading(
+            obj["metadata"]["creationTimestamp"],
+            owner=spec["captain"],
+            host=spec["harbour"],
+            bound_to=spec["harbour"],
+            cpu_millis=1500,
+        )
+
+    def status(self, obj: dict[str, Any], *, host_ready: bool) -> StrEnum:
+        return Boat.AFLOAT if host_ready else Boat.SUNK
+
+    def is_queued(self, obj: dict[str, Any], status: StrEnum) -> bool:
+        return False
+
+    def out(
+        self, obj: dict[str, Any], status: StrEnum, username_of: UsernameOf, *, secrets: bool
+    ) -> dict[str, Any]:
+        return {"boat": obj["metadata"]["name"], "status": status.value}
+
+    def has_secrets(self, obj: dict[str, Any]) -> bool:
+        return False
+
+
+async def test_workloads_of_several_kinds_are_in_one_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_caches, "_KINDS", (*state_caches._KINDS, BOAT))
+    world = World(workloads=(TaskWorkload(), Boats()))
+    boat = {
+        "metadata": {
+            "name": "t1",  # as the Task: keys are of a kind
+            "namespace": "weir",
+            "uid": uid_of("boat"),
+            "resourceVersion": "5",
+            "creationTimestamp": "2026-11-22T11:00:00Z",
+        },
+        "spec": {"captain": "1", "harbour": "n1"},
+    }
+    world.put(made_host("n1"), made_task("t1", owner=1, status=running("n1", cpus=[0])))
+    world.caches.note(BOAT, boat)
+
+    assert world.index.cores_in_use("n1") == 2.5
+    assert [row.get("boat") for row in rows(world, Selection(owner="1"))] == ["t1", None]
+    assert rows(world, Selection(kind=BOAT)) == [{"boat": "t1", "status": "afloat"}]
+    assert listed(world, Selection(owner="1", kind=TASK)) == [id_text("t1")]
+    found = await world.index.find(id_of("boat"), BOAT, SYSTEM, Capability.READ_TASK)
+    assert found.kind is BOAT
+    with pytest.raises(UnknownObjectError):
+        await world.index.find(id_of("boat"), TASK, SYSTEM, Capability.READ_TASK)
+    world.put(made_host("n1", ready="False", version=9))
+    assert rows(world, Selection(status="sunk")) == [{"boat": "t1", "status": "sunk"}]
+    assert listed(world, Selection(status="lost")) == [id_text("t1")]
+    world.caches.note(BOAT, boat, deleted=True)
+    assert world.index.cores_in_use("n1") == 1
 
 
 STATUSES = [{}, running("n1"), running("n2"), ended(), ended("Killed", nodeName="n2")]
@@ -297,16 +427,16 @@ def test_after_any_changes_it_is_as_if_made_anew(steps: list[tuple[str, int, int
     for selection in (
         ALL,
         *(Selection(status=word) for word in ("assigning", "running", "lost", "completed")),
-        *(Selection(node=f"n{number}") for number in range(3)),
+        *(Selection(host=f"n{number}") for number in range(3)),
         *(Selection(owner=str(owner)) for owner in owners),
-        Selection(status="lost", node="n1"),
+        Selection(status="lost", host="n1"),
     ):
         assert rows(world, selection) == rows(fresh, selection)
     for entry in fresh.index.page(ALL, 100):
         mine = world.index.get(entry.id)
         assert mine is not None
         assert json.loads(world.index.row(mine, secrets=True)) == task_out(
-            entry.obj, entry.word, world.usernames.of, secrets=True
+            entry.obj, entry.status, world.usernames.of, secrets=True
         )
     for host in ("n0", "n1", "n2"):
         assert world.index.cores_in_use(host) == fresh.index.cores_in_use(host)

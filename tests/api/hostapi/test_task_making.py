@@ -12,9 +12,8 @@ from support.rest_index import World
 from support.rest_tasks import made_task
 from weir_api.access.identity import SYSTEM
 from weir_api.errors import AccessDeniedError
-from weir_api.hostapi.tasks.admission import wanted_of
-from weir_api.hostapi.tasks.body import TaskDefaults, draft_of
-from weir_api.hostapi.tasks.making import Batch, TaskMaker
+from weir_api.hostapi.tasks.request import TaskDefaults, draft_of, wanted_of
+from weir_api.hostapi.tasks.submit import Batch, TaskMaker
 from weir_api.hostapi.tasks.wire import SubmitRequest
 from weir_api.state.writer import Writer
 from weir_crds.kinds import Kind
@@ -45,9 +44,9 @@ class Policy(Writer):
 async def test_what_one_refusal_ends_leaves_nothing_going_on() -> None:
     """Else Tasks would be made still when the client has its answer, by nobody's request."""
     world = World()
-    world.put(made_host("n1"))
+    world.put(*(made_host(f"n{number}") for number in range(5)))
     writer = Policy(cast(Api, None), world.caches)
-    request = SubmitRequest(targets=["n1"] * 5)
+    request = SubmitRequest(targets=[f"n{number}" for number in range(5)])
     draft = draft_of(request, SYSTEM, TaskDefaults(), dt.datetime.now(dt.UTC))
     maker = TaskMaker(world.index, world.hosts, writer)
 

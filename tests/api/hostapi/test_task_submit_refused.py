@@ -8,7 +8,8 @@ import pytest
 from support.facade import ClientOf, as_
 from support.hosts import made_host
 from support.rest_index import World
-from weir_api.hostapi.tasks.body import TaskDefaults
+from support.rest_tasks import ended, made_task
+from weir_api.hostapi.tasks.request import TaskDefaults
 from weir_api.hostapi.tasks.submit import TaskSubmit
 from weir_api.state.writer import Writer
 from weir_api.web.endpoint import endpoints_of
@@ -55,6 +56,9 @@ async def submit(
         {"container_name": "No Such Name"},
         {"additional_mounts": ["relative:/x"]},
         {"additional_mounts": ["/a"]},
+        {"targets": ["n1", "n2", "n1"]},
+        {"targets": ["n1:0", "n1:00"]},
+        {"targets": ["n1::0,1", "n1"], "required_gpus": [[], [1, 0]]},
     ],
 )
 async def test_contradictions(http: aiohttp.ClientSession, body: Any) -> None:
@@ -127,6 +131,50 @@ async def test_what_can_never_run(http: aiohttp.ClientSession, body: Any, word: 
     status, answer = await submit(http, body)
     assert status == 503
     assert word in answer["detail"]
+
+
+async def test_all_tasks_together_have_a_limit(http: aiohttp.ClientSession) -> None:
+    """Else one request of a megabyte could make a quarter of a gigabyte."""
+    body = {
+        "arguments": ["x" * 60_000],
+        "targets": [f"n1:{number}" for number in range(256)],
+    }
+    status, answer = await submit(http, body)
+    assert status == 413
+    assert "139 targets at most" in answer["detail"]
+
+
+PENDING = {"approval": "Pending"}
+
+
+@pytest.mark.parametrize(
+    ("pending", "targets", "status"),
+    [
+        ([made_task(f"p{n}", owner=12, spec=PENDING) for n in range(3)], ["n1"], 403),
+        ([made_task(f"p{n}", owner=12, spec=PENDING) for n in range(2)], ["n1", "n1:0"], 403),
+        # The others are another's, decided on, or over: that it fits nowhere is what is told.
+        ([made_task(f"p{n}", owner=13, spec=PENDING) for n in range(3)], ["n9"], 503),
+        ([made_task(f"p{n}", owner=12) for n in range(3)], ["n9"], 503),
+        ([made_task("p", owner=12, spec=PENDING, status=ended("Rejected"))] * 3, ["n9"], 503),
+        ([made_task(f"p{n}", owner=12, spec=PENDING) for n in range(2)], ["n9"], 503),
+        ([made_task("p", owner=12, spec={**PENDING, "args": ["x" * 4_200_000]})], ["n1"], 403),
+    ],
+)
+async def test_of_one_owner_only_so_much_waits_for_an_approval(
+    client_of: ClientOf, pending: list[Any], targets: list[str], status: int
+) -> None:
+    world = World()
+    world.put(made_host("n1"), *pending)
+    writer = Writer(cast(Api, None), world.caches)
+    submits = TaskSubmit(world.index, world.hosts, writer, TaskDefaults(max_pending=3))
+    http = await client_of(endpoints_of(submits))
+
+    answer = await submit(http, {"targets": targets}, "user")
+    assert answer[0] == status, answer
+    if status == 403:
+        assert "approval" in answer[1]["detail"]
+        # Who needs no approval is not held up by it.
+        assert (await submit(http, {"targets": ["n9"]}, "operator"))[0] == 503
 
 
 async def test_without_any_host(client_of: ClientOf) -> None:

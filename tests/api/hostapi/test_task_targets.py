@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir_api.hostapi.tasks.targets import BadTargetError, Target, parse_target
+from weir_api.hostapi.tasks.request import BadTargetError, Target, parse_target
 
 
 @pytest.mark.parametrize(

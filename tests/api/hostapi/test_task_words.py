@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from weir_api.hostapi.tasks.words import Status, status_word
+from weir_api.hostapi.tasks.view import status_of
+from weir_api.hostapi.tasks.wire import Status
 
 END = "2026-11-22T10:00:00.000000Z"
 
@@ -142,4 +143,4 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], bool, Status]] = [
     ids=[case[0] for case in CASES],
 )
 def test_word(spec: dict[str, Any], status: dict[str, Any], host_ready: bool, word: Status) -> None:
-    assert status_word(spec, status, host_ready=host_ready) == word
+    assert status_of(spec, status, host_ready=host_ready) == word

@@ -1,6 +1,7 @@
 """Kill, pause, resume, delete; approve and reject."""
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from support.live_tasks import Answer, Facade, facade
 from support.rest_tasks import condition, running
+from weir_api.hostapi.tasks.approval import PendingExpiry
+from weir_api.state.writer import Writer
 from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
@@ -139,6 +142,43 @@ class TestDelete:
         assert (await rest.ask("DELETE", f"/tasks/{number}")).status == 404
 
 
+class TestWithdraw:
+    async def test_an_owner_withdraws_what_waits_for_an_approval(
+        self, rest: Facade, host: str
+    ) -> None:
+        number = await rest.submit("user", targets=[host])
+        assert (await rest.ask("DELETE", f"/tasks/{number}", caller="other")).status == 403
+        assert (await rest.ask("DELETE", f"/tasks/{number}", caller="user")).status == 200
+        assert await rest.tasks() == []
+
+    async def test_not_what_has_been_approved_meanwhile(self, rest: Facade, host: str) -> None:
+        number = await rest.submit("user", targets=[host])
+        seen = rest.task(number)
+        await rest.admin.patch(
+            TASK, seen["metadata"]["name"], {"spec": {"approval": "Approved"}}, rest.namespace
+        )
+        status = (await rest.ask("DELETE", f"/tasks/{number}", caller="user")).status
+        assert status == 409
+        assert len(await rest.tasks()) == 1
+
+
+class TestExpiry:
+    async def test_what_nobody_decides_on_is_rejected(self, rest: Facade, host: str) -> None:
+        number = await rest.submit("user", targets=[host])
+        decided = await rest.submit("user", targets=[host])
+        assert (await rest.ask("POST", f"/approve/{decided}", caller="operator")).status == 200
+        expiry = PendingExpiry(rest.index, Writer(rest.admin, rest.caches), dt.timedelta(days=7))
+        now = dt.datetime.now(dt.UTC)
+
+        await expiry.expire(now + dt.timedelta(days=6.9))
+        assert (await rest.row(number))["status"] == "pending_approval"
+        await expiry.expire(now + dt.timedelta(days=7.1))
+        row = await rest.row(number)
+        assert (row["status"], row["approved_by_id"]) == ("rejected", None)
+        assert row["rejection_reason"] == "nobody decided within 7 days"
+        assert (await rest.row(decided))["approval_status"] == "approved"
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -158,6 +198,8 @@ async def test_whose_task_it_is(rest: Facade, host: str, method: str, path: str)
     assert (await rest.ask(method, path.format(UNKNOWN), caller="other")).status == 404
     assert (await rest.ask(method, path.format(2**70))).status == 404
     assert (await rest.ask(method, path.format("x"))).status == 422
+    if method == "DELETE":  # else it is withdrawn
+        assert (await rest.ask("POST", f"/approve/{number}")).status == 200
     for caller in ("user", "operator", "admin", "system"):
         answer = await rest.ask(method, path.format(number), caller=caller)
         assert answer.status in (200, 202, 400, 409)

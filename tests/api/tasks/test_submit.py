@@ -120,7 +120,7 @@ async def test_several_targets_are_one_batch(rest: Facade) -> None:
 
 async def test_some_targets_may_fail(rest: Facade) -> None:
     host = await rest.host(cores=4)
-    targets = ["nobody", f"{host}:3", host, "", host]
+    targets = ["nobody", f"{host}:3", host, "", f"{host}:0"]
     answer = await rest.ask("POST", "/submit", {"targets": targets})
     assert answer.status == 202
     assert set(answer.body) == {"message", "task_ids", "failed_targets"}
@@ -133,8 +133,9 @@ async def test_some_targets_may_fail(rest: Facade) -> None:
 
 
 async def test_as_many_targets_as_there_may_be(rest: Facade) -> None:
-    host = await rest.host(cores=4)
-    answer = await rest.ask("POST", "/submit", {"targets": [host] * 256})
+    hosts = [await rest.host(cores=4, gpus=32) for _ in range(8)]
+    targets = [f"{host}::{gpu}" for host in hosts for gpu in range(32)]
+    answer = await rest.ask("POST", "/submit", {"targets": targets})
     assert answer.status == 202
     assert len(set(answer.body["task_ids"])) == 256
     assert len(await rest.tasks()) == 256
@@ -208,6 +209,8 @@ async def test_what_no_task_can_be(rest: Facade, body: Any) -> None:
     answer = await rest.ask("POST", "/submit", body)
     assert answer.status == 422
     assert all({"type", "loc", "msg"} <= fault.keys() for fault in answer.body["detail"])
+    # Named as the client named it, not as the resource does.
+    assert {tuple(fault["loc"][:2]) for fault in answer.body["detail"]} == {("body", *body)}
     assert await rest.tasks() == []
 
 
@@ -259,7 +262,7 @@ class TestIdempotency:
     async def test_the_same_again_makes_nothing(
         self, rest: Facade, other: Facade, host: str
     ) -> None:
-        body = {"command": "true", "targets": [host, host]}
+        body = {"command": "true", "targets": [host, f"{host}:0"]}
         first = await self.ids(rest, "k", body)
         await rest.finish(first[0])  # whatever has happened since
         assert await self.ids(rest, "k", body) == first
@@ -267,12 +270,12 @@ class TestIdempotency:
         assert len(await rest.tasks()) == 2
 
     async def test_at_the_same_time(self, rest: Facade, other: Facade, host: str) -> None:
-        body = {"command": "true", "targets": [host, host, host]}
+        body = {"command": "true", "targets": [host, f"{host}:0"]}
         found = await asyncio.gather(
             *(self.ids(which, "k", body) for which in (rest, other) for _ in range(5))
         )
         assert len({tuple(ids) for ids in found}) == 1
-        assert len(await rest.tasks()) == 3
+        assert len(await rest.tasks()) == 2
 
     async def test_another_request_is_refused(self, rest: Facade, other: Facade, host: str) -> None:
         await self.ids(rest, "k", {"command": "true", "targets": [host]})
@@ -284,6 +287,17 @@ class TestIdempotency:
             ):
                 await self.ids(which, "k", body, status=422)
         assert len(await rest.tasks()) == 1
+
+    async def test_what_is_told_is_as_it_is_now(self, rest: Facade, host: str) -> None:
+        body = {"command": "true", "targets": [host]}
+        headers = {"Idempotency-Key": "k"}
+        first = await rest.ask("POST", "/submit", body, "user", **headers)
+        assert first.body["runner_response"] == {"status": "pending_approval"}
+        (number,) = first.body["task_ids"]
+        assert (await rest.ask("POST", f"/approve/{number}", caller="operator")).status == 200
+        again = await rest.ask("POST", "/submit", body, "user", **headers)
+        assert again.body["task_ids"] == [number]
+        assert again.body["runner_response"] is True
 
     async def test_keys_and_owners_are_apart(self, rest: Facade, host: str) -> None:
         body = {"command": "true", "targets": [host]}

@@ -74,6 +74,9 @@ class Badges:
             return Needs("Everyone.")
         return Needs("Keepers.", ({"badge": []},), frozenset({401, 403}))
 
+    def peer_of(self, request: web.Request) -> str:
+        return request.remote or "-"
+
     def name_of(self, caller: str) -> str:
         return caller or "-"
 

@@ -48,7 +48,7 @@ class HasKey(Protocol):
 
 
 class TaskNumbers(Protocol):
-    """Knows Tasks by the numbers that clients know them by (``TaskIndex`` does)."""
+    """Knows Tasks by the numbers that clients know them by (``WorkloadIndex`` does)."""
 
     def get(self, number: int) -> HasKey | None:
         """Return the Task of that id, or None."""

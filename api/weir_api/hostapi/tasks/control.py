@@ -4,12 +4,10 @@ from typing import Any
 
 from weir_api.access.capabilities import Capability
 from weir_api.errors import BadRequestError, StateConflictError
+from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.message import MessageOut
-from weir_api.hostapi.tasks.entries import Entry
-from weir_api.hostapi.tasks.index import TaskIndex
-from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
-from weir_api.hostapi.tasks.wire import TaskId
-from weir_api.hostapi.tasks.words import Status
+from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, Status, TaskId
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.writer import Writer
 from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import conditions
@@ -33,7 +31,7 @@ _DONE = Answer("It is done, or is about to be.", MessageOut, example={"message":
 class TaskControl:
     """Changes what is desired of Tasks."""
 
-    def __init__(self, index: TaskIndex, writer: Writer) -> None:
+    def __init__(self, index: WorkloadIndex, writer: Writer) -> None:
         """Find Tasks in the index and write with ``writer``."""
         self._index = index
         self._writer = writer
@@ -63,9 +61,11 @@ class TaskControl:
     )
     async def kill(self, call: Call) -> Object:
         """Have a Task end; saying it again is no error while it ends."""
-        entry = find(self._index, call, Capability.CONTROL_TASK)
-        if entry.word not in _KILLABLE or _has_ended(entry.obj):
-            raise StateConflictError(f"a task that is {entry.word} cannot be killed")
+        entry = await self._index.find(
+            call.path["task_id"], TASK, call.identity, Capability.CONTROL_TASK
+        )
+        if entry.status not in _KILLABLE or _has_ended(entry.obj):
+            raise StateConflictError(f"a task that is {entry.status} cannot be killed")
         await self._desire(entry, "Killed")
         return {"message": "task is being killed"}
 
@@ -85,7 +85,9 @@ class TaskControl:
     )
     async def command(self, call: Call) -> Object:
         """Pause or resume a Task, and wait a moment for its host to do it."""
-        entry = find(self._index, call, Capability.CONTROL_TASK)
+        entry = await self._index.find(
+            call.path["task_id"], TASK, call.identity, Capability.CONTROL_TASK
+        )
         match call.path["command"]:
             case "pause":
                 fitting, desired, done = Status.RUNNING, "Paused", "task paused"
@@ -93,7 +95,7 @@ class TaskControl:
                 fitting, desired, done = Status.PAUSED, "Running", "task resumed"
             case _:
                 raise BadRequestError("a task can be told to pause or to resume")
-        if entry.word is not fitting or _is_killed(entry.obj):
+        if entry.status is not fitting or _is_killed(entry.obj):
             raise BadRequestError(f"that cannot be done to a task that is {_state(entry)}")
         try:
             await self._desire(entry, desired)
@@ -104,7 +106,7 @@ class TaskControl:
         def is_done(obj: Object) -> bool:
             return conditions.is_true(obj, ConditionType.PAUSED) is wanted or _has_ended(obj)
 
-        seen = await self._index.until(entry.key, is_done, _SEEN_SECONDS)
+        seen = await self._index.until(TASK, entry.key, is_done, _SEEN_SECONDS)
         if seen is None or not is_done(seen):
             done = f"the host is told; {done} as soon as it has done it"
         return {"message": done}
@@ -113,7 +115,7 @@ class TaskControl:
         "DELETE",
         "/api/tasks/{task_id}",
         Capability.CONTROL_TASK,
-        "Delete a task that has ended, and its output",
+        "Delete a task that has ended, and its output, or withdraw one that waits for an approval",
         tag=TAG,
         answers={200: Answer("It is gone.", MessageOut, example={"message": "task deleted"})},
         errors={**NOT_FOUND, 409: "It has not ended: kill it first."},
@@ -121,10 +123,14 @@ class TaskControl:
     )
     async def delete(self, call: Call) -> Object:
         """Delete a Task that has ended."""
-        entry = find(self._index, call, Capability.CONTROL_TASK)
-        if not _has_ended(entry.obj):
+        entry = await self._index.find(
+            call.path["task_id"], TASK, call.identity, Capability.CONTROL_TASK
+        )
+        if not _has_ended(entry.obj) and entry.status is not Status.PENDING_APPROVAL:
             raise StateConflictError(f"a task that is {_state(entry)} cannot be deleted")
-        await self._writer.delete(TASK, entry.obj)
+        # Unless it has been decided on since: then it may run.
+        unchanged = entry.status is Status.PENDING_APPROVAL
+        await self._writer.delete(TASK, entry.obj, unchanged=unchanged)
         return {"message": "task deleted"}
 
     async def _desire(self, entry: Entry, state: str) -> None:
@@ -143,4 +149,4 @@ def _is_killed(obj: Object) -> bool:
 
 
 def _state(entry: Entry) -> str:
-    return "being killed" if _is_killed(entry.obj) else str(entry.word)
+    return "being killed" if _is_killed(entry.obj) else str(entry.status)

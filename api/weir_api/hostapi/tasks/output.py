@@ -12,12 +12,12 @@ from aiohttp import web
 
 from weir_api.access.capabilities import Capability
 from weir_api.errors import UnavailableError
+from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.known_hosts import KnownHosts
-from weir_api.hostapi.tasks.entries import Entry
-from weir_api.hostapi.tasks.index import TaskIndex
-from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
-from weir_api.hostapi.tasks.wire import OutputQuery, TaskId
+from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, OutputQuery, TaskId
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.web.endpoint import TEXT, Answer, Call, endpoint
+from weir_crds.kinds import TASK
 from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
@@ -49,7 +49,7 @@ class DaemonStreams(Protocol):
 class TaskOutput:
     """Streams output."""
 
-    def __init__(self, index: TaskIndex, hosts: KnownHosts, daemons: DaemonStreams) -> None:
+    def __init__(self, index: WorkloadIndex, hosts: KnownHosts, daemons: DaemonStreams) -> None:
         """Find Tasks in the index and ask the daemons of their hosts."""
         self._index = index
         self._hosts = hosts
@@ -90,7 +90,9 @@ class TaskOutput:
         return await self._answer(call, "stderr")
 
     async def _answer(self, call: Call, stream: str) -> web.StreamResponse:
-        entry = find(self._index, call, Capability.READ_OUTPUT)
+        entry = await self._index.find(
+            call.path["task_id"], TASK, call.identity, Capability.READ_OUTPUT
+        )
         host = self._host_of(entry)
         if host is None:
             return _nothing()

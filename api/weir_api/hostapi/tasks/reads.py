@@ -2,23 +2,30 @@
 
 from weir_api.access.capabilities import Capability, sees_secrets
 from weir_api.access.identity import Role
-from weir_api.hostapi.tasks import examples
-from weir_api.hostapi.tasks.index import Selection, TaskIndex
-from weir_api.hostapi.tasks.lookup import NOT_FOUND, TAG, find
-from weir_api.hostapi.tasks.wire import Page, TaskId, TaskOut, TaskQuery
-from weir_api.hostapi.tasks.words import Status
+from weir_api.hostapi.tasks.wire import (
+    NOT_FOUND,
+    TAG,
+    TASK_EXAMPLE,
+    Page,
+    Status,
+    TaskId,
+    TaskOut,
+    TaskQuery,
+)
+from weir_api.hostapi.workloads import Selection, WorkloadIndex
 from weir_api.web.dialect import Encoded
 from weir_api.web.endpoint import Answer, Call, endpoint
+from weir_crds.kinds import TASK
 
 _COMMAND = "command"
-_ROWS = Answer("The tasks, newest first.", list[TaskOut], example=[examples.TASK])
+_ROWS = Answer("The tasks, newest first.", list[TaskOut], example=[TASK_EXAMPLE])
 _NOTHING = b"[]"
 
 
 class TaskReads:
     """Answers who asks about tasks."""
 
-    def __init__(self, index: TaskIndex) -> None:
+    def __init__(self, index: WorkloadIndex) -> None:
         """Answer from the index."""
         self._index = index
 
@@ -28,13 +35,15 @@ class TaskReads:
         Capability.READ_TASK,
         "One task",
         tag=TAG,
-        answers={200: Answer("The task.", TaskOut, example=examples.TASK)},
+        answers={200: Answer("The task.", TaskOut, example=TASK_EXAMPLE)},
         errors=NOT_FOUND,
         params={"task_id": TaskId},
     )
     async def status(self, call: Call) -> Encoded:
         """Answer with one task."""
-        entry = find(self._index, call, Capability.READ_TASK)
+        entry = await self._index.find(
+            call.path["task_id"], TASK, call.identity, Capability.READ_TASK
+        )
         secrets = sees_secrets(call.identity, entry.owner)
         return Encoded(self._index.row(entry, secrets=secrets))
 

@@ -2,17 +2,17 @@
 
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.approval import TaskApproval
-from weir_api.hostapi.tasks.body import TaskDefaults
 from weir_api.hostapi.tasks.control import TaskControl
-from weir_api.hostapi.tasks.index import TaskIndex
 from weir_api.hostapi.tasks.output import DaemonStreams, TaskOutput
 from weir_api.hostapi.tasks.reads import TaskReads
+from weir_api.hostapi.tasks.request import TaskDefaults
 from weir_api.hostapi.tasks.submit import TaskSubmit
+from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.writer import Writer
 
 
 def task_routes(
-    index: TaskIndex,
+    index: WorkloadIndex,
     hosts: KnownHosts,
     writer: Writer,
     daemons: DaemonStreams,

@@ -1,12 +1,14 @@
 """What clients send and get about tasks. These models go no further than the routes."""
 
+from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from weir_api.hostapi.tasks.targets import MAX_TARGETS
-from weir_api.hostapi.tasks.words import Status
+TAG = "Tasks"
+NOT_FOUND = {404: "There is no such task."}
 
+MAX_TARGETS = 256
 MAX_ROWS = 10_000
 _INT32 = 2**31 - 1
 _EXACT = 2**53 - 1
@@ -52,6 +54,26 @@ class SubmitRequest(BaseModel):
         None, description="`source:destination[:ro]`, of the host. Refused where not allowed."
     )
     ip_reservation_token: str | None = Field(None, description="Without effect yet.")
+
+
+class Status(StrEnum):
+    """The words of ``status`` in a task object."""
+
+    PENDING_APPROVAL = "pending_approval"
+    REJECTED = "rejected"
+    ASSIGNING = "assigning"
+    """It waits for a host."""
+    PENDING = "pending"
+    """It has a host, which prepares it."""
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    KILLED = "killed"
+    KILLED_OOM = "killed_oom"
+    LOST = "lost"
+    """Nothing is heard of its host: it may come back, unless it has ended."""
+    STOPPED = "stopped"
 
 
 class TaskOut(BaseModel):
@@ -168,3 +190,65 @@ class OutputQuery(BaseModel):
     lines: int | None = Field(
         None, ge=0, le=_INT32, description="The last lines; absent or 0: all that is kept."
     )
+
+
+_ID = "1734029384756102938"
+
+TASK_EXAMPLE: dict[str, Any] = {
+    "task_id": _ID,
+    "task_type": "command",
+    "batch_id": _ID,
+    "name": None,
+    "owner_id": 4173239615688981,
+    "owner_username": "ann",
+    "approval_status": None,
+    "approved_by_id": None,
+    "approved_by_username": None,
+    "approved_at": None,
+    "rejection_reason": None,
+    "command": "python train.py",
+    "arguments": ["--epochs", "3"],
+    "env_vars": {"SEED": "7"},
+    "required_cores": 4,
+    "required_gpus": [0],
+    "required_memory_bytes": 8589934592,
+    "target_numa_node_id": None,
+    "status": "running",
+    "assigned_node": "n1",
+    "container_name": "torch",
+    "docker_image_name": "registry.example.org/torch:2.9",
+    "docker_privileged": False,
+    "docker_mount_dirs": [],
+    "ssh_port": None,
+    "vps_backend": "docker",
+    "vm_image": None,
+    "vm_disk_size": None,
+    "vm_ip": None,
+    "stdout_path": f"/api/tasks/{_ID}/stdout",
+    "stderr_path": f"/api/tasks/{_ID}/stderr",
+    "exit_code": None,
+    "error_message": None,
+    "submitted_at": "2026-11-22T10:00:00.123456+00:00",
+    "started_at": "2026-11-22T10:00:01.234567+00:00",
+    "completed_at": None,
+}
+
+SUBMIT_EXAMPLE: dict[str, Any] = {
+    "command": "python",
+    "arguments": ["train.py", "--epochs", "3"],
+    "env_vars": {"SEED": "7"},
+    "required_cores": 4,
+    "targets": ["n1:0", "n2"],
+    "required_gpus": [[0], [1]],
+    "container_name": "torch",
+}
+
+SUBMITTED_EXAMPLE: dict[str, Any] = {
+    "message": "2 tasks submitted",
+    "task_ids": [_ID, "2136698683232758466"],
+    "assigned_node": {"hostname": "n2", "url": "https://10.0.0.6:8443"},
+    "runner_response": True,
+}
+
+APPROVED_EXAMPLE = {"message": "task approved", "task_id": _ID}
+REJECTED_EXAMPLE = {"message": "task rejected", "task_id": _ID, "reason": "too big"}

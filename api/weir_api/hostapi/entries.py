@@ -1,90 +1,137 @@
-"""One Task as the index keeps it, and lists of them that stay sorted. No I/O."""
+"""One workload as the index keeps it, and lists of them that stay sorted. No I/O."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from itertools import islice
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from weir_api.hostapi.tasks.convert import (
-    UsernameOf,
-    account_of,
-    has_secrets,
-    node_of,
-    owner_of,
-    submitted_at,
-    task_out,
-)
-from weir_api.hostapi.tasks.words import Status, status_word
-from weir_crds import names
-from weir_crds.demand import holding_of
 from weir_crds.ids import task_id
+from weir_crds.kinds import Kind
 from weir_kube.store import Key, Object
+
+UsernameOf = Callable[[int], str | None]
+"""Tells the name of the user of an id; None: there is none."""
+
+IsReady = Callable[[str | None], bool]
+"""Tells whether there is a Host of that name, and it is Ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the index needs to know of an object, whatever its kind.
+
+    Attributes:
+        submitted_at: as clients read it; lists are sorted by it.
+        owner: the owner label.
+        decider: id of the user who approved or rejected it.
+        host: the host that it is on, or else the one that it is meant for.
+        bound_to: the host of which it holds something now.
+        cpu_millis: what it holds of that host's cores.
+        gpus: which GPUs it holds, by index.
+    """
+
+    submitted_at: str
+    owner: str | None = None
+    decider: int | None = None
+    host: str | None = None
+    bound_to: str | None = None
+    cpu_millis: int = 0
+    gpus: tuple[int, ...] = ()
+
+
+class Workload(Protocol):
+    """How objects of one kind are read and shown; pure."""
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind."""
+        ...
+
+    def read(self, obj: Object) -> Reading:
+        """Read an object; raises InvalidQuantityError for what the CRD should have refused."""
+        ...
+
+    def status(self, obj: Object, *, host_ready: bool) -> StrEnum:
+        """Return the word for it; ``host_ready`` is about the Host that it is bound to."""
+        ...
+
+    def is_queued(self, obj: Object, status: StrEnum) -> bool:
+        """Tell whether it waits for a host."""
+        ...
+
+    def out(
+        self, obj: Object, status: StrEnum, username_of: UsernameOf, *, secrets: bool
+    ) -> Mapping[str, Any]:
+        """Return what clients get; ``secrets``: values of its environment, too."""
+        ...
+
+    def has_secrets(self, obj: Object) -> bool:
+        """Tell whether what is shown depends on who asks."""
+        ...
 
 
 class Entry:
-    """A Task as it was at one moment, what lists and sums need of it, and its rows as last sent."""
+    """An object as it was at one moment, what lists and sums need of it, its rows as last sent."""
 
     __slots__ = (
         "_hidden",
         "_shown",
-        "bound_to",
-        "cpu_millis",
-        "decider",
-        "gpus",
+        "_workload",
         "id",
         "key",
-        "node",
         "obj",
         "order",
-        "owner",
         "queued",
+        "reading",
+        "status",
         "uid",
-        "word",
     )
 
-    def __init__(self, key: Key, obj: Object, is_ready: Callable[[str | None], bool]) -> None:
-        """Read a Task; ``is_ready`` tells whether a Host is.
+    def __init__(self, workload: Workload, key: Key, obj: Object, is_ready: IsReady) -> None:
+        """Read an object.
 
         Raises:
             InvalidQuantityError: a quantity that the CRD should have refused.
         """
-        metadata, spec, status = obj["metadata"], obj["spec"], obj.get("status") or {}
+        self._workload = workload
         self.key = key
         self.obj = obj
-        self.uid: str = metadata["uid"]
+        self.uid: str = obj["metadata"]["uid"]
         self.id = task_id(self.uid)
-        self.order = (submitted_at(metadata), self.id)
-        self.owner = owner_of(metadata)
-        self.decider = account_of(
-            (metadata.get("annotations") or {}).get(names.ANNOTATION_DECIDED_BY)
-        )
-        self.node = node_of(obj)
-        bound = None if status.get("finishedAt") else status.get("nodeName")
-        self.bound_to: str | None = bound
-        self.cpu_millis = 0
-        self.gpus: tuple[int, ...] = ()
-        if bound:
-            holding = holding_of(obj)
-            self.cpu_millis = holding.cpu_millis
-            self.gpus = holding.gpus
-        self.word = self.judge(is_ready)
-        self.queued = (
-            self.word is Status.ASSIGNING
-            and not spec.get("suspend")
-            and spec.get("desiredState") != "Killed"
-        )
+        self.reading = workload.read(obj)
+        self.order = (self.reading.submitted_at, self.id)
+        self.status = self.status_now(is_ready)
+        self.queued = workload.is_queued(obj, self.status)
         self.forget_rows()
 
-    def judge(self, is_ready: Callable[[str | None], bool]) -> Status:
+    @property
+    def kind(self) -> Kind:
+        """Which kind of object it is."""
+        return self._workload.kind
+
+    @property
+    def owner(self) -> str | None:
+        """The owner label."""
+        return self.reading.owner
+
+    @property
+    def decider(self) -> int | None:
+        """Id of the user who approved or rejected it."""
+        return self.reading.decider
+
+    @property
+    def host(self) -> str | None:
+        """The host that it is on, or else the one that it is meant for."""
+        return self.reading.host
+
+    def status_now(self, is_ready: IsReady) -> StrEnum:
         """Return the word that its Host gives it now."""
-        return status_word(
-            self.obj["spec"],
-            self.obj.get("status") or {},
-            host_ready=is_ready(self.bound_to),
-        )
+        return self._workload.status(self.obj, host_ready=is_ready(self.reading.bound_to))
 
     def forget_rows(self) -> None:
         """Have the rows made anew when they are next asked for."""
@@ -92,12 +139,13 @@ class Entry:
         self._hidden: bytes | None = None
 
     def row(self, username_of: UsernameOf, *, secrets: bool) -> bytes:
-        """Return its task object as JSON."""
+        """Return what clients get, as JSON."""
         found = self._shown if secrets else self._hidden
         if found is None:
-            made = orjson.dumps(task_out(self.obj, self.word, username_of, secrets=secrets))
+            out = self._workload.out(self.obj, self.status, username_of, secrets=secrets)
+            made = orjson.dumps(out)
             found = bytes(memoryview(made))  # as large as it is: orjson keeps room for eight times
-            if not has_secrets(self.obj):
+            if not self._workload.has_secrets(self.obj):
                 self._shown = self._hidden = found
             elif secrets:
                 self._shown = found

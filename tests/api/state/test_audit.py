@@ -1,0 +1,83 @@
+"""Who changed what: a line for each change, whoever had it made."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from support.facade import ClientOf, as_
+from support.fake_api import FakeApi
+from weir_api.access.capabilities import Capability
+from weir_api.state.caches import Caches
+from weir_api.state.writer import Writer
+from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_crds.kinds import ACCESSTOKEN, TASK
+from weir_kube.errors import ConflictError
+from weir_kube.kinds import LEASE
+
+BODY = {"metadata": {"name": "t"}, "spec": {"image": "secret-image", "desiredState": "Running"}}
+
+
+@pytest.fixture
+def writer() -> Writer:
+    api: Any = FakeApi()
+    return Writer(api, Caches(api))
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [one.getMessage() for one in caplog.records if one.name == "weir_api.audit"]
+
+
+async def test_each_change_of_a_request_is_one_line(
+    client_of: ClientOf, writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def change(_: Call) -> dict[str, Any]:
+        task = await writer.create(TASK, BODY, "weir")
+        killed = await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}})
+        with pytest.raises(ConflictError):
+            await writer.patch(TASK, task, {"spec": {"approval": "Approved"}}, unchanged=True)
+        await writer.delete(TASK, killed)
+        return {}
+
+    endpoint = Endpoint(
+        "POST", "/api/it", change, Capability.READ_HOSTS, "It.", "it", {200: Answer("Done.")}
+    )
+    client = await client_of([endpoint])
+    async with client.post("/api/it", headers=as_("posing") | {"X-Request-ID": "r1"}) as answer:
+        assert answer.status == 200
+
+    who = f"caller=u-{'0f' * 16} peer=127.0.0.1"
+    assert lines(caplog) == [
+        f"{who} verb=create object=Task/weir/t outcome=done fields=- id=r1",
+        f"{who} verb=patch object=Task/weir/t outcome=done fields=spec.desiredState=Killed id=r1",
+        f"{who} verb=patch object=Task/weir/t outcome=Conflict fields=spec.approval=Approved id=r1",
+        f"{who} verb=delete object=Task/weir/t outcome=done fields=- id=r1",
+    ]
+    assert "secret-image" not in caplog.text
+
+
+async def test_what_the_facade_does_by_itself_is_its_own(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    task = await writer.create(TASK, BODY, "weir")
+    await writer.delete(TASK, task)
+
+    assert [line.split()[0] for line in lines(caplog)] == ["caller=weir-api"] * 2
+
+
+async def test_signs_of_life_are_nobodys_decision(
+    writer: Writer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    lease = await writer.create(LEASE, {"metadata": {"name": "n1"}, "spec": {}}, "weir-system")
+    await writer.patch(LEASE, lease, {"spec": {"renewTime": "now"}})
+    token = await writer.create(ACCESSTOKEN, {"metadata": {"name": "a"}, "spec": {}})
+    caplog.clear()
+    await writer.patch_status(ACCESSTOKEN, token, {"lastUsedAt": "2026-11-22T10:00:00Z"})
+
+    assert lines(caplog) == []

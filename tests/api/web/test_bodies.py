@@ -1,0 +1,170 @@
+"""Bodies of strangers, and many at once: nobody's memory is for whoever begins to send."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from support.facade import ClientOf, as_
+from weir_api.access.capabilities import Capability
+from weir_api.web.endpoint import Answer, Call, Endpoint, Json, Stream
+from weir_api.web.validation import BodyBudget, Limits
+
+
+class Login(BaseModel):
+    name: str
+
+
+async def fine(call: Call) -> dict[str, Any]:
+    return {"name": call.body.name}
+
+
+def endpoint(path: str, capability: Capability, **more: Any) -> Endpoint:
+    given: dict[str, Any] = {"body": Json(Login), **more}
+    return Endpoint("POST", path, fine, capability, "It.", "it", {200: Answer("Done.")}, **given)
+
+
+ENDPOINTS = (endpoint("/api/it", Capability.SUBMIT), endpoint("/api/open", Capability.PUBLIC))
+
+
+class Connection:
+    """A client that sends what it wants, when it wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    def begin(self, path: str, length: int, caller: str, part: bytes) -> None:
+        head = (
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nAs: {caller}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        )
+        self.writer.write(head.encode() + part)
+
+    async def status(self) -> int:
+        line = await asyncio.wait_for(self.reader.readline(), 10)
+        return int(line.split()[1])
+
+
+@asynccontextmanager
+async def connections(client: Any, count: int) -> AsyncIterator[list[Connection]]:
+    url = client._base_url
+    made = [Connection(*await asyncio.open_connection(url.host, url.port)) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for one in made:
+            one.writer.close()
+
+
+async def test_who_may_not_is_refused_before_the_body_is_there(client_of: ClientOf) -> None:
+    client = await client_of(ENDPOINTS, limits=Limits(body_seconds=60))
+
+    async with connections(client, 50) as made:
+        for number, one in enumerate(made):
+            caller = "anonymous" if number % 2 else "viewer"
+            one.begin("/api/it", 1_000_000, caller, b'{"name": "' + b"x" * 100_000)
+        statuses = [await one.status() for one in made]
+
+    assert statuses == [403, 401] * 25
+
+
+async def test_broken_json_is_told_first_as_long_as_it_is_small(client_of: ClientOf) -> None:
+    client = await client_of(ENDPOINTS, limits=Limits(peek_bytes=100, peek_seconds=0.05))
+
+    async with connections(client, 3) as (small, large, slow):
+        small.begin("/api/it", 4, "anonymous", b'{"a"')
+        large.begin("/api/it", 101, "anonymous", b"{" * 101)
+        slow.begin("/api/it", 50, "anonymous", b"{")
+        assert [await one.status() for one in (small, large, slow)] == [422, 401, 401]
+
+
+async def test_who_sends_at_once_gets_in_however_many_only_begin(client_of: ClientOf) -> None:
+    limits = Limits(body_seconds=60, strangers_bytes=20_000)
+    client = await client_of(ENDPOINTS, limits=limits)
+
+    async with connections(client, 30) as slow:
+        for one in slow:
+            one.begin("/api/open", 1_000_000, "anonymous", b'{"name": "' + b"x" * 1000)
+            await one.writer.drain()
+        # Room is for 19: the eleven that began first are told to come again.
+        assert [await one.status() for one in slow[:11]] == [503] * 11
+        for _ in range(5):
+            async with client.post("/api/open", json={"name": "a"}, headers=as_("anonymous")) as ok:
+                assert ok.status == 200
+        # Those who are known have room of their own.
+        body = {"name": "b" * 30_000}
+        async with client.post("/api/it", json=body, headers=as_("user")) as ok:
+            assert ok.status == 200
+
+
+async def test_what_a_client_leaves_behind_is_not_held(client_of: ClientOf) -> None:
+    limits = Limits(body_seconds=60, strangers_bytes=10_000)
+    client = await client_of(ENDPOINTS, limits=limits)
+
+    for _ in range(5):
+        async with connections(client, 9) as slow:
+            for one in slow:
+                one.begin("/api/open", 100_000, "anonymous", b"x" * 1000)
+                await one.writer.drain()
+    async with client.post("/api/open", json={"name": "c" * 5000}) as ok:
+        assert ok.status == 200
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(
+    client_of: ClientOf, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def takes(call: Call) -> dict[str, Any]:
+        async for _ in call.body:
+            begun.set()
+        return {}
+
+    begun = asyncio.Event()
+    stream = Endpoint(
+        "POST",
+        "/api/up",
+        takes,
+        Capability.PUBLIC,
+        "Up.",
+        "it",
+        {200: Answer("Done.")},
+        body=Stream(),
+    )
+    client = await client_of([*ENDPOINTS, stream])
+    for path in ("/api/open", "/api/up"):
+        async with connections(client, 1) as (one,):
+            one.begin(path, 1_000_000, "user", b'{"name": "' + b"x" * 100_000)
+            await one.writer.drain()
+            if path == "/api/up":
+                await asyncio.wait_for(begun.wait(), 10)
+    async with client.post("/api/open", json={"name": "c"}) as ok:
+        assert ok.status == 200
+    assert "Traceback" not in caplog.text
+    assert not [one for one in caplog.records if one.levelname in ("WARNING", "ERROR")]
+
+
+async def test_chunks_that_are_none_are_the_clients_fault(client_of: ClientOf) -> None:
+    client = await client_of(ENDPOINTS)
+
+    async with connections(client, 1) as (one,):
+        one.writer.write(
+            b"POST /api/open HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        await one.writer.drain()
+        one.writer.write(b"no length\r\n{}\r\n")
+        assert await one.status() == 400
+
+
+def test_a_whole_body_counts_until_it_is_answered() -> None:
+    budget = BodyBudget(100)
+    with budget.reading() as first:
+        budget.took(first, 90)
+        budget.finished(first)
+        with budget.reading() as second:
+            budget.took(second, 20)
+            assert second.gave_way  # the first cannot any more
+            assert budget.held == 90
+    assert budget.held == 0
