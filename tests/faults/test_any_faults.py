@@ -35,7 +35,10 @@ def test_any_sequence_of_faults_ends_as_a_run_without_faults(
         chaos = Chaos(system, seeded("faults", number))
         try:
             seen = _play(system, faulty_namespace, tmp_path / str(number), chaos)
-            assert seen == expected
+            differing = {name for name in expected if seen.get(name) != expected[name]}
+            assert {name: seen.get(name) for name in differing} == {
+                name: expected[name] for name in differing
+            }
         except BaseException:
             sys.stderr.write("\n".join([f"example {number}:", *chaos.told, ""]))
             raise
