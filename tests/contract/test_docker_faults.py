@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weir_nodedaemon.engines.docker import logs as docker_logs
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
@@ -126,7 +127,7 @@ async def test_a_docker_that_is_not_there_is_told_at_once(tmp_path: Path, name: 
 VERSION = json_answer({"ApiVersion": "1.41", "Version": "20.10"})
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull"}))
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "info"}))  # which is lenient
 async def test_a_docker_that_is_busy_with_itself_is_no_verdict_on_a_container(
     tmp_path: Path, name: str
 ) -> None:
@@ -338,7 +339,9 @@ LOG_ANSWERS = {
 
 
 @pytest.mark.parametrize("what", LOG_ANSWERS)
-async def test_a_log_that_does_not_come_holds_nothing_up(tmp_path: Path, what: str) -> None:
+async def test_a_log_that_does_not_come_holds_nothing_up_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
     """Neither who reads it nor, of a program that init could not run, who observes."""
 
     async def answers(path: str, writer: asyncio.StreamWriter) -> None:
@@ -351,14 +354,62 @@ async def test_a_log_that_does_not_come_holds_nothing_up(tmp_path: Path, what: s
         }
         writer.write(known.get(where, LOG_ANSWERS[what]))
 
+    monkeypatch.setattr(docker_logs, "_INIT_OUTPUT_SECONDS", 2 * DEADLINE)
     async with docker_that(answers, tmp_path) as engine:
-        observed = await asyncio.wait_for(engine.observe(), 10 * DEADLINE)
-        assert observed["weir-a-1"].exit_code == 127
+        async with asyncio.timeout(20 * DEADLINE):
+            while (await engine.observe())["weir-a-1"].exit_code != 127:
+                pass  # each takes until Docker's deadline
         with pytest.raises((EngineUnavailableError, EngineRefusedError)):
             await asyncio.wait_for(anext(engine.logs("weir-a-1")), 10 * DEADLINE)
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "logs"}))
+NO_PROGRAM = b"[FATAL tini (7)] exec /no/such/program failed: No such file or directory\n"
+MOMENTS = {
+    "busy": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy",
+    "cut": LOG_ANSWERS["silence"],
+    "silent": LOG_ANSWERS["silence"],
+}
+
+
+@pytest.mark.parametrize("what", MOMENTS)
+async def test_why_a_program_did_not_run_is_asked_until_docker_says_it(
+    tmp_path: Path, what: str
+) -> None:
+    """Else a bad moment of Docker's decides how a Task ended."""
+    frame = b"\2\0\0\0" + len(NO_PROGRAM).to_bytes(4, "big") + NO_PROGRAM
+    log = f"HTTP/1.1 200 OK\r\nContent-Length: {len(frame)}\r\n\r\n".encode() + frame
+    bad_moments = 2
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        nonlocal bad_moments
+        where = path.partition("?")[0].removeprefix("/v1.41")
+        known = {
+            "/version": VERSION,
+            "/containers/json": json_answer(listed("a")),
+            "/containers/a/json": json_answer(exited("a", 127)),
+            "/containers/weir-a-1/json": json_answer(exited("a", 127)),
+        }
+        if where in known:
+            writer.write(known[where])
+        elif bad_moments:
+            bad_moments -= 1
+            writer.write(MOMENTS[what])
+            if what == "cut":
+                await writer.drain()
+                writer.close()
+        else:
+            writer.write(log)
+
+    async with docker_that(answers, tmp_path) as engine:
+        assert (await engine.observe())["weir-a-1"].state is InstanceState.UNKNOWN
+        with pytest.raises(EngineUnavailableError):
+            await engine.inspect("weir-a-1")
+        for seen in (await engine.inspect("weir-a-1"), (await engine.observe())["weir-a-1"]):
+            assert seen is not None
+            assert (seen.exit_code, seen.error[:5]) == (127, "exec ")
+
+
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "logs", "info"}))
 async def test_a_docker_that_refuses_is_not_away(tmp_path: Path, name: str) -> None:
     """500 and words that nobody knows: it answers, so asking it all anew helps nothing."""
 

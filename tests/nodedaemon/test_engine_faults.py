@@ -1,7 +1,10 @@
 """An engine that refuses, is slow with one container, or loses one: nobody else suffers."""
 
 import asyncio
+import datetime as dt
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -15,9 +18,12 @@ from weir_nodedaemon.engines.port import (
     EngineRefusedError,
     EngineUnavailableError,
     InstanceState,
+    LogChunk,
     ObservedInstance,
 )
 from weir_nodedaemon.instances import starts
+from weir_nodedaemon.kinds.task import reconcile
+from weir_nodedaemon.logs.store import LogStore
 
 RUNNING, EXITED = InstanceState.RUNNING, InstanceState.EXITED
 WORDS = "OCI runtime create failed: the moon is full"
@@ -35,6 +41,16 @@ class Moody(FakeEngine):
         self.refuses = lambda spec: False
         self.slow: set[str] = set()
         self.go_on = asyncio.Event()
+        self.unread: list[Exception] = []  # what the next readers of output get
+
+    async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
+        """Break off in the middle for some."""
+        failure = self.unread.pop() if self.unread else None
+        async with aclosing(super().logs(name, follow=follow)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+                if failure is not None:
+                    raise failure
 
     async def create(self, spec: ContainerSpec) -> None:
         """Refuse some."""
@@ -186,6 +202,46 @@ async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
     rig.start()
     status = await rig.finished(key)
     assert (status["exitCode"], rig.told(key, "Succeeded")[1]) == (7, "NonZeroExit")
+
+
+FAILURES = [EngineUnavailableError("the stream was cut"), EngineRefusedError("broken pipe")]
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["away", "refuses"])
+async def test_an_end_waits_for_output_that_the_engine_does_not_show_at_once(
+    rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """What it says of the output is final."""
+    monkeypatch.setattr(reconcile, "_OUTPUT_AGAIN", dt.timedelta(milliseconds=20))
+    moody.unread = [failure] * 3
+    rig.start()
+    status = await rig.finished(rig.bind("t", command=["sh", "-c", "echo out; exit 3"]))
+    assert status["exitCode"] == 3
+    assert status["logs"] == {"stdoutBytes": 4, "stderrBytes": 0, "truncated": False}
+    assert not moody.unread
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=["away", "refuses"])
+async def test_output_that_never_comes_holds_no_end_up_for_long(
+    rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    """And the container stays, as it has the only copy."""
+    monkeypatch.setattr(reconcile, "_OUTPUT_AGAIN", dt.timedelta(milliseconds=20))
+    monkeypatch.setattr(reconcile, "_OUTPUT_RETRY", dt.timedelta(milliseconds=20))
+    monkeypatch.setattr(reconcile, "_OUTPUT_SECONDS", 0.3)
+    moody.unread = [failure] * 10_000
+    rig.start()
+    key = rig.bind("t", command=["sh", "-c", "echo out; exit 3"])
+    await until(lambda: "finishedAt" in rig.status(key))
+    assert rig.status(key)["exitCode"] == 3
+    assert rig.status(key)["logs"]["truncated"]
+    assert rig.container(key) is EXITED
+
+    moody.unread.clear()
+    await rig.finished(key)
+    kept = LogStore(rig.state_dir / "logs", 1024).summary(rig.task(key)["metadata"]["uid"], 1)
+    assert kept is not None
+    assert kept.stdout_bytes == 4
 
 
 @pytest.mark.parametrize("notes_are", ["empty", "gone"])

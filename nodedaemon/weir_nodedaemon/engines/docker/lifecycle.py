@@ -46,7 +46,6 @@ _INSPECT_SECONDS = 5.0  # Docker answers nothing about a container while it star
 _INSPECTIONS = 32
 _CONFLICT_SECONDS = 0.05
 _INIT_EXIT_CODES = (126, 127)
-_INIT_OUTPUT_BYTES = 4096
 # In these states nothing that we show changes any more without a change of the state.
 _STABLE = (InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.EXITED)
 _ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
@@ -100,6 +99,7 @@ class DockerLifecycle(DockerLogs):
         seen = await asyncio.gather(*(self._refresh(entry) for entry in listed))
         found = {container.name: container for container in seen if container is not None}
         self._ours &= found.keys()
+        self._forget_init_output(found)
         return found
 
     async def inspect(self, name: str) -> ObservedInstance | None:
@@ -367,20 +367,6 @@ class DockerLifecycle(DockerLogs):
         except RefusedError as exc:
             if (await self._known(name)).state in states:
                 raise refusal(exc) from exc
-
-    async def _init_failure(self, name: str) -> str:
-        """Return why the container's init could not run the program; "": it did, or who knows."""
-        output = b""
-        seconds = min(_INSPECT_SECONDS, self._client.read_seconds)
-        try:
-            async with asyncio.timeout(seconds), aclosing(self._output(name)) as chunks:
-                async for chunk in chunks:
-                    output += chunk.data
-                    if len(output) > _INIT_OUTPUT_BYTES:
-                        break
-        except (RefusedError, EngineUnavailableError, ValueError, TimeoutError):
-            return ""  # one container whose log is broken must not hide all the others
-        return objects.init_failure(output)
 
 
 def _path(name: str) -> str:

@@ -13,7 +13,12 @@ from weir_kube.errors import ApiError, ConflictError, NotFoundError
 from weir_kube.store import Key, Object
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
-from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceState, Logs
+from weir_nodedaemon.engines.port import (
+    EngineRefusedError,
+    EngineUnavailableError,
+    InstanceState,
+    Logs,
+)
 from weir_nodedaemon.instances.engines import Engine
 from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.identity import Clock, InstanceID
@@ -30,8 +35,10 @@ from weir_nodedaemon.logs.store import LogStore, LogSummary
 logger = logging.getLogger(__name__)
 
 _FENCED_RETRY = dt.timedelta(seconds=2)
-_OUTPUT_SECONDS = 20.0  # no verdict waits longer for the output
-_OUTPUT_RETRY = dt.timedelta(seconds=60)
+# No try to read a run's output takes longer, and no verdict waits for one that begins later.
+_OUTPUT_SECONDS = 20.0
+_OUTPUT_AGAIN = dt.timedelta(seconds=1)
+_OUTPUT_RETRY = dt.timedelta(seconds=60)  # once the verdict is told without it
 
 
 class TaskReconciler:
@@ -79,6 +86,7 @@ class TaskReconciler:
         self._queue = queue
         self._clock = clock
         self._active: dict[Key, InstanceID] = {}
+        self._output_awaited: dict[InstanceID, float] = {}  # since which uptime
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
         """Do the next thing for a Task of this host.
@@ -113,6 +121,7 @@ class TaskReconciler:
             logger.info("task is gone task=%s", key)  # the sweep sees to its container
             return None
         except EngineUnavailableError:
+            self._output_awaited.pop(id, None)  # away altogether: it is asked anew when it is back
             await self._status_writer.engine_away(task)
             raise
 
@@ -141,6 +150,8 @@ class TaskReconciler:
                 await self._report_running(run, todo.requeue_after)
             case Act.DISCARD:
                 return await self._discard(run) or todo.requeue_after
+            case Act.FINISH:
+                return await self._finish(run)
             case _:
                 await self._act(todo.act, run)
         return todo.requeue_after
@@ -157,8 +168,6 @@ class TaskReconciler:
             case Act.RESUME:
                 await self._engine.lifecycle.resume(run.name)
                 self._queue.add(run.key)
-            case Act.FINISH:
-                await self._finish(run)
             case Act.FINISH_UNSTARTED:
                 await self._end(run, verdict.KILLED_UNSTARTED)
             case Act.FINISH_LOST:
@@ -201,16 +210,24 @@ class TaskReconciler:
                 self._queue.add_after(run.key, requeue_after.total_seconds())
             raise
 
-    async def _finish(self, run: Run) -> None:
+    async def _finish(self, run: Run) -> dt.timedelta | None:
         container = run.container
         if container is None:
             assert run.entry.ended is not None
             container = run.entry.ended.as_observed(run.name)
-        logs = await self._archive(run)
+        since = self._output_awaited.setdefault(run.id, self._clock().uptime)
+        try:
+            logs = await self._archive(run)
+        except (EngineUnavailableError, EngineRefusedError):
+            # What the verdict says of the output is final, and the engine may show it soon.
+            if self._clock().uptime - since < _OUTPUT_SECONDS:
+                return _OUTPUT_AGAIN
+            logs = None
         ended = replace(run, container=container)
         result = verdict.judge(container, run.entry, run.spec)
         unsaved = LogSummary(0, 0, truncated=True)
         await self._end(ended, result, logs or unsaved, keep=logs is None)
+        return None
 
     async def _end(
         self, run: Run, result: Verdict, logs: LogSummary | None = None, *, keep: bool = False
@@ -235,9 +252,13 @@ class TaskReconciler:
 
     async def _discard(self, run: Run) -> dt.timedelta | None:
         """Remove the container of a run whose end is reported, once its output is kept."""
-        ended = run.container is not None and run.container.state is InstanceState.EXITED
-        if ended and await self._archive(run) is None:
-            return _OUTPUT_RETRY
+        if run.container is not None and run.container.state is InstanceState.EXITED:
+            try:
+                kept = await self._archive(run)
+            except (EngineUnavailableError, EngineRefusedError):
+                kept = None
+            if kept is None:
+                return _OUTPUT_RETRY
         await self._remove(run)
         return None
 
@@ -248,7 +269,8 @@ class TaskReconciler:
     async def _archive(self, run: Run) -> LogSummary | None:
         """Archive the output; None: it could not be, and the container has it still.
 
-        It holds no verdict back: neither a full disk does, nor an engine that shows no output.
+        Raises:
+            EngineUnavailableError, EngineRefusedError: the engine does not show it now.
         """
         try:
             async with asyncio.timeout(_OUTPUT_SECONDS):
@@ -257,6 +279,8 @@ class TaskReconciler:
             reason = exc.reason if isinstance(exc, WeirError) else "Timeout"
             metrics.LOGS_LOST.labels(reason).inc()
             logger.error("output not archived task=%s container=%s: %r", run.key, run.name, exc)  # noqa: TRY400
+            if isinstance(exc, EngineUnavailableError | EngineRefusedError):
+                raise
             return None
         if kept.truncated:
             metrics.LOGS_TRUNCATED.inc()
@@ -271,4 +295,5 @@ class TaskReconciler:
             # Its container may run by now: only when that is seen may the assumption go.
             await self._engine.observations.observe(id.name)
         self._starter.release(id)
+        self._output_awaited.pop(id, None)
         del self._active[key]
