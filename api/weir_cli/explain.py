@@ -18,6 +18,10 @@ _AHEAD_NAMED = 5
 _NOT_STARTED: Mapping[str, str] = {
     Reason.PULLING_IMAGE: "The host is fetching its image.",
     Reason.IMAGE_PULL_FAILED: "The host could not fetch its image yet and tries again.",
+    Reason.PULL_SECRET_NOT_READABLE: "The host may not read one of its imagePullSecrets, or there"
+    " is none of that name, or no login in it.",
+    Reason.REGISTRY_LOGIN_FAILED: "The registry refused, and the login that the host has for it"
+    " cannot be read; the host tries again.",
     Reason.WAITING_FOR_CORES: "The host waits until what held its cores or memory has ended.",
     Reason.SECRET_NOT_READABLE: "The host may not read a Secret or ConfigMap that it names, or"
     " there is none of that name.",
@@ -136,8 +140,7 @@ def _waiting(
         )
     lines += _quoted(condition)
     if condition and condition["reason"] == Reason.BACK_OFF:
-        again = _retries(spec, task["status"])
-        return [*lines, again, f"What it printed: kubectl weir logs -n {_names(task)}"]
+        return [*lines, *_pause_before(task)]
     asked = request_of(task)
     lines.append(f"It asks for {_asked_words(asked)}.")
     if not hosts:
@@ -209,9 +212,17 @@ def _last_run(status: Mapping[str, Any], now: dt.datetime) -> list[str]:
     return [f"Its run {last.get('runID')} ended {ended}{where}: {last.get('reason')}{code}."]
 
 
-def _retries(spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+def _pause_before(task: Object) -> list[str]:
+    """Return why a Task pauses before its next run."""
+    spec, status = task["spec"], task["status"]
+    reason = (status.get("lastResult") or {}).get("reason", "")
+    if reason in _NOT_STARTED:  # no failure, and nothing was printed
+        return [_NOT_STARTED[reason], "It is tried again after a pause, with no retry used up."]
     used, limit = status.get("failures") or 0, (spec.get("retry") or {}).get("limit") or 0
-    return f"It is tried again after a pause: retry {used} of {limit}, each pause twice the last."
+    return [
+        f"It is tried again after a pause: retry {used} of {limit}, each pause twice the last.",
+        f"What it printed: kubectl weir logs -n {_names(task)}",
+    ]
 
 
 def _host_trouble(

@@ -210,6 +210,8 @@ def _status(host: Object) -> str:
         words.append("DockerNotReady")
     if conditions.is_true(host, ConditionType.DISK_PRESSURE):
         words.append("DiskFull")
+    if conditions.is_true(host, ConditionType.STARTS_FAILING):
+        words.append("StartsFailing")
     if approval != "Approved":
         words.append("NotApproved")
     if spec.get("unschedulable"):

@@ -1,6 +1,8 @@
 """The command line. What a command needs is imported when it runs, so that help comes at once."""
 
 import argparse
+import contextlib
+import io
 import os
 import signal
 import sys
@@ -46,14 +48,27 @@ def main() -> NoReturn:
     """Run the command line of this process."""
     # As kubectl does: Ctrl-C ends at once, with no word and nothing to clean up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _open_standard_streams()
     sys.exit(run(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """Put /dev/null where a standard stream is closed, as Go's runtime does for kubectl.
+
+    Else the next socket or pipe gets its number, and the output is written into that.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; failures are told on stderr."""
     options = parse(arguments)
-    if isinstance(options, HelpOptions):
-        return _help(options.command)
     from weir_cli.errors import message_of
     from weir_crds.errors import WeirError
 
@@ -99,19 +114,12 @@ def _execute(options: Options) -> None:
             from weir_cli.version import print_version
 
             print_version(kubectl, options)
+        case HelpOptions(command=command):
+            print(help_of(command), end="")
 
 
 def _discard_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-
-
-def _help(command: str | None) -> int:
-    words = [command, "--help"] if command else ["--help"]
-    try:
-        _parser().parse_args(words)
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -181,6 +189,16 @@ def _passed_on(found: argparse.Namespace) -> tuple[str, ...]:
         for one in value if isinstance(value, list) else [value]:
             flags.append(name if one is True else f"{name}={one}")
     return tuple(flags)
+
+
+def help_of(command: str | None) -> str:
+    """Return what ``--help`` prints, of a command or of all."""
+    parser = _parser()
+    if command is None:
+        return parser.format_help()
+    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
+        parser.parse_args([command, "--help"])
+    return printed.getvalue()
 
 
 def _parser() -> _Parser:

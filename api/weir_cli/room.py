@@ -12,7 +12,7 @@ from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request, holding_of
-from weir_crds.facts import facts_of, is_external
+from weir_crds.facts import HostFacts, Obstacle, facts_of
 from weir_crds.fit import Lack, Subject, free_gpus
 from weir_crds.fit import lacks as verdict
 from weir_crds.host_state import HostState
@@ -107,10 +107,10 @@ def lacks(asked: Request, room: Room) -> list[str]:
 
 
 def _empty(host: Object) -> Room:
-    capacity = capacity_of(host)
+    capacity, facts = capacity_of(host), facts_of(host)
     return Room(
         name=host["metadata"]["name"],
-        obstacles=_obstacles(host),
+        obstacles=_obstacles(host, facts),
         labels=host["metadata"].get("labels") or {},
         nodes=[
             NodeRoom(node.id, node.cores, node.cores & capacity.reserved_cores, node.memory_bytes)
@@ -119,27 +119,33 @@ def _empty(host: Object) -> Room:
         memory_bytes=capacity.memory_bytes,
         memory_reserved=capacity.reserved_memory_bytes,
         gpus={gpu.index: None for gpu in capacity.gpus},
-        state=HostState(host["metadata"]["name"], facts_of(host)),
+        state=HostState(host["metadata"]["name"], facts),
     )
 
 
-def _obstacles(host: Object) -> list[str]:
-    spec = host.get("spec") or {}
-    if is_external(host):
-        return ["is external: a runner of another make, which is given no Tasks"]
-    found = []
-    approval = spec.get("approval", "Pending")
-    if approval != "Approved":
-        found.append("is not approved yet" if approval == "Pending" else "is rejected")
-    if not conditions.is_true(host, ConditionType.READY):
-        found.append("is not ready" + _why_not(host, ConditionType.READY))
-    elif not conditions.is_true(host, ConditionType.DOCKER_READY):
-        found.append("Docker is not ready" + _why_not(host, ConditionType.DOCKER_READY))
-    if conditions.is_true(host, ConditionType.DISK_PRESSURE):
-        found.append("its disk is full")
-    if spec.get("unschedulable"):
-        found.append("is cordoned (spec.unschedulable)")
+def _obstacles(host: Object, facts: HostFacts) -> list[str]:
+    found = [_obstacle_words(host, obstacle) for obstacle in facts.obstacles]
+    usable = not {Obstacle.EXTERNAL, Obstacle.NOT_READY}.intersection(facts.obstacles)
+    if usable and not conditions.is_true(host, ConditionType.DOCKER_READY):
+        found.append("has no working Docker" + _why_not(host, ConditionType.DOCKER_READY))
     return found
+
+
+def _obstacle_words(host: Object, obstacle: Obstacle) -> str:
+    match obstacle:
+        case Obstacle.EXTERNAL:
+            return "is external: a runner of another make, which is given no Tasks"
+        case Obstacle.NOT_APPROVED:
+            rejected = (host.get("spec") or {}).get("approval") == "Rejected"
+            return "is rejected" if rejected else "is not approved yet"
+        case Obstacle.NOT_READY:
+            return "is not ready" + _why_not(host, ConditionType.READY)
+        case Obstacle.DISK_FULL:
+            return "has a full disk"
+        case Obstacle.STARTS_FAIL:
+            return "starts nothing: the last starts on it all failed"
+        case Obstacle.CORDONED:
+            return "is cordoned (spec.unschedulable)"
 
 
 def _why_not(host: Object, kind: ConditionType) -> str:

@@ -66,10 +66,11 @@ class TaskSpec(Model):
 
     rules = (
         Rule(
-            "!has(self.command) || self.command[0] != ''",
+            "!has(self.command) || size(self.command) == 0 || self.command[0] != ''",
             "the program must not be empty",
             field_path=".command",
-            holds=lambda s: s.command is None or s.command[0] != "",
+            # An empty list is the schema's to refuse, not an index out of bounds.
+            holds=lambda s: not s.command or s.command[0] != "",
         ),
         Rule(
             "!has(self.resources.gpus) || !has(self.resources.gpus.indices)"

@@ -173,10 +173,11 @@ def test_without_kubectl(tmp_path: Path) -> None:
     assert done.stderr == "error: kubectl cannot be run: No such file or directory\n"
 
 
-def test_output_that_cannot_be_written_is_said() -> None:
+@pytest.mark.parametrize("command", [["version", "--client"], ["help"], ["help", "logs"]])
+def test_output_that_cannot_be_written_is_said(command: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "weir_cli", "version", "--client"],
+            [sys.executable, "-m", "weir_cli", *command],
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -185,3 +186,14 @@ def test_output_that_cannot_be_written_is_said() -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "error: cannot write the output: No space left on device\n"
+
+
+def test_a_closed_stdout_is_no_output_to_anybody() -> None:
+    done = subprocess.run(
+        ["sh", "-c", '"$0" -m weir_cli version --client >&-', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

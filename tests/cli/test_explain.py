@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 
-from weir_cli.explain import explain
+from weir_cli.explain import explain, explain_host
 from weir_crds.conditions import Reason
+from weir_crds.retry import HELD_BACK
 
 NOW = dt.datetime(2026, 11, 22, 10, 5, tzinfo=dt.UTC)
 AT = "2026-11-22T10:00:00Z"
@@ -33,6 +34,17 @@ HOST = {
 }
 QUEUED = condition("Scheduled", "False", "InsufficientCapacity", "0/1 hosts: 1 lack cpu (n1)")
 STARTED = condition("Started", "True", "ContainerStarted")
+STARTED_FALSE = (
+    Reason.PULLING_IMAGE,
+    Reason.IMAGE_PULL_FAILED,
+    Reason.PULL_SECRET_NOT_READABLE,
+    Reason.REGISTRY_LOGIN_FAILED,
+    Reason.WAITING_FOR_CORES,
+    Reason.SECRET_NOT_READABLE,
+    Reason.ENGINE_UNAVAILABLE,
+    Reason.CREATE_FAILED,
+    Reason.STOPPED,
+)
 
 
 def task(
@@ -251,3 +263,37 @@ def test_every_reason_of_an_end_has_words() -> None:
     ):
         ended = [condition("Succeeded", "False", reason)]
         assert "It ended with reason" not in told(task(finishedAt=AT, conditions=ended))
+
+
+@pytest.mark.parametrize("reason", sorted(HELD_BACK))
+def test_a_task_that_found_no_secret_is_not_said_to_have_failed(reason: str) -> None:
+    result = {"runID": 1, "reason": reason, "nodeName": "n1", "finishedAt": AT}
+    scheduled = condition("Scheduled", "False", "BackOff", f"run 1: {reason}, tried again at T")
+    text = told(task(runID=2, lastResult=result, conditions=[scheduled]))
+    assert "or there is none of that name" in text.replace("\n", " ")
+    assert "retry 0 of 0" not in text
+    assert "weir logs" not in text
+
+
+@pytest.mark.parametrize("reason", sorted(STARTED_FALSE))
+def test_every_reason_for_not_having_started_has_words(reason: str) -> None:
+    started = condition("Started", "False", reason)
+    text = told(task(nodeName="n1", runID=1, scheduledAt=AT, conditions=[started])).splitlines()
+    assert len(text) == 3, "what it is, what that means, and the condition"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ([condition("StartsFailing", "True", "RepeatedFailures")], "starts nothing"),
+        ([condition("DiskPressure", "True", "DiskFull")], "has a full disk"),
+        ([condition("DockerReady", "False", "EngineUnavailable")], "has no working Docker"),
+        ([condition("Ready", "Unknown", "LeaseExpired")], "is not ready (LeaseExpired)"),
+    ],
+)
+def test_a_host_that_takes_nothing_new_says_why(changes: list[Any], said: str) -> None:
+    changed = {one["type"] for one in changes}
+    kept = [one for one in HOST["status"]["conditions"] if one["type"] not in changed]
+    host = HOST | {"status": HOST["status"] | {"conditions": kept + changes}}
+    first = explain_host(host, [], NOW)[0]
+    assert first.startswith(f"Host n1 takes no new Tasks: it {said}")

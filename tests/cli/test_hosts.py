@@ -172,3 +172,10 @@ async def test_versions(host: ServedHost, kubeconfig: Path) -> None:
     assert [host.name, "9.8.7"] in [row.split() for row in rows]
     got = await weir(Path("/nonexistent"), "version", "--client")
     assert (got.code, got.out.decode()) == (0, first + "\n")
+
+
+def test_a_host_on_which_nothing_starts_is_not_just_ready() -> None:
+    failing = {"type": "StartsFailing", "status": "True", "reason": "RepeatedFailures"}
+    host = BIG | {"status": {**BIG["status"], "conditions": [*ready(), failing]}}
+    row = hosts_table([host], [], NOW, headers=False)
+    assert row.split()[:2] == ["n1", "Ready,StartsFailing"]

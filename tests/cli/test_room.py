@@ -126,10 +126,10 @@ def test_all_that_a_busy_host_lacks_is_told(
             {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "LeaseExpired"}]},
             ["is not ready (LeaseExpired)"],
         ),
-        ({"conditions": READY[:1]}, ["Docker is not ready"]),
+        ({"conditions": READY[:1]}, ["has no working Docker"]),
         (
             {"conditions": [*READY, {"type": "DiskPressure", "status": "True"}]},
-            ["its disk is full"],
+            ["has a full disk"],
         ),
         ({"capacity": {}}, ["has not told what it has"]),
         ({"capacity": {"cpus": 1}}, ["has no core for work, 1 needed"]),

@@ -84,6 +84,13 @@ def test_a_bad_manifest_is_refused_and_the_field_named(
     assert named in verdict, sentence
 
 
+def test_an_empty_command_is_one_error(admin: Client, new: dict[str, Any]) -> None:
+    new["spec"]["command"] = []
+    verdict = admin.create(new)
+    assert verdict is not None
+    assert "evaluating rule" not in verdict
+
+
 def test_a_task_needs_a_spec(admin: Client, new: dict[str, Any]) -> None:
     del new["spec"]
     assert "spec: Required value" in (admin.create(new) or "")
@@ -133,6 +140,7 @@ def test_a_status_given_at_creation_is_dropped(admin: Client, new: dict[str, Any
 CHANGES: dict[str, Any] = {
     "image": "another",
     "imagePullPolicy": "Never",
+    "imagePullSecrets": [{"name": "other"}],
     "command": ["false"],
     "args": ["x"],
     "workingDir": "/",
