@@ -23,10 +23,12 @@ class Socket:
         self._socket = web.WebSocketResponse(
             heartbeat=_HEARTBEAT_SECONDS, max_msg_size=message_bytes, timeout=_CLOSE_SECONDS
         )
+        self._request: web.Request | None = None
         self._handling: asyncio.Timeout | None = None
 
     async def open(self, request: web.Request) -> None:
         """Answer the handshake."""
+        self._request = request
         await self._socket.prepare(request)
 
     @property
@@ -53,14 +55,32 @@ class Socket:
                 else:
                     await self._socket.send_bytes(message)
         except TimeoutError:
+            self._cut_off()
             raise ConnectionResetError("the client takes nothing") from None
 
     async def close(self, code: int, message: str) -> None:
-        """Close with a frame that says why, and end what handles it; idempotent."""
-        # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code.
-        await self._socket.close(code=code, message=message.encode()[:123])
-        if self._handling is not None:
-            self._handling.reschedule(asyncio.get_running_loop().time())
+        """Close with a frame that says why, and end what handles it; idempotent.
+
+        A client that does not take the frame in time is cut off.
+        """
+        is_ours = True
+        try:
+            async with asyncio.timeout(2 * _CLOSE_SECONDS):  # to take ours, to send its own
+                # RFC 6455 section 5.5: a control frame holds 125 bytes, two of them the code.
+                is_ours = await self._socket.close(code=code, message=message.encode()[:123])
+        except TimeoutError:
+            pass
+        finally:
+            if is_ours:
+                self._cut_off()
+            if self._handling is not None:
+                self._handling.reschedule(asyncio.get_running_loop().time())
+
+    def _cut_off(self) -> None:
+        """Drop the connection if there is something that its client has not taken."""
+        transport = None if self._request is None else self._request.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
 
     @asynccontextmanager
     async def handled(

@@ -9,8 +9,9 @@ from support.facade import ClientOf, as_
 from support.hosts import made_host
 from support.rest_index import World
 from support.rest_tasks import ended, made_task
-from weir_api.hostapi.tasks.request import TaskDefaults
-from weir_api.hostapi.tasks.submit import TaskSubmit
+from weir_api.errors import AccessDeniedError
+from weir_api.hostapi.tasks.request import Draft, TaskDefaults
+from weir_api.hostapi.tasks.submit import Batch, PendingQuota, TaskSubmit
 from weir_api.state.writer import Writer
 from weir_api.web.endpoint import endpoints_of
 from weir_kube.api import Api
@@ -175,6 +176,39 @@ async def test_of_one_owner_only_so_much_waits_for_an_approval(
         assert "approval" in answer[1]["detail"]
         # Who needs no approval is not held up by it.
         assert (await submit(http, {"targets": ["n9"]}, "operator"))[0] == 503
+
+
+def a_batch(key: str | None = None, size: int = 1) -> Batch:
+    spec = {**PENDING, "args": ["x" * size]}
+    return Batch(Draft(spec, {}, {}), "weir", "12", key)
+
+
+def test_what_an_owner_submits_at_once_counts_together() -> None:
+    quota = PendingQuota(World().index, 100)
+
+    with quota.reserved(a_batch(size=3 * 2**20), 1):
+        with pytest.raises(AccessDeniedError), quota.reserved(a_batch(size=2 * 2**20), 1):
+            pass
+        with quota.reserved(a_batch(), 99), pytest.raises(AccessDeniedError):
+            quota.reserved(a_batch(), 1).__enter__()
+    with quota.reserved(a_batch(), 100):
+        pass
+
+
+def test_a_key_that_has_come_before_is_no_way_around_the_quota() -> None:
+    """Else withdrawing all but the first, and sending it again, would make any number wait."""
+    world = World()
+    quota, batch = PendingQuota(world.index, 3), a_batch("key")
+    others = [made_task(f"p{n}", owner=12, spec=PENDING) for n in range(2)]
+    world.put(made_task(batch.name(0), owner=12, spec=PENDING), *others)
+
+    with quota.reserved(batch, 1):
+        pass
+    with pytest.raises(AccessDeniedError):
+        quota.reserved(batch, 2).__enter__()
+    world.put(made_task(batch.name(1), owner=12, spec=PENDING))
+    with quota.reserved(batch, 2):
+        pass
 
 
 async def test_without_any_host(client_of: ClientOf) -> None:

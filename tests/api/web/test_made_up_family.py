@@ -4,6 +4,7 @@ It is served by ``web`` as it is: what a new API needs is a folder and a line in
 """
 
 import asyncio
+import socket as stdlib_socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -20,6 +21,7 @@ from support.aio import until
 from support.serve import going_on
 from weir_api.errors import AccessDeniedError, UnauthenticatedError, UnknownObjectError
 from weir_api.listeners import Listener, run_listeners
+from weir_api.web import sockets
 from weir_api.web.access import Needs
 from weir_api.web.app import make_app
 from weir_api.web.endpoint import (
@@ -123,7 +125,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.things: dict[str, str] = {}
-        self.ended = 0
+        self.begun = self.ended = 0
 
     @endpoint(
         "PUT",
@@ -159,6 +161,7 @@ class Shelf:
 
     @socket("/listen/{name}", May.KEEP, "Listen", tag="Shelf", authorize=_there)
     async def listen(self, call: Call, socket: Socket) -> None:
+        self.begun += 1
         try:
             await socket.send(self.things[call.path["name"]])
             async for message in socket:
@@ -347,3 +350,63 @@ async def test_sockets_get_a_close_frame_when_the_server_ends(world: Made) -> No
         message = await asyncio.wait_for(socket.receive(), 10)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY)
     await until(lambda: made.shelf.ended == 1)
+
+
+def _handshaken(port: int, path: str) -> stdlib_socket.socket:
+    """Open a WebSocket whose client never reads a byte."""
+    client = stdlib_socket.socket()
+    client.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_RCVBUF, 4096)
+    client.connect(("127.0.0.1", port))
+    head = (
+        f"GET {path} HTTP/1.1",
+        "Host: x",
+        "Badge: keeper",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==",
+    )
+    client.sendall("\r\n".join((*head, "", "")).encode())
+    return client
+
+
+async def test_a_socket_whose_client_never_reads_is_cut_off(
+    world: Made, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else what it did not take would stay in memory for as long as it likes."""
+    monkeypatch.setattr(sockets, "_STALLED_SECONDS", 0.2)
+    made, _ = world
+    made.shelf.things["a"] = "x" * 20 * MIB
+
+    with _handshaken(unused_tcp_port, "/listen/a"):
+        await until(lambda: made.shelf.ended == 1)
+        await until(lambda: made.server and not made.server.connections, "no connection", 20)
+
+
+async def test_a_client_that_never_reads_keeps_a_socket_no_longer_than_its_caller_may(
+    world: Made, unused_tcp_port: int
+) -> None:
+    made, _ = world
+    made.shelf.things["a"] = "x" * 20 * MIB
+
+    with _handshaken(unused_tcp_port, "/listen/a"):
+        await until(lambda: made.shelf.begun)
+        made.access.withdrawn.add("keeper")
+        await until(lambda: made.shelf.ended == 1, timeout=20)
+        await until(lambda: made.server and not made.server.connections, "no connection", 20)
+
+
+async def test_a_client_that_never_reads_does_not_keep_the_server_from_its_end(
+    unused_tcp_port: int,
+) -> None:
+    made = World()
+    made.shelf.things["a"] = "x" * 20 * MIB
+    listeners = [Listener("kept", f"127.0.0.1:{unused_tcp_port}", made.build)]
+    ends = asyncio.create_task(run_listeners(listeners, made.stopping, drain_seconds=1))
+    await until(lambda: made.server is not None)
+
+    with _handshaken(unused_tcp_port, "/listen/a"):
+        await until(lambda: made.shelf.begun)
+        made.stopping.set()
+        await asyncio.wait_for(ends, 30)
+    assert made.shelf.ended == 1

@@ -318,16 +318,18 @@ class PendingQuota:
         self._index = index
         self._most = most
         self._making: Counter[str] = Counter()
+        self._making_bytes: Counter[str] = Counter()
 
     @contextmanager
-    def reserved(self, batch: Batch, count: int) -> Iterator[None]:
-        """Count Tasks of a batch while they are made.
+    def reserved(self, batch: Batch, places: int) -> Iterator[None]:
+        """Count the Tasks of a batch that are not there yet while they are made.
 
         Raises:
             AccessDeniedError: too many would wait, or too much.
         """
         owner = batch.owner
-        if owner is None or not batch.draft.is_pending or self._has_come_before(batch):
+        count = sum(not self._is_there(batch, place) for place in range(places))
+        if owner is None or not batch.draft.is_pending or not count:
             yield
             return
         selection = Selection(status=Status.PENDING_APPROVAL, owner=owner)
@@ -337,23 +339,27 @@ class PendingQuota:
                 f"{self._most} of your tasks may wait for an approval, and {len(pending)} do:"
                 " delete those that you do not need"
             )
-        held = sum(size_of(entry.obj["spec"]) for entry in pending)
-        if held + size_of(batch.draft.spec) * count > _MOST_PENDING_BYTES:
+        held = sum(size_of(entry.obj["spec"]) for entry in pending) + self._making_bytes[owner]
+        more = size_of(batch.draft.spec) * count
+        if held + more > _MOST_PENDING_BYTES:
             raise AccessDeniedError(
                 f"your tasks that wait for an approval may hold {_MOST_PENDING_BYTES} bytes"
             )
         self._making[owner] += count
+        self._making_bytes[owner] += more
         try:
             yield
         finally:
             self._making[owner] -= count
+            self._making_bytes[owner] -= more
             if not self._making[owner]:
-                del self._making[owner]
+                del self._making[owner], self._making_bytes[owner]
 
-    def _has_come_before(self, batch: Batch) -> bool:
+    def _is_there(self, batch: Batch, place: int) -> bool:
+        """Tell whether an earlier try has made this Task: it is counted already, or decided on."""
         if batch.key is None:
             return False
-        return self._index.of_key(TASK, Key(batch.namespace, batch.name(0))) is not None
+        return self._index.of_key(TASK, Key(batch.namespace, batch.name(place))) is not None
 
 
 def _awaits_decision(task: Object) -> bool:
