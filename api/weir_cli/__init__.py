@@ -1,1 +1,1 @@
-"""The kubectl plugin: ``kubectl weir logs``, ``why`` and ``hosts``."""
+"""The kubectl plugin: ``kubectl weir logs``, ``why``, ``hosts``, ``top``, ``version``."""
