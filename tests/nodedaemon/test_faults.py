@@ -153,6 +153,50 @@ async def test_a_task_moved_to_another_host_keeps_its_logs_here(rig: Rig) -> Non
     assert LogStore(rig.state_dir / "logs", 1024).uids() == {uid}
 
 
+async def test_that_a_task_lives_elsewhere_is_asked_again_after_an_hour(rig: Rig) -> None:
+    """Its output goes then, though no watch here has told of its end."""
+    key = rig.bind("moves")
+    daemon = rig.start()
+    await rig.finished(key)
+    now = 0.0
+    daemon._sweep._clock = lambda: now
+    rig.api.change_status(TASK, key, nodeName="n2")
+    await until(lambda: not daemon.kinds[0].store.active() and not len(daemon.kinds[0].store))
+    await daemon._sweep.sweep_output()
+    logs = LogStore(rig.state_dir / "logs", 1024)
+    assert len(logs.uids()) == 1
+
+    rig.api.remove(TASK, key)
+    now = 3599.0
+    asked = rig.api.reads["Task"]
+    await daemon._sweep.sweep_output()
+    assert len(logs.uids()) == 1
+    assert rig.api.reads["Task"] == asked  # what it said holds for so long
+
+    now = 3601.0
+    await daemon._sweep.sweep_output()
+    assert not logs.uids()
+
+
+async def test_an_orphan_that_was_sent_term_is_killed_without_the_api_server(rig: Rig) -> None:
+    """What the API server said of it is final; it is not asked once more before the KILL."""
+    script = "trap '' TERM; sleep 60"
+    key = rig.bind("gone", command=["sh", "-c", script], stopGraceSeconds=1)
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    name = rig.name(key)
+    notes = rig.state_dir / "runs"
+
+    rig.api.remove(TASK, key)
+    await until(lambda: any('"term_sent": true' in n.read_text() for n in notes.glob("*.json")))
+    rig.api.available = False
+
+    await until(lambda: rig.world.containers[name].seen.state is InstanceState.EXITED)
+    assert rig.world.containers[name].seen.exit_code == 128 + 9
+    rig.api.available = True
+    await until(lambda: not rig.world.containers)
+
+
 async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
     """HostLost while we were away: the container is stopped, its output kept, the end unchanged."""
     key = rig.bind("late", command=["sh", "-c", "echo out; sleep 60"])

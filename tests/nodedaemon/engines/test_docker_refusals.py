@@ -80,3 +80,37 @@ def test_a_failed_start_is_for_good_unless_its_words_say_otherwise(
     message: str, passing: bool
 ) -> None:
     assert may_pass(message) == passing
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_a_registry_that_refuses_in_words_of_its_own_is_not_asked_again(status: int) -> None:
+    words = "the moon is full"
+    assert pull_failure(words, status).permanent
+    assert not pull_failure(words, 500).permanent
+    assert not pull_failure(words).permanent
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "ttrpc: closed: unknown",
+        "rpc error: code = Unavailable desc = error reading from server: EOF",
+        "dial unix /run/containerd/containerd.sock: connect: connection refused",
+        "read unix @->/run/containerd/containerd.sock: read: connection reset by peer",
+        "error creating containerd task: context canceled",
+        "Daemon is shutting down",
+        "received unexpected HTTP status: 503 Service Unavailable",
+        "transport is closing",
+        "net/http: TLS handshake timeout exceeded",
+        "read tcp 10.0.0.2:1->10.0.0.3:5000: i/o timeout",
+        "OCI runtime create failed: fork/exec: resource temporarily unavailable",
+        "mkdir /var/lib/docker/overlay2/x: no space left on device",
+        "Too Many Requests",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 409, 500])
+def test_an_engine_in_a_bad_moment_blames_no_spec_and_no_image(status: int, message: str) -> None:
+    """Whatever else its words contain, and whatever the status."""
+    said = f"executable file not found: manifest unknown: {message}"
+    assert not is_users_fault(status, said)
+    assert not pull_failure(said, status).permanent
