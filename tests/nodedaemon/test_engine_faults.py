@@ -40,6 +40,7 @@ class Moody(FakeEngine):
         self.calls: Counter[str] = Counter()
         self.refuses = lambda spec: False
         self.slow: set[str] = set()
+        self.immovable: set[str] = set()
         self.go_on = asyncio.Event()
         self.unread: list[Exception] = []  # what the next readers of output get
 
@@ -66,6 +67,12 @@ class Moody(FakeEngine):
         if name in self.slow:
             await self.go_on.wait()
         await super().start(name)
+
+    async def update_cpus(self, name: str, cpus: tuple[int, ...]) -> None:
+        """Leave some where they are, as Docker does whose shim of one has died."""
+        if name in self.immovable:
+            raise EngineRefusedError("Cannot update container: ttrpc: broken")
+        await super().update_cpus(name, cpus)
 
     async def inspect(self, name: str) -> ObservedInstance | None:
         """Say nothing of those."""
@@ -266,3 +273,43 @@ async def test_output_of_a_living_task_outlives_its_lost_notes(rig: Rig, notes_a
 
     rig.api.remove(TASK, key)
     await until(lambda: not output.exists())
+
+
+async def test_an_instance_that_cannot_be_moved_hurts_only_who_wants_its_cores(
+    rig: Rig, moody: Moody
+) -> None:
+    """No other start fails by it, the others are moved, and who waits for it ends not."""
+    rig.start()
+    stuck = rig.bind("a-stuck", command=["sleep", "60"])
+    moved = rig.bind("b-moved", command=["sleep", "60"])
+    await until(lambda: rig.container(stuck) is rig.container(moved) is RUNNING)
+    moody.immovable.add(rig.name(stuck))
+
+    waits = rig.bind("waits", cpus=(2,), command=["true"])
+    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"), timeout=10)
+    assert rig.name(stuck) in rig.message(waits, "Started")
+    shared = rig.bind("shared", command=["sleep", "60"])
+    await until(lambda: rig.container(shared) is RUNNING)
+    assert "finishedAt" not in rig.status(waits)
+    assert rig.host_told("StartsFailing")[0] != "True"
+
+    moody.immovable.clear()
+    assert (await rig.finished(waits))["exitCode"] == 0
+    assert not rig.world.violations
+
+
+async def test_an_instance_that_cannot_be_moved_keeps_no_other_where_it_is(
+    rig: Rig, moody: Moody
+) -> None:
+    rig.start()
+    alone = rig.bind("alone", cpus=(3,), command=["sleep", "60"])
+    await until(lambda: rig.container(alone) is RUNNING)
+    stuck = rig.bind("a-stuck", command=["sleep", "60"])
+    moved = rig.bind("b-moved", command=["sleep", "60"])
+    names = sorted((stuck, moved), key=rig.name)  # the first of them is asked first
+    await until(lambda: all(rig.container(key) is RUNNING for key in names))
+    moody.immovable.add(rig.name(names[0]))
+
+    rig.want(alone, desiredState="Killed")
+    other = rig.world.containers[rig.name(names[1])]
+    await until(lambda: other.seen.cpus == (0, 1, 2, 3))

@@ -2,15 +2,23 @@
 
 import asyncio
 import logging
+from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from weir_crds.errors import WeirError
-from weir_nodedaemon.engines.port import InstanceGoneError, InstanceState
+from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceGoneError, InstanceState
 from weir_nodedaemon.instances.engines import Engine, Engines
 from weir_nodedaemon.instances.holdings import Holdings, is_shared
 
 logger = logging.getLogger(__name__)
 
 _MOVABLE = (InstanceState.CREATED, InstanceState.RUNNING, InstanceState.PAUSED)
+
+
+class CoresInUseError(WeirError):
+    """A shared instance cannot be moved off cores that another is to have for itself."""
+
+    reason = "CoresInUse"
 
 
 class SharedPool:
@@ -20,46 +28,81 @@ class SharedPool:
         """Move instances of ``engines`` by what ``holdings`` says."""
         self._engines = engines
         self._holdings = holdings
-        self._moving = asyncio.Lock()
+        self._moving: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @property
     def cpus(self) -> tuple[int, ...]:
         """The cores of the pool now."""
         return self._holdings.pool(self._engines.instances)
 
-    async def apply(self, starting: Engine | None = None) -> None:
+    async def apply(self) -> None:
         """Move every shared instance that is not on the pool as it is now.
 
-        Before an instance with cores of its own starts, this has to succeed; of the other engines
-        one that is away is moved later, rather than hold up this one.
-
-        Args:
-            starting: the engine whose failure counts; None: that of each does.
+        One that cannot be moved now keeps none of the others where it is.
 
         Raises:
             WeirError: some may not have been moved; call again.
         """
-        failure: WeirError | None = None
-        async with self._moving:
-            for engine in self._engines:
-                try:
-                    await self._move(engine)
-                except WeirError as exc:
-                    logger.warning("shared pool not moved engine=%s: %s", engine.name, exc)
-                    if starting in (None, engine):
-                        failure = exc
-        if failure is not None:
-            raise failure
+        failures = [
+            failure for engine in self._engines for failure in await self._move_all(engine)
+        ]
+        if failures:
+            raise failures[0]
 
-    async def _move(self, engine: Engine) -> None:
-        wanted = self.cpus
-        for name, seen in sorted(engine.observations.instances.items()):
-            if not is_shared(seen) or seen.state not in _MOVABLE or seen.cpus == wanted:
-                continue
+    async def vacate(self, cpus: frozenset[int], starting: Engine) -> None:
+        """Move the shared instances off cores that an instance is to have for itself.
+
+        One whose engine is away is moved later, rather than hold up a start on another engine.
+
+        Raises:
+            CoresInUseError: one cannot be moved.
+            EngineUnavailableError: the engine of the start did not answer.
+        """
+        for engine in self._engines:
+            for name, seen in sorted(engine.observations.instances.items()):
+                if not is_shared(seen) or cpus.isdisjoint(seen.cpus):
+                    continue
+                try:
+                    await self.fit(engine, name)
+                except EngineUnavailableError:
+                    if engine is starting:
+                        raise
+                    break
+                except WeirError as exc:
+                    raise CoresInUseError(f"{name} cannot be moved off: {exc}") from exc
+
+    async def fit(self, engine: Engine, name: str) -> None:
+        """Move one instance to the pool as it is now, if it is shared and not on it.
+
+        Raises:
+            WeirError: it may not have been moved.
+        """
+        async with self._moving.setdefault(name, asyncio.Lock()):
+            await self._move(engine, name)
+
+    async def _move_all(self, engine: Engine) -> list[WeirError]:
+        """Move those of one engine, each by itself: it may take long over one. Return what failed.
+
+        Of an engine that is away only the first is tried.
+        """
+        failures: list[WeirError] = []
+        for name in sorted(engine.observations.instances):
             try:
-                await engine.lifecycle.update_cpus(name, wanted)
-                logger.info("moved instance=%s cpus=%s", name, wanted)
-                await engine.observations.observe(name)
-            except InstanceGoneError:
-                pass
-            wanted = self.cpus  # as it is after the wait
+                await self.fit(engine, name)
+            except WeirError as exc:
+                logger.warning("not moved instance=%s: %s: %s", name, exc.reason, exc)
+                failures.append(exc)
+                if not engine.ready:
+                    break
+        return failures
+
+    async def _move(self, engine: Engine, name: str) -> None:
+        seen, wanted = engine.observations.instances.get(name), self.cpus
+        if seen is None or not is_shared(seen) or seen.state not in _MOVABLE:
+            return
+        if seen.cpus == wanted:
+            return
+        with suppress(InstanceGoneError):
+            await engine.lifecycle.update_cpus(name, wanted)
+            logger.info("moved instance=%s cpus=%s", name, wanted)
+            await engine.observations.observe(name)

@@ -17,7 +17,7 @@ from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.instances.engines import Engine, Engines
 from weir_nodedaemon.instances.holdings import Claim, Holdings
 from weir_nodedaemon.instances.identity import InstanceID
-from weir_nodedaemon.instances.shared_pool import SharedPool
+from weir_nodedaemon.instances.shared_pool import CoresInUseError, SharedPool
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ TRIES = 5
 """So often a start is tried that the engine refuses for reasons unknown."""
 _RETRY_SECONDS = 1.0
 _RETRY_MAX_SECONDS = 30.0
+_CORES_RETRY = dt.timedelta(seconds=5)
 _AT_ONCE = 16
 _WITH_A_WORKER_SECONDS = 1.0  # most are done by then, and cost no second look
 _REPORT_WAIT_AFTER_SECONDS = 2.0  # a state that lasts less is not worth a write
@@ -114,7 +115,7 @@ class Starts:
                 return self._wait(id, refusal, wake)
             self._waiting.pop(id, None)
             has_slot = not self._slots.locked()
-            task = asyncio.create_task(self._run(engine, begin), name=f"start {id.name}")
+            task = asyncio.create_task(self._run(claim, engine, begin), name=f"start {id.name}")
             self._under_way[id] = task
             if has_slot:
                 await asyncio.wait({task}, timeout=_WITH_A_WORKER_SECONDS)
@@ -128,6 +129,9 @@ class Starts:
             task.result()
         except EngineRefusedError as exc:
             return self._refused(id, str(exc))
+        except CoresInUseError as exc:
+            self._holdings.release(id.name)
+            return StartResult(in_use=str(exc), requeue_after=_CORES_RETRY)
         self._refusals.pop(id, None)
         self._breaker.succeeded()
         return StartResult(started=True)
@@ -157,9 +161,11 @@ class Starts:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, engine: Engine, begin: Callable[[], Awaitable[None]]) -> None:
+    async def _run(
+        self, claim: Claim, engine: Engine, begin: Callable[[], Awaitable[None]]
+    ) -> None:
         async with self._slots:
-            await self._shared_pool.apply(engine)
+            await self._shared_pool.vacate(claim.cpus, engine)
             await begin()
 
     def _release(self, id: InstanceID) -> None:

@@ -238,7 +238,7 @@ class Starter:
             )
         if shared:  # the pool may have shrunk before anybody saw this container
             await self._engine.observations.observe(run.name)
-            await self._shared_pool.apply(self._engine)
+            await self._shared_pool.fit(self._engine, run.name)
         await self._containers.start(run.name)
 
     async def _unreadable(self, run: Run, reason: Reason, message: str) -> Outcome:
