@@ -1,6 +1,7 @@
 """Reserved names: labels, namespaces, accounts, and names that are derived from an object."""
 
 import re
+from collections.abc import Mapping
 
 LABEL_UID = "weir.dev/uid"
 LABEL_NAMESPACE = "weir.dev/namespace"
@@ -97,6 +98,16 @@ def identity_labels(container_name: str, host_name: str) -> dict[str, str]:
     if parsed is None:
         raise ValueError(f"not a container's name: {container_name!r}")
     return {LABEL_UID: parsed[0], LABEL_HOST: host_name}
+
+
+def kind_of_container(labels: Mapping[str, str]) -> str:
+    """Return the kind of the object that a container is of, by its labels; "": of none.
+
+    Until the label of the kind came, there were only Tasks.
+    """
+    if LABEL_NAME not in labels or LABEL_NAMESPACE not in labels:
+        return ""
+    return labels.get(LABEL_KIND, "Task")
 
 
 def parse_container_name(name: str) -> tuple[str, int] | None:

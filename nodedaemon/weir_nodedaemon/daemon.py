@@ -5,6 +5,7 @@ import datetime as dt
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 
 from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST
@@ -63,6 +64,7 @@ class Daemon:
         self._host_key = Key("", identity.name)
         self._holdings_changed = asyncio.Event()
         self._object_gone = asyncio.Event()
+        self._look: asyncio.Task[None] | None = None
         self._host_queue: WorkQueue[Key] = WorkQueue("host", max_backoff=_MAX_BACKOFF_SECONDS)
         self._hosts = Reflector(
             machinery.api,
@@ -141,6 +143,8 @@ class Daemon:
                 group.create_task(self._spread_cores(), name="shared pool")
                 group.create_task(self._retry_at_recovery(), name="recovery")
         finally:
+            if self._look is not None:
+                self._look.cancel()
             for kind in self.kinds:
                 await kind.close()
             await self._machinery.close()
@@ -258,6 +262,15 @@ class Daemon:
         )
 
     async def _observe_machine(self) -> None:
+        """Look at the disks and the cores, one look at a time; one that hangs holds up nothing."""
+        if self._look is None or self._look.done():
+            self._look = asyncio.create_task(self._look_at_machine(), name="machine")
+        done, _ = await asyncio.wait({self._look}, timeout=self._periods.machine)
+        for look in done:
+            if look.exception() is not None:
+                logger.error("the machine is as it was seen last", exc_info=look.exception())
+
+    async def _look_at_machine(self) -> None:
         under_pressure = self._disk.pressure
         info = self._machinery.container_engine.info
         root, cpus = (info.root_dir, info.cpus) if info else ("", None)
@@ -285,8 +298,12 @@ class Daemon:
 
     async def _probe_breakers(self) -> None:
         """See whether what failed through the host's fault works again."""
+        start_probe = self._machinery.start_probe
         while True:
             await asyncio.sleep(self._periods.resync)
+            if start_probe.name in self._engines.instances:
+                with suppress(WeirError):  # an earlier daemon died in it; tried again
+                    await start_probe.clear()
             for breaker, probe in self._breakers:
                 try:
                     await breaker.probe(probe)

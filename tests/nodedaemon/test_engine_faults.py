@@ -2,15 +2,19 @@
 
 import asyncio
 import datetime as dt
+import threading
+import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from support.aio import until
 from support.daemon_rig import Rig, WatchedWorld
+from support.tasks import BUSYBOX
 from weir_crds.kinds import TASK
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import (
@@ -41,6 +45,7 @@ class Moody(FakeEngine):
         self.refuses = lambda spec: False
         self.slow: set[str] = set()
         self.immovable: set[str] = set()
+        self.hides = False
         self.go_on = asyncio.Event()
         self.unread: list[Exception] = []  # what the next readers of output get
 
@@ -83,6 +88,8 @@ class Moody(FakeEngine):
 
     async def observe(self) -> dict[str, ObservedInstance]:
         """Show the others."""
+        if self.hides:
+            raise EngineRefusedError("Docker answered 500: database is corrupt")
         found = await super().observe()
         if self.go_on.is_set():
             return found
@@ -313,3 +320,49 @@ async def test_an_instance_that_cannot_be_moved_keeps_no_other_where_it_is(
     rig.want(alone, desiredState="Killed")
     other = rig.world.containers[rig.name(names[1])]
     await until(lambda: other.seen.cpus == (0, 1, 2, 3))
+
+
+async def test_an_engine_that_cannot_show_what_it_has_is_not_ready(rig: Rig, moody: Moody) -> None:
+    """Nothing can be started by it: who holds what is not known. It answers all the same."""
+    moody.hides = True
+    rig.start()
+    await until(lambda: rig.host_told("Ready") == ("False", "EngineUnavailable"))
+    moody.hides = False
+    await until(rig.is_ready)
+
+
+async def test_what_a_daemon_that_died_in_a_probe_has_left_is_removed(
+    rig: Rig, moody: Moody
+) -> None:
+    rig.start()
+    probe = rig.machinery.start_probe.name
+    await moody.create(ContainerSpec(name=probe, image=BUSYBOX, labels={}))
+    await rig.kill()
+    rig.start()
+    await until(lambda: probe not in rig.world.containers)
+
+
+async def test_an_orphan_from_before_the_label_of_kinds_is_removed(rig: Rig, moody: Moody) -> None:
+    name = f"weir-{uuid.uuid4()}-1"
+    labels = {"weir.dev/namespace": "default", "weir.dev/name": "gone", "weir.dev/run": "1"}
+    await moody.create(ContainerSpec(name=name, image=BUSYBOX, labels=labels))
+    nobodys = f"weir-{uuid.uuid4()}-1"
+    await moody.create(ContainerSpec(name=nobodys, image=BUSYBOX, labels={}))
+    rig.start()
+    await until(lambda: name not in rig.world.containers)
+    assert nobodys in rig.world.containers
+
+
+async def test_a_disk_that_hangs_keeps_no_engine_unobserved(rig: Rig) -> None:
+    hangs = threading.Event()
+    rig.periods = replace(rig.periods, machine=0.05)
+    daemon = rig.start()
+    daemon._disk._free = lambda path: int(hangs.wait(30))  # type: ignore[method-assign]
+    try:
+        await until(lambda: daemon._look is not None and not daemon._look.done())
+        key = rig.bind("t", command=["sleep", "60"])
+        await until(lambda: rig.container(key) is RUNNING)
+        rig.world.containers.pop(rig.name(key))  # without an event
+        await until(lambda: rig.told(key, "Succeeded") == ("False", "HostLost"), timeout=5)
+    finally:
+        hangs.set()

@@ -114,18 +114,23 @@ class Engine:
                 self._set(EngineState(self.name, info.version, ready=True), info, on_state)
                 await on_observed(self)
             except EngineUnavailableError as exc:
-                version = self.state.version if self.state else ""
-                self._set(EngineState(self.name, version), self.info, on_state)
+                self._not_ready(on_state)
                 logger.debug("engine=%s does not answer: %s", self.name, exc)
                 period = retry_seconds
             except WeirError as exc:
                 logger.warning("engine=%s not observed: %s: %s", self.name, exc.reason, exc)
+                self._not_ready(on_state)
                 period = retry_seconds
             except Exception:
                 logger.exception("engine=%s not observed", self.name)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(period):
                     await self._observe_now.wait()
+
+    def _not_ready(self, on_state: Callable[["Engine"], None]) -> None:
+        """Note that nothing can be had of it now: it is away, or cannot show what it has."""
+        version = self.state.version if self.state else ""
+        self._set(EngineState(self.name, version), self.info, on_state)
 
     def _set(
         self, state: EngineState, info: EngineInfo | None, on_state: Callable[["Engine"], None]

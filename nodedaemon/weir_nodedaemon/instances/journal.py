@@ -99,7 +99,8 @@ class Journal:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         root.mkdir(parents=True, exist_ok=True)
         for leftover in (*root.glob("*.tmp"), *root.glob(".*.draft")):
-            leftover.unlink(missing_ok=True)
+            with suppress(OSError):  # a disk that is read-only by now
+                leftover.unlink()
         for path in root.glob("*.json"):
             found = _read(path)
             if found is not None:
@@ -194,21 +195,28 @@ def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
+    """Return a note; what it does not hold is as if nothing had been noted of it.
+
+    Notes of earlier versions say ``run``, name no kind (there were only Tasks), and have deadlines
+    by the time of day, which are not taken over: a stop begins anew, for the same reason.
+    """
     try:
         values = json.loads(path.read_text())
-        ended = values["ended"]
-        return InstanceID(values["uid"], values["incarnation"]), JournalEntry(
-            kind=values["kind"],
-            namespace=values["namespace"],
-            name=values["name"],
-            started=values["started"],
-            started_uptime=values["started_uptime"],
-            stop_reason=StopReason(values["stop_reason"]) if values["stop_reason"] else None,
-            stop_noted=_time(values["stop_noted"]),
-            kill_uptime=values["kill_uptime"],
-            term_sent=values["term_sent"],
-            paused_uptime=values["paused_uptime"],
-            paused_seconds=values["paused_seconds"],
+        incarnation = values["incarnation"] if "incarnation" in values else values["run"]
+        ended = values.get("ended")
+        by_uptime = "kill_uptime" in values
+        return InstanceID(str(values["uid"]), int(incarnation)), JournalEntry(
+            kind=str(values.get("kind", "Task")),
+            namespace=str(values["namespace"]),
+            name=str(values["name"]),
+            started=bool(values.get("started")),
+            started_uptime=_number(values.get("started_uptime")),
+            stop_reason=StopReason(values["stop_reason"]) if values.get("stop_reason") else None,
+            stop_noted=_time(values.get("stop_noted")),
+            kill_uptime=_number(values.get("kill_uptime")),
+            term_sent=by_uptime and bool(values.get("term_sent")),
+            paused_uptime=_number(values.get("paused_uptime")),
+            paused_seconds=_number(values.get("paused_seconds")) or 0.0,
             ended=Ended(
                 exit_code=ended["exit_code"],
                 oom_killed=ended["oom_killed"],
@@ -219,10 +227,14 @@ def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
             if ended
             else None,
         )
-    except (OSError, ValueError, KeyError, TypeError) as exc:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         logger.warning("note not readable, ignored path=%s: %s", path, exc)
         return None
 
 
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
 def _time(text: str | None) -> dt.datetime | None:
-    return dt.datetime.fromisoformat(text) if text else None
+    return dt.datetime.fromisoformat(text).astimezone(dt.UTC) if text else None

@@ -33,6 +33,7 @@ class Periods:
     output_sweep: float = 5.0
     fence: float = 1.0
     layers: float = 60.0
+    machine: float = 5.0  # so long a look at disks and cores is waited for
 
 
 class Machinery:

@@ -43,9 +43,7 @@ class SharedPool:
         Raises:
             WeirError: some may not have been moved; call again.
         """
-        failures = [
-            failure for engine in self._engines for failure in await self._move_all(engine)
-        ]
+        failures = [failure for engine in self._engines for failure in await self._move_all(engine)]
         if failures:
             raise failures[0]
 

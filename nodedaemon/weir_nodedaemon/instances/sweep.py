@@ -141,7 +141,7 @@ class Sweep:
 
     def _kind_of(self, seen: ObservedInstance | None) -> InstanceKind | None:
         """Return the kind of an instance; None: of no kind that we run, so not ours to judge."""
-        return None if seen is None else self._kinds.get(seen.labels.get(names.LABEL_KIND, ""))
+        return None if seen is None else self._kinds.get(names.kind_of_container(seen.labels))
 
     def _is_explained(self, name: str, seen: ObservedInstance) -> bool:
         kind, id = self._kind_of(seen), InstanceID.parse(name)

@@ -11,6 +11,7 @@ from weir_nodedaemon.engines.docker.objects import (
     event,
     gives_gpus_to_all,
     init_failure,
+    listed,
     observed,
     parse_time,
     usage,
@@ -215,3 +216,9 @@ def test_what_does_not_run_has_no_usage() -> None:
 )
 def test_an_event_that_changes_nothing_is_left_out(action: str, seen: EngineEvent | None) -> None:
     assert event({"Action": action, "Actor": {"Attributes": {"name": "weir-u-1"}}}) == seen
+
+
+def test_a_container_that_another_is_linked_to_has_its_own_name_still() -> None:
+    shown = listed({"Names": ["/other/alias", "/weir-u-1"], "State": "running", "Labels": {}})
+    assert shown is not None
+    assert shown.name == "weir-u-1"

@@ -1,6 +1,7 @@
 """Notes about instances: whole or not at all, and never in the way."""
 
 import datetime as dt
+import json
 import threading
 from pathlib import Path
 
@@ -127,3 +128,37 @@ async def test_an_unchanged_note_is_not_written_again(tmp_path: Path) -> None:
     await journal.close()
 
     assert file.stat().st_mtime_ns == before
+
+
+async def test_a_note_of_an_earlier_version_keeps_what_it_says(tmp_path: Path) -> None:
+    """A suspension that an upgrade falls into stays one; its deadlines begin anew."""
+    old = {
+        "uid": "u-1",
+        "run": 2,
+        "namespace": "default",
+        "name": "t",
+        "started": True,
+        "stop_reason": "Suspended",
+        "stop_noted": NOW.isoformat(),
+        "stop_deadline": NOW.isoformat(),
+        "term_sent": True,
+        "paused_since": None,
+        "paused_seconds": 1.5,
+    }
+    (tmp_path / "u-1-2.json").write_text(json.dumps(old))
+    assert Journal(tmp_path).get(RUN) == JournalEntry(
+        "Task",
+        "default",
+        "t",
+        started=True,
+        stop_reason=StopReason.SUSPENDED,
+        stop_noted=NOW,
+        paused_seconds=1.5,
+    )
+
+
+async def test_a_note_of_a_later_version_keeps_what_is_known(tmp_path: Path) -> None:
+    await noted(tmp_path, (RUN, FULL))
+    (file,) = notes(tmp_path)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "new": 1}))
+    assert Journal(tmp_path).get(RUN) == FULL

@@ -75,7 +75,8 @@ class DockerClient:
 
         Raises:
             RefusedError: Docker answered with an error.
-            EngineUnavailableError: no answer; the call may still take effect.
+            EngineUnavailableError: no answer, or none that can be read; the call may still take
+                effect.
         """
         seconds = deadline_seconds or self.change_seconds
         try:
@@ -92,7 +93,10 @@ class DockerClient:
             raise self._away(exc) from exc
         if response.status >= 400:
             raise RefusedError(response.status, _message(data.decode(errors="replace")))
-        return json.loads(data) if data else None
+        try:
+            return json.loads(data) if data else None
+        except ValueError as exc:
+            raise self._away(exc) from exc  # half an answer, or somebody else's
 
     @asynccontextmanager
     async def stream(
@@ -206,15 +210,22 @@ class DockerPart(ABC):
 
 
 async def json_lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield the JSON objects of a stream that has one in each line."""
+    """Yield the JSON objects of a stream that has one in each line.
+
+    Raises:
+        EngineUnavailableError: the stream was cut.
+    """
     rest = b""
-    async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
-        for line in lines:
-            if line.strip():
-                yield json.loads(line)
-    if rest.strip():
-        yield json.loads(rest)
+    try:
+        async for piece in pieces:
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                if line.strip():
+                    yield json.loads(line)
+        if rest.strip():
+            yield json.loads(rest)
+    except ValueError as exc:
+        raise EngineUnavailableError(f"Docker's stream is no JSON: {exc}") from exc
 
 
 class _Pieces:

@@ -288,7 +288,10 @@ class DockerLifecycle(DockerLogs):
         raw = await self._raw(reference, deadline_seconds)
         if raw is None:
             return None
-        container = objects.observed(raw)
+        try:
+            container = objects.observed(raw)
+        except (KeyError, TypeError, ValueError) as exc:
+            raise EngineRefusedError(f"Docker shows {reference} incompletely: {exc!r}") from exc
         if not objects.is_ours(container, self._host_name):
             return None
         self._ours.add(container.name)

@@ -167,7 +167,8 @@ def available_cpus(refusal: str) -> tuple[int, ...] | None:
 
 def listed(entry: Mapping[str, Any]) -> ObservedInstance | None:
     """Return what an entry of Docker's list shows, which is little; None: it has no name."""
-    names = entry.get("Names") or ()
+    # By a link (``--link``) a container has names below those of others, too.
+    names = [name for name in entry.get("Names") or () if name.rfind("/") <= 0]
     if not names:
         return None
     return ObservedInstance(
