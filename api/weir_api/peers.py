@@ -54,8 +54,10 @@ def neighbourhood(peer: str) -> str:
 
 
 def _address(text: str | None) -> Address | None:
+    # What stands behind a % names an interface, in any words: a header's would get into the log.
+    bare = (text or "").strip().partition("%")[0]
     try:
-        found = ipaddress.ip_address((text or "").strip())
+        found = ipaddress.ip_address(bare)
     except ValueError:
         return None
     if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:

@@ -37,6 +37,8 @@ class Transport:
         ("10.0.0.1", ["garbage, 10.0.0.2"], "10.0.0.2"),
         ("10.0.0.1", ["garbage"], "10.0.0.1"),
         ("10.0.0.1", [""], "10.0.0.1"),
+        # An interface's name, of which a log would be made up.
+        ("10.0.0.1", ["fe80::1%x verb=delete"], "fe80::1"),
         # No proxy of ours.
         ("192.0.2.1", ["203.0.113.9"], "192.0.2.1"),
         (None, ["203.0.113.9"], "unknown"),

@@ -47,6 +47,45 @@ def test_the_environment_stands_in_for_flags_and_flags_win() -> None:
     assert (chosen.admin_secret, chosen.admin_register_secret) == ("s", None)
 
 
+def test_bounds_and_proxies_are_settings() -> None:
+    chosen = settings.parse([], {})
+    assert (chosen.max_stale_seconds, chosen.max_pending_tasks, chosen.pending_days) == (
+        60,
+        100,
+        30,
+    )
+    assert (chosen.trusted_proxy, chosen.public_url) == ((), ())
+
+    chosen = settings.parse(
+        [
+            "--max-stale-seconds=5",
+            "--max-pending-tasks=6",
+            "--pending-days=7",
+            "--trusted-proxy=10.0.0.0/8, ::1",
+            "--public-url=https://Weir.example.org/ui,http://127.0.0.1:8000",
+        ],
+        {},
+    )
+    assert (chosen.max_stale_seconds, chosen.max_pending_tasks, chosen.pending_days) == (5, 6, 7)
+    assert [str(one) for one in chosen.trusted_proxy] == ["10.0.0.0/8", "::1/128"]
+    assert chosen.public_url == ("https://weir.example.org", "http://127.0.0.1:8000")
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--max-stale-seconds=0",
+        "--max-pending-tasks=0",
+        "--pending-days=x",
+        "--trusted-proxy=10.0.0.1/8",
+        "--public-url=weir.example.org",
+    ],
+)
+def test_bounds_and_proxies_that_cannot_be(flag: str) -> None:
+    with pytest.raises(SystemExit):
+        settings.parse([flag], {})
+
+
 def test_an_empty_variable_switches_nothing() -> None:
     """A blank in a manifest must not switch authentication off."""
     chosen = settings.parse([], {"WEIR_AUTH": "", "WEIR_ALLOW_UNAUTHENTICATED_NETWORK": ""})
