@@ -140,6 +140,50 @@ class TestDrain:
             rig.change("large", suspend=True)
             await until(lambda: rig.host_of("small") == "n1", "given back")
 
+    async def test_one_that_is_drained_for_takes_another_host_that_gets_room_first(self) -> None:
+        rig = SchedulingRig(drain_after_seconds=10)
+        for host, held in (("n1", 1), ("n2", 2)):
+            rig.add_host(host, 2)
+            rig.occupy(host, *range(held))
+        rig.add_task("large", 2, priority=1)
+        async with looping(rig):
+            await asyncio.sleep(0)
+            rig.seconds += 11
+            await until(lambda: "; n1 takes nothing else" in rig.why("large"), "drained")
+            rig.vacate("n2", 0)
+            rig.vacate("n2", 1)
+            await until(lambda: rig.host_of("large") == "n2", "bound")
+            rig.add_task("small")
+            await until(lambda: rig.host_of("small") == "n1", "given back")
+
+    async def test_a_host_on_which_nothing_ends_is_given_up_for_another(self) -> None:
+        rig = SchedulingRig(drain_after_seconds=10)
+        for host, held in (("n1", 1), ("n2", 2)):
+            rig.add_host(host, 2)
+            rig.occupy(host, *range(held))
+        rig.add_task("large", 2, priority=1)
+        async with looping(rig):
+            await asyncio.sleep(0)
+            rig.seconds += 11
+            await until(lambda: "; n1 takes nothing else" in rig.why("large"), "drained")
+            rig.seconds += 121
+            await until(lambda: "; n2 takes nothing else" in rig.why("large"), "another")
+            rig.add_task("small")
+            await until(lambda: rig.host_of("small") == "n1", "given back")
+
+    async def test_no_host_is_drained_for_one_whose_bind_alone_is_refused(self) -> None:
+        """A cluster of one host would stand still with it."""
+        rig = SchedulingRig(drain_after_seconds=10)
+        rig.add_host("n1", 2)
+        rig.refuse = lambda name: ForbiddenError("no", status=403) if name == "a" else None
+        rig.add_task("a", priority=1)
+        async with looping(rig):
+            await until(lambda: rig.writes == ["a"] and not rig.host_of("a"), "refused")
+            rig.seconds += 11
+            rig.refuse = lambda _name: None
+            await until(lambda: rig.live["a"]["status"].get("nodeName") == "n1", "bound")
+            assert rig.scheduler.drain is None
+
     @pytest.mark.parametrize(
         ("after", "priority", "cpu"),
         [(0, 1, 2), (10, -1, 2), (10, 1, 99)],

@@ -16,6 +16,11 @@ _ENOUGH_HOSTS = 50
 _CREATED = attrgetter("created")
 _LOOKED_UP_AT_ONCE = 2
 """How many requests are compared with all hosts in one review; what is found is remembered."""
+_PATIENCE = 12.0
+"""For how often ``after_seconds`` a drained host may stand as it is before another one has its turn;
+twice as long each time, so that in the end the longest run is waited for."""
+_Missing = tuple[int, int, int]
+"""How much has to end on a host before a request fits: GPUs, cpu, memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,8 @@ class Drainer:
     """Chooses what is drained for: one host at a time, for the highest priority that waits.
 
     Only a workload that some host would take if it were empty counts, and among those of the
-    highest priority the one that has waited longest, once that is long enough.
+    highest priority the one that has waited longest, once that is long enough. A host on which
+    nothing ends, because something runs there for days, is given up for another one after a while.
     """
 
     def __init__(self, ledger: Ledger, queue: PendingQueue, after_seconds: float) -> None:
@@ -42,6 +48,12 @@ class Drainer:
         self._facts_version = -1
         self._lookups_left = 0
         self.drain: Drain | None = None
+        self._missing: _Missing = (0, 0, 0)
+        """What the drained host lacked when it was last looked at."""
+        self._advanced_at = 0.0
+        self._times_given_up = 0
+        self._given_up: set[str] = set()
+        """The hosts that had their turn for the one that is drained for."""
 
     def review(self, since: Mapping[str, float], now: float) -> None:
         """Begin, go on with, or give up a drain.
@@ -59,9 +71,9 @@ class Drainer:
         due = now - self._after_seconds
         try:
             for heads in self._queue.heads_by_priority():
-                waited = [head for head in heads if since.get(head.uid, now) <= due]
+                waited = [head for head in heads if self._has_waited(head, since, due)]
                 if chosen := self._choose(waited):
-                    self._begin(chosen)
+                    self._drain_for(chosen, now)
                     return
                 if any(self._could_ever_fit(head.request) for head in heads):
                     break
@@ -74,6 +86,10 @@ class Drainer:
         if self.drain and self._queue.get(self.drain.pending.uid) != self.drain.pending:
             self.drain = None
 
+    def _has_waited(self, head: Pending, since: Mapping[str, float], due: float) -> bool:
+        """Tell whether one has waited for long enough for room, and not for something else."""
+        return since.get(head.uid, due + 1) <= due and self._queue.is_refused(head.request)
+
     def _choose(self, waited: list[Pending]) -> Pending | None:
         """Return the one that is drained for already, else the oldest that could ever fit."""
         if self.drain and self.drain.pending in waited:
@@ -84,17 +100,42 @@ class Drainer:
         waited.sort(key=_CREATED)
         return next((head for head in waited if self._could_ever_fit(head.request)), None)
 
-    def _begin(self, pending: Pending) -> None:
-        request, current = pending.request, self.drain
-        if current and current.pending == pending:
-            state = self._ledger.hosts.get(current.host)
-            if state is not None and _takes(state, request):
-                return
-        hosts = self._ledger.known_hosts()
+    def _drain_for(self, pending: Pending, now: float) -> None:
+        if self.drain is None or self.drain.pending != pending:
+            self._times_given_up = 0
+            self._given_up.clear()
+        elif self._goes_on(self.drain, now):
+            return
+        able = self._nearest_for(pending.request)
+        if able is None and self._given_up:
+            self._given_up.clear()
+            able = self._nearest_for(pending.request)
+        self.drain = None
+        if able is not None:
+            self.drain = Drain(able.name, pending)
+            self._missing, self._advanced_at = _missing(pending.request, able), now
+
+    def _goes_on(self, drain: Drain, now: float) -> bool:
+        """Tell whether the host that is drained is still the one to drain."""
+        state = self._ledger.hosts.get(drain.host)
+        if state is None or not _takes(state, drain.pending.request):
+            return False
+        missing = _missing(drain.pending.request, state)
+        if missing != self._missing:
+            self._missing, self._advanced_at = missing, now
+        patience = _PATIENCE * self._after_seconds * 2.0 ** min(self._times_given_up, 20)
+        if now - self._advanced_at < patience:
+            return True
+        self._times_given_up += 1
+        self._given_up.add(drain.host)
+        return False
+
+    def _nearest_for(self, request: Request) -> HostState | None:
+        """Return the host that has room soonest, among those that were not given up."""
+        hosts = [each for each in self._ledger.known_hosts() if each.name not in self._given_up]
         hosts.sort(key=lambda state: (-state.cores_free, state.name))
         able = islice((state for state in hosts if _takes(state, request)), _ENOUGH_HOSTS)
-        nearest = min(able, key=lambda state: (_missing(request, state), state.name), default=None)
-        self.drain = Drain(nearest.name, pending) if nearest else None
+        return min(able, key=lambda state: (_missing(request, state), state.name), default=None)
 
     def _could_ever_fit(self, request: Request) -> bool:
         known = self._could_fit.get(request)
@@ -117,8 +158,7 @@ def _takes(state: HostState, request: Request) -> bool:
     return facts is not None and is_available(request, facts) and not never_fits(request, facts)
 
 
-def _missing(request: Request, state: HostState) -> tuple[int, int, int]:
-    """Return how much has to end on a host before a request fits: GPUs, cpu, memory."""
+def _missing(request: Request, state: HostState) -> _Missing:
     missing = {lack.subject: lack.needed - lack.free for lack in lacks(request, state)}
     return (
         missing.get(Subject.GPU, 0),

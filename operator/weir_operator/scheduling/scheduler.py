@@ -266,14 +266,10 @@ class Scheduler:
 
     def _place_on_freed(self, pending: Pending) -> bool:
         """Place one that fits on a host that got room, on the best of those or of all; tell if."""
-        request, drain = pending.request, self._drainer.drain
-        if drain is not None and drain.pending.uid == pending.uid:
-            placement = place(request, [self.ledger.hosts[drain.host]])
-        else:
-            hosts = self._open_hosts(request)
-            if self.queue.is_refused(request):  # by all others
-                hosts = [state for state in hosts if state.name in self.ledger.freed]
-            placement = place(request, hosts)
+        hosts = self._open_hosts(pending)
+        if self.queue.is_refused(pending.request):  # by all others
+            hosts = (state for state in hosts if state.name in self.ledger.freed)
+        placement = place(pending.request, hosts)
         if placement is not None:
             self._assume(pending, placement)
         return placement is not None
@@ -289,7 +285,7 @@ class Scheduler:
     def _try(self, pending: Pending) -> bool:
         # On a host that got room somebody else may be before it: such hosts have their own turn.
         freed = self.ledger.freed
-        hosts = self._open_hosts(pending.request)
+        hosts = self._open_hosts(pending)
         placement = place(pending.request, [state for state in hosts if state.name not in freed])
         if placement is not None:
             self._assume(pending, placement)
@@ -298,12 +294,13 @@ class Scheduler:
             self._reconcile(head.key)
         return False
 
-    def _open_hosts(self, request: Request) -> Iterable[HostState]:
-        return filter(self._is_open, self.ledger.candidates(request))
-
-    def _is_open(self, state: HostState) -> bool:
-        """Tell whether a host is kept free for nobody."""
-        return self._drainer.drain is None or self._drainer.drain.host != state.name
+    def _open_hosts(self, pending: Pending) -> Iterable[HostState]:
+        """Go through the hosts that may have room and are kept free for nobody else."""
+        drain = self._drainer.drain
+        hosts = self.ledger.candidates(pending.request)
+        if drain is None or drain.pending.uid == pending.uid:
+            return hosts
+        return (state for state in hosts if state.name != drain.host)
 
     def _guarded(self, pending: Pending, step: Callable[[Pending], bool]) -> bool:
         try:
