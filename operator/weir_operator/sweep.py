@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from weir_crds.errors import WeirError
@@ -11,7 +12,12 @@ from weir_crds.kinds import Kind
 from weir_crds.schema import Lifetime
 from weir_crds.times import parse_time
 from weir_kube.api import Api
-from weir_kube.errors import ConflictError
+from weir_kube.errors import (
+    ApiUnavailableError,
+    ConflictError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from weir_kube.store import Key, Object
 from weir_operator import metrics
 from weir_operator.retention import Finished, Overdue, Retention
@@ -20,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 4
 _RETRY_SECONDS = 1.0
+_REFUSED_SECONDS = 300.0
+_UNANSWERED = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
 _LONGEST_SLEEP_SECONDS = 600.0  # the wall clock may be set meanwhile
 _GATHER_SECONDS = 0.2
 
@@ -100,11 +108,14 @@ class Sweep:
             was_there = await self._api.delete(kind, finished.key.name, namespace, uid=finished.uid)
         except ConflictError:
             logger.debug("another %s of that name by now: %s", kind.kind, finished.key)
-        except WeirError as exc:
+        except _UNANSWERED as exc:
             logger.warning("could not delete finished %s %s: %s", kind.kind, finished.key, exc)
             await asyncio.sleep(_RETRY_SECONDS)
-            if finished.key not in self._retention:
-                self._retention.track(finished)
+            # Behind all others that are due: it may be this one alone.
+            self._take_back(replace(finished, expires_at=self._now()))
+        except WeirError as exc:
+            logger.warning("may not delete finished %s %s: %s", kind.kind, finished.key, exc)
+            asyncio.get_running_loop().call_later(_REFUSED_SECONDS, self._take_back, finished)
         else:
             if not was_there:
                 return
@@ -112,3 +123,8 @@ class Sweep:
             logger.info(
                 "deleted finished %s=%s why=%s", kind.kind.lower(), finished.key, overdue.why
             )
+
+    def _take_back(self, finished: Finished) -> None:
+        """Keep track again of one that is still there, unless it has changed meanwhile."""
+        if finished.key not in self._retention and self._retention.track(finished):
+            self._news.set()

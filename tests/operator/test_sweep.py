@@ -15,7 +15,7 @@ from support.virtual_time import in_virtual_time, virtual_clock
 from weir_crds.kinds import TASK
 from weir_crds.task import RESOURCE
 from weir_crds.times import InvalidTimeError, now_rfc3339
-from weir_kube.errors import ApiUnavailableError
+from weir_kube.errors import ApiError, ApiUnavailableError, ForbiddenError
 from weir_kube.store import Key, Object
 from weir_operator.settings import Settings
 from weir_operator.sweep import Sweep
@@ -115,6 +115,40 @@ async def test_a_deletion_that_fails_comes_again_a_second_later() -> None:
         desk.api.refuse = lambda _kind, _key: None
         await asyncio.sleep(1.5)
         assert desk.left() == []
+
+
+@pytest.mark.parametrize(
+    "answer", [ForbiddenError("no", status=403), ApiUnavailableError("broken", status=500)]
+)
+@in_virtual_time
+async def test_those_that_cannot_be_deleted_keep_nobody_else(answer: ApiError) -> None:
+    async with sweeping() as desk:
+        desk.api.refuse = lambda _kind, key: answer if key.name.startswith("bad") else None
+        for number in range(20):
+            desk.finish(f"bad{number}", ttlSecondsAfterFinished=10)
+        desk.finish("good", ttlSecondsAfterFinished=11)
+        await asyncio.sleep(60)
+        assert "good" not in desk.left()
+        assert len(desk.left()) == 20
+        desk.api.refuse = lambda _kind, _key: None
+        await asyncio.sleep(600)
+        assert desk.left() == []
+
+
+@in_virtual_time
+async def test_those_beyond_the_cap_that_are_refused_keep_no_other_namespace() -> None:
+    async with sweeping() as desk:
+        desk.api.refuse = lambda _kind, key: (
+            ForbiddenError("no", status=403) if key.name.startswith("bad") else None
+        )
+        for number in range(20):
+            desk.finish(f"bad{number}")
+        for name in ("a", "b", "c"):
+            made = task(name, "zoo")
+            made["status"] = {"finishedAt": now_rfc3339(desk.now())}
+            desk.sweep.observe(Key("zoo", name), desk.api.put(TASK, made))
+        await asyncio.sleep(60)
+        assert sum(name in "abc" for name in desk.left()) == 2
 
 
 @in_virtual_time
