@@ -87,7 +87,7 @@ class LeaseElector:
             try:
                 holder = await self._try_acquire()
             except (ConflictError, AlreadyExistsError):
-                continue  # somebody was faster: look who
+                logger.debug("lease=%s: somebody was faster", self._name)
             except ApiError as exc:
                 logger.warning("lease=%s: %s: %s; trying again", self._name, exc.reason, exc)
             else:
@@ -172,7 +172,8 @@ class LeaseElector:
                     self._lease, {"renewTime": _now()}, deadline_seconds=min(left, 5.0)
                 )
             except ConflictError:
-                await self._look_again(left)
+                if not await self._look_again(left):
+                    await asyncio.sleep(min(_RETRY_SECONDS, max(left, 0.0)))
             except NotFoundError as exc:
                 self._renewed = None
                 raise LeaseLostError(f"lease {self._name} was deleted") from exc
@@ -185,8 +186,12 @@ class LeaseElector:
                 self._taken(renewed, started)
                 return
 
-    async def _look_again(self, left: float) -> None:
-        """After a 409: perhaps an earlier renewal arrived whose answer did not."""
+    async def _look_again(self, left: float) -> bool:
+        """After a 409: perhaps an earlier renewal arrived whose answer did not; tell if so.
+
+        Raises:
+            LeaseLostError: another holds it, or it is gone.
+        """
         try:
             lease = await self._api.get(
                 LEASE, self._name, self._namespace, deadline_seconds=min(left, 5.0)
@@ -195,12 +200,14 @@ class LeaseElector:
             self._renewed = None
             raise LeaseLostError(f"lease {self._name} was deleted") from exc
         except ApiError:
-            return
+            return False
         holder = (lease.get("spec") or {}).get("holderIdentity")
         if holder != self.identity:
             self._renewed = None
             raise LeaseLostError(f"lease {self._name} is held by {holder or 'nobody'}")
-        self._lease = lease
+        known, self._lease = self._lease, lease
+        version = lease["metadata"]["resourceVersion"]
+        return known is None or version != known["metadata"]["resourceVersion"]
 
     async def _patch(
         self, lease: Object, spec: dict[str, Any], deadline_seconds: float = 5.0

@@ -15,6 +15,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from http import HTTPStatus
 from typing import Any, NoReturn
 
 import aiohttp
@@ -115,6 +116,9 @@ class KopfReflector:
             event = json.loads(line)
             event_type, obj = event["type"], event["object"]
             self._contact = self._clock()
+            if event_type == "ERROR":
+                shown.append(self._begin_anew(obj))
+                continue
             if event_type not in _CHANGES:
                 shown.append(line)
                 continue
@@ -128,6 +132,12 @@ class KopfReflector:
             # First, so that an error behind it stays the last word. Versions only grow.
             shown.insert(0, _bookmark(self.kind, reached))
         return b"".join(line + b"\n" for line in shown)
+
+    def _begin_anew(self, error: Object) -> bytes:
+        """Return the error that has kopf list and watch anew; at all others it ends the process."""
+        if error.get("code") != HTTPStatus.GONE:
+            logger.warning("watch of %s broke off: %s", self.kind.plural, error)
+        return json.dumps({"type": "ERROR", "object": {**error, "code": HTTPStatus.GONE}}).encode()
 
     async def fill(self) -> None:
         """Make the first full list, however long it takes."""
@@ -215,8 +225,12 @@ class WatchTap:
             shown = self._reflector.take_lines(lines)
             if shown:
                 yield shown
-        if rest:
-            yield rest
+        try:
+            shown = self._reflector.take_lines([rest])
+        except ValueError:  # cut within a line: the next watch sends that event again
+            return
+        if shown:
+            yield shown
 
 
 def _bookmark(kind: Kind, version: str) -> bytes:

@@ -11,7 +11,7 @@ import pytest
 from support.fake_api import FakeApi
 from support.virtual_time import in_virtual_time, virtual_clock
 from weir_crds.kinds import Kind
-from weir_kube.errors import ApiUnavailableError
+from weir_kube.errors import ApiUnavailableError, ConflictError
 from weir_kube.kinds import LEASE
 from weir_kube.lease import Heartbeat, LeaseElector, LeaseLostError
 from weir_kube.store import Key, Object
@@ -25,6 +25,7 @@ class LeaseApi(FakeApi):
     Attributes:
         lost_answers: how many of the next patches take effect without an answer.
         slow_seconds: how long each patch takes.
+        conflicts: whether each patch is refused, though nothing has changed.
     """
 
     def __init__(self) -> None:
@@ -32,10 +33,14 @@ class LeaseApi(FakeApi):
         self.patches: list[float] = []
         self.lost_answers = 0
         self.slow_seconds = 0.0
+        self.conflicts = False
 
     async def patch(self, kind: Kind, name: str, *args: Any, **options: Any) -> Object:
         self.patches.append(virtual_clock())
         await asyncio.sleep(self.slow_seconds)
+        if self.conflicts:
+            await asyncio.sleep(0.001)  # as an answer takes its time
+            raise ConflictError("changed", status=409)
         reply = await super().patch(kind, name, *args, **options)
         if self.lost_answers:
             self.lost_answers -= 1
@@ -137,6 +142,25 @@ async def test_without_a_server_it_is_lost_after_two_thirds_of_its_duration() ->
         assert virtual_clock() - renewed == pytest.approx(10, abs=0.1)
         assert not one.is_held
         assert len([at for at in api.patches if at > renewed]) >= 6  # tried every second
+
+
+@in_virtual_time
+async def test_a_server_that_always_says_conflict_is_asked_once_a_second() -> None:
+    api = LeaseApi()
+    one = contender(api, "one")
+    async with held(one) as holding:
+        await asyncio.sleep(20.5)
+        renewed, before = api.patches[-1], len(api.patches)
+        api.conflicts = True
+        with pytest.raises(LeaseLostError, match="in time"):
+            await holding
+        assert virtual_clock() - renewed == pytest.approx(10, abs=0.1)
+        assert len(api.patches) - before < 10
+    before = len(api.patches)
+    taking = asyncio.create_task(contender(api, "one").acquire())
+    await asyncio.sleep(60)
+    taking.cancel()
+    assert len(api.patches) - before < 100
 
 
 @in_virtual_time

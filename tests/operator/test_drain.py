@@ -60,7 +60,9 @@ def test_a_host_stays_drained_for_as_long_as_something_ends_there() -> None:
 def test_hosts_on_which_nothing_ends_take_turns_of_growing_length() -> None:
     desk = Desk(n1=1, n2=2)
     turns = [(host, now) for now in range(10, 2000, 10) if (host := desk.drained_at(now))]
-    began = [now for (host, now), (other, _) in zip(turns[1:], turns, strict=False) if host != other]
+    began = [
+        now for (host, now), (other, _) in zip(turns[1:], turns, strict=False) if host != other
+    ]
     assert began == [130, 370, 850, 1810]
     assert [host for host, now in turns if now in began] == ["n2", "n1", "n2", "n1"]
 

@@ -1,12 +1,14 @@
 """What kopf shows and does not show becomes what a Reflector would show: on a scripted API."""
 
 import asyncio
+import inspect
 import itertools
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from kopf._cogs.clients import api as kopf_api
 
 from support.scripted_api import ScriptedApi, config_map
 from support.virtual_time import in_virtual_time, virtual_clock
@@ -223,6 +225,46 @@ async def test_a_watch_is_read_however_it_is_cut_into_pieces(size: int) -> None:
         assert it.names() == {f"c{number}" for number in range(10, 40)}
         assert json.loads(answer.splitlines()[-2])["object"]["metadata"]["resourceVersion"] == "39"
         assert json.loads(answer.splitlines()[-1])["type"] == "ERROR"
+
+
+@in_virtual_time
+async def test_an_error_of_any_kind_has_kopf_begin_anew() -> None:
+    """At any but 410 it would end, and the process with it."""
+    async with followed() as it:
+        for error in ({"code": 500, "message": "etcd is unwell"}, {"code": 410}, {}):
+            answer = it.reflector.take_lines(
+                [json.dumps({"type": "ERROR", "object": error}).encode()]
+            )
+            assert json.loads(answer)["object"]["code"] == 410
+
+
+@in_virtual_time
+async def test_a_line_that_is_cut_off_is_left_to_the_next_watch() -> None:
+    class Content:
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            yield line("ADDED", "a", 6) + b"\n" + line("ADDED", "b", 7)[:40]
+
+    async with followed() as it:
+        tap = WatchTap(Content(), it.reflector)  # type: ignore[arg-type]
+        answer = b"".join([piece async for piece in tap.iter_chunked(1)])
+        assert shown(answer) == [("BOOKMARK", "6")]
+        assert it.names() == {"a"}
+
+
+@in_virtual_time
+async def test_kopf_reads_its_watches_in_the_way_that_is_tapped() -> None:
+    """By its own reader. Another way would work too, at twice the operator's CPU: look anew."""
+
+    class Content:
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            yield line("ADDED", "a", 6) + b"\n"
+
+    async with followed() as it:
+        tap = WatchTap(Content(), it.reflector)  # type: ignore[arg-type]
+        read = [piece async for piece in kopf_api.iter_jsonlines(tap)]  # type: ignore[arg-type]
+        assert it.names() == {"a"}
+        assert shown(b"\n".join(read)) == [("BOOKMARK", "6")]
+    assert "iter_jsonlines(response.content)" in inspect.getsource(kopf_api.stream)
 
 
 def test_the_back_offs_of_kopf_never_end_and_never_exceed_two_seconds() -> None:
