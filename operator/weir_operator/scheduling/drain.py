@@ -17,7 +17,7 @@ _CREATED = attrgetter("created")
 _LOOKED_UP_AT_ONCE = 2
 """How many requests are compared with all hosts in one review; what is found is remembered."""
 _PATIENCE = 12.0
-"""For how often ``after_seconds`` a drained host may stand as it is before another one has its turn;
+"""For how often ``after_seconds`` a drained host may stand as it is before another has its turn;
 twice as long each time, so that in the end the longest run is waited for."""
 _Missing = tuple[int, int, int]
 """How much has to end on a host before a request fits: GPUs, cpu, memory."""
