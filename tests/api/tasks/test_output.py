@@ -26,7 +26,7 @@ async def run_task(rest: Facade, daemon: ServedHost, name: str = "t1") -> tuple[
     """Have a Task run there; returns its id and its container."""
     container = await daemon.run_task(name)
     number = task_id(container.removeprefix("weir-").rpartition("-")[0])
-    await rest.see(lambda: (entry := rest.index.get(number)) and entry.bound_to)
+    await rest.see(lambda: (entry := rest.index.get(number)) and entry.reading.bound_to)
     return str(number), container
 
 
@@ -78,7 +78,7 @@ async def test_before_it_has_started(rest: Facade, daemon: ServedHost) -> None:
     obj = await daemon.create_task("t1")
     number = str(task_id(obj["metadata"]["uid"]))
     await daemon.set_task("t1", nodeName=daemon.name, runID=1)
-    await rest.see(lambda: (entry := rest.index.get(int(number))) and entry.bound_to)
+    await rest.see(lambda: (entry := rest.index.get(int(number))) and entry.reading.bound_to)
     assert await read(rest, number) == ""
 
 
