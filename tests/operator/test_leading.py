@@ -123,13 +123,13 @@ class Watches:
 
     def __init__(self, proxy: ApiProxy) -> None:
         self._proxy = proxy
-        self._answers: list[dict[str, object] | int] = []
+        self._answers: list[dict[str, object] | int | str] = []
         self._cut = asyncio.Event()
         self.opened = 0
         proxy.add_rule(self._rule)
 
-    def answer_next(self, *answers: dict[str, object] | int) -> None:
-        """Answer the next watches with a status, or with one ERROR event."""
+    def answer_next(self, *answers: dict[str, object] | int | str) -> None:
+        """Answer the next watches with a status, with one ERROR event, or with these lines."""
         self._answers += answers
 
     def cut(self) -> None:
@@ -143,6 +143,8 @@ class Watches:
         answer = self._answers.pop(0) if self._answers else None
         if isinstance(answer, int):
             return web.json_response(status_object(answer), status=answer)
+        if isinstance(answer, str):
+            return web.Response(text=answer)
         if answer is not None:
             return web.json_response({"type": "ERROR", "object": answer})
         forward = asyncio.create_task(self._proxy.forward(request))
@@ -170,7 +172,7 @@ async def test_a_watch_that_is_refused_comes_back_and_knows_what_is_gone(
     await until_async(lambda: has_host(api, nursery, "a"), "a is bound")
     await create_tasks(api, [task("b", nursery)])
 
-    watches.answer_next(503, 503, status_object(410, "Expired"))
+    watches.answer_next(503, status_object(500, "InternalError"), status_object(410, "Expired"))
     watches.cut()
     await api.delete(TASK, "a", nursery)
     await until_async(lambda: has_host(api, nursery, "b"), "b is bound", timeout=20)
@@ -181,7 +183,7 @@ async def test_a_watch_that_is_refused_comes_back_and_knows_what_is_gone(
 async def test_what_kopf_cannot_survive_ends_the_process_with_an_error(
     nursery: str, proxy: ApiProxy, proxied: OperatorProcess
 ) -> None:
-    Watches(proxy).answer_next(status_object(500, "InternalError"))
+    Watches(proxy).answer_next("nonsense\n")
     proxied.start()
     await until(lambda: not proxied.running(), "ended", timeout=60)
     assert proxied.stop() == 1
