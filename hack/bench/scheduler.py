@@ -28,7 +28,8 @@ from weir_operator.main import tune_garbage_collection
 from weir_operator.scheduling.binder import Bind, Binder, Outcome
 from weir_operator.scheduling.place import offer_of
 from weir_operator.scheduling.queue import Pending, Spare
-from weir_operator.scheduling.scheduler import Placed, Scheduler, Watched
+from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Placed, Watched
 from weir_operator.scheduling.workload import workload_key
 from weir_operator.task.workload import TaskWorkload
 

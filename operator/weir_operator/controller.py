@@ -12,7 +12,7 @@ from weir_crds.schema import Resource
 from weir_kube.store import Key, Object, Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator.cache import slimmer
-from weir_operator.scheduling.scheduler import Watched
+from weir_operator.scheduling.watched import Watched
 from weir_operator.sweep import Sweep
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from weir_operator.controller import Controller, Reconciler, Source, WatchedKind
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
 from weir_operator.scheduling.binder import Binder
-from weir_operator.scheduling.scheduler import Placed, Scheduler, Watched
+from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Placed, Watched
 from weir_operator.scheduling.workload import Workload
 from weir_operator.settings import Settings
 from weir_operator.sweep import Sweep

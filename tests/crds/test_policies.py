@@ -1,12 +1,14 @@
 """What each account may write: roles and admission policies, with real tokens, on a real server."""
 
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
 
 from support.api_client import Client, client_of
 from support.cluster import Cluster
+from support.polling import eventually
 from support.tasks import task
 from weir_crds.names import SYSTEM_NAMESPACE
 
@@ -353,6 +355,9 @@ def test_kubernetes_own_roles_know_tasks(
         *("create", "rolebinding", "person", f"--clusterrole={role}", "--user=person"),
         *("-n", namespace),
     )
+    # The API server takes a moment to know of a binding; each of these roles may read Tasks.
+    knows = partial(may, cluster, "person", "get", "tasks.weir.dev", "", namespace)
+    eventually(knows, what="the binding is in force")
     given = may(cluster, "person", verb, "tasks.weir.dev", subresource, namespace)
     assert given == allowed
 

@@ -13,7 +13,7 @@ from weir_kube.store import Key, Object, Store
 from weir_operator.cache import SlimStore
 from weir_operator.host.liveness import Liveness
 from weir_operator.host.reconcile import HostReconciler
-from weir_operator.scheduling.scheduler import Watched
+from weir_operator.scheduling.watched import Watched
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 READY = {"type": "Ready", "reason": "x", "lastTransitionTime": "2026-11-22T10:00:00Z"}

@@ -7,7 +7,8 @@ from typing import Any
 from weir_kube.store import Store
 from weir_kube.workqueue import WorkQueue
 from weir_operator.scheduling.binder import Binder
-from weir_operator.scheduling.scheduler import Placed, Scheduler, Watched
+from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Placed, Watched
 from weir_operator.task.workload import TaskWorkload
 
 

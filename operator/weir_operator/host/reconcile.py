@@ -19,7 +19,8 @@ from weir_operator import metrics
 from weir_operator.cache import BY_HOST
 from weir_operator.host.decide import STATES, allocated_of, decide, state_of
 from weir_operator.host.liveness import Liveness
-from weir_operator.scheduling.scheduler import Scheduler, Watched
+from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Watched
 from weir_operator.writes import refresh, refresh_after_conflict, write_status
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from weir_crds.demand import Request
-from weir_operator.scheduling.workload import WorkloadKey
+from weir_kube.store import Object
+from weir_operator.scheduling.workload import WorkloadKey, owner_of
 
 _SLACK = 16
 Share = Callable[[str], tuple[float, int]]
@@ -302,3 +303,16 @@ class PendingQueue:
 
 def _lane_key(pending: Pending) -> _LaneKey:
     return (pending.priority, pending.owner, pending.request)
+
+
+def pending_of(key: WorkloadKey, obj: Object, wants: Request) -> Pending:
+    """Return an object that wants a host, as it stands in the queue."""
+    metadata = obj["metadata"]
+    return Pending(
+        uid=metadata["uid"],
+        key=key,
+        owner=owner_of(obj),
+        priority=obj["spec"].get("priority") or 0,
+        created=metadata.get("creationTimestamp") or "",
+        request=wants,
+    )

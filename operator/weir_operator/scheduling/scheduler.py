@@ -5,15 +5,13 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
 from weir_crds.facts import facts_of
 from weir_crds.host_state import HostState
 from weir_kube.backoff import exponential
-from weir_kube.store import Key, Object, Store
-from weir_kube.workqueue import WorkQueue
+from weir_kube.store import Key, Object
 from weir_operator import metrics
 from weir_operator.scheduling.binder import Bind, Binder, Outcome
 from weir_operator.scheduling.drain import Drain, Drainer
@@ -21,8 +19,9 @@ from weir_operator.scheduling.explainer import Explainer
 from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.place import Placement, offer_of, place
-from weir_operator.scheduling.queue import Pending, PendingQueue, Spare
-from weir_operator.scheduling.workload import Claim, Workload, WorkloadKey, owner_of
+from weir_operator.scheduling.queue import Pending, PendingQueue, Spare, pending_of
+from weir_operator.scheduling.watched import Placed, Watched
+from weir_operator.scheduling.workload import Claim, WorkloadKey, owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +30,6 @@ _TURN_SECONDS = 0.005
 """How long the loop places before the rest of the process gets its turn."""
 _REVIEW_SECONDS = 1.0
 _ACCOUNT_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A kind that the operator watches: the cache of its objects, and the queue of reconciles."""
-
-    store: Store
-    queue: WorkQueue[Key]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed(Watched):
-    """A kind whose objects are placed on hosts."""
-
-    workload: Workload
 
 
 class Scheduler:
@@ -139,7 +123,7 @@ class Scheduler:
         elif claim.wants is not None:
             self._release(uid)
             self._since.setdefault(uid, self._clock())
-            pending = _pending(key, obj, claim.wants)
+            pending = pending_of(key, obj, claim.wants)
             if self._held.get(uid) == pending:
                 return
             self._held.pop(uid, None)
@@ -401,16 +385,4 @@ class Scheduler:
     def _is_current(self, pending: Pending, obj: Object) -> bool:
         """Tell whether the cache still says what was put into the queue."""
         wants = self._claim(pending.key, obj).wants
-        return wants is not None and _pending(pending.key, obj, wants) == pending
-
-
-def _pending(key: WorkloadKey, obj: Object, wants: Request) -> Pending:
-    metadata = obj["metadata"]
-    return Pending(
-        uid=metadata["uid"],
-        key=key,
-        owner=owner_of(obj),
-        priority=obj["spec"].get("priority") or 0,
-        created=metadata.get("creationTimestamp") or "",
-        request=wants,
-    )
+        return wants is not None and pending_of(pending.key, obj, wants) == pending

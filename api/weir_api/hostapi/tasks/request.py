@@ -128,20 +128,6 @@ SHARED_PATH = "/shared"
 
 # All Tasks of a submission together: an etcd has room for thousands of such.
 _MOST_BYTES = 8 * 2**20
-_FIELDS = (
-    ("spec.command", "command"),
-    ("spec.args", "arguments"),
-    ("spec.env", "env_vars"),
-    ("spec.image", "registry_image"),
-    ("spec.mounts", "additional_mounts"),
-    ("spec.privileged", "privileged"),
-    ("spec.placement", "targets"),
-    ("spec.resources.cpu", "required_cores"),
-    ("spec.resources.memory", "required_memory_bytes"),
-    ("spec.resources.gpus", "required_gpus"),
-)
-"""Where in a submission each part of a Task's spec comes from."""
-
 _KEYED = "i-"
 _DIGITS = 32
 _MODES = {"": False, "rw": False, "ro": True}
@@ -344,14 +330,6 @@ def refuse_too_much(draft: Draft, count: int) -> None:
 def size_of(spec: Mapping[str, Any]) -> int:
     """Return how many bytes a spec has as JSON."""
     return len(orjson.dumps(spec))
-
-
-def place_of(path: str) -> tuple[str | int, ...]:
-    """Return where in a submission stands what the API server means by ``spec.resources.cpu``."""
-    for prefix, name in _FIELDS:
-        if path == prefix or path.startswith((f"{prefix}.", f"{prefix}[")):
-            return (name,)
-    return tuple(filter(None, path.split(".")))
 
 
 def _wanted(text: str, gpus: Iterable[int]) -> Wanted:

@@ -27,7 +27,6 @@ from weir_api.hostapi.tasks.request import (
     admit,
     draft_of,
     keyed_name,
-    place_of,
     refuse_too_much,
     size_of,
     wanted_of,
@@ -41,6 +40,7 @@ from weir_api.hostapi.tasks.wire import (
     Status,
     SubmitRequest,
     Submitted,
+    place_of,
 )
 from weir_api.hostapi.workloads import Selection, WorkloadIndex
 from weir_api.state.writer import Writer

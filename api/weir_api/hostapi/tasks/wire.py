@@ -252,3 +252,25 @@ SUBMITTED_EXAMPLE: dict[str, Any] = {
 
 APPROVED_EXAMPLE = {"message": "task approved", "task_id": _ID}
 REJECTED_EXAMPLE = {"message": "task rejected", "task_id": _ID, "reason": "too big"}
+
+_FIELDS = (
+    ("spec.command", "command"),
+    ("spec.args", "arguments"),
+    ("spec.env", "env_vars"),
+    ("spec.image", "registry_image"),
+    ("spec.mounts", "additional_mounts"),
+    ("spec.privileged", "privileged"),
+    ("spec.placement", "targets"),
+    ("spec.resources.cpu", "required_cores"),
+    ("spec.resources.memory", "required_memory_bytes"),
+    ("spec.resources.gpus", "required_gpus"),
+)
+"""Where in a submission each part of a Task's spec comes from."""
+
+
+def place_of(path: str) -> tuple[str | int, ...]:
+    """Return where in a submission stands what the API server means by ``spec.resources.cpu``."""
+    for prefix, name in _FIELDS:
+        if path == prefix or path.startswith((f"{prefix}.", f"{prefix}[")):
+            return (name,)
+    return tuple(filter(None, path.split(".")))
