@@ -2,10 +2,9 @@
 
 import datetime as dt
 import sys
-from collections.abc import Iterable
 from typing import Any
 
-from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.kubectl import Kubectl, KubectlError, named
 from weir_cli.options import HostsOptions
 from weir_cli.room import NodeRoom, Room, rooms_of
 from weir_cli.words import age_words, bytes_words, cpu_words, data, ranges, table
@@ -36,7 +35,7 @@ _UNKNOWN = "<unknown>"
 
 def print_hosts(kubectl: Kubectl, options: HostsOptions) -> None:
     """Show capacity and use."""
-    hosts = named(kubectl.list(HOST, selector=options.selector), options.names)
+    hosts = named(HOST, kubectl.list(HOST, selector=options.selector), options.names)
     if options.output == "name":
         for host in hosts:
             print(f"{HOST.kind.lower()}.{HOST.group}/{host['metadata']['name']}")
@@ -124,21 +123,6 @@ def _node_json(node: NodeRoom, *, known: bool) -> dict[str, Any]:
     if known:
         row["exclusive"] = {str(core): str(node.held[core]) for core in sorted(node.held)}
     return row
-
-
-def named(hosts: list[Object], names: Iterable[str]) -> list[Object]:
-    """Return the hosts of these names, or all if there are none.
-
-    Raises:
-        KubectlError: there is no host of one of the names.
-    """
-    if not names:
-        return hosts
-    found = {host["metadata"]["name"]: host for host in hosts}
-    for name in names:
-        if name not in found:
-            raise KubectlError(f'Error from server (NotFound): hosts.weir.dev "{name}" not found')
-    return [found[name] for name in dict.fromkeys(names)]
 
 
 def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: bool) -> list[str]:

@@ -7,7 +7,7 @@ its words for what went wrong are the words that the person knows.
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -154,6 +154,23 @@ class Kubectl:
             )
         except OSError as error:
             raise KubectlError(f"error: kubectl cannot be run: {error.strerror}") from error
+
+
+def named(kind: Kind, objects: list[Object], names: Iterable[str]) -> list[Object]:
+    """Return the objects of these names, or all if there are none.
+
+    Raises:
+        KubectlError: there is none of one of the names.
+    """
+    if not names:
+        return objects
+    found = {obj["metadata"]["name"]: obj for obj in objects}
+    for name in names:
+        if name not in found:
+            raise KubectlError(
+                f'Error from server (NotFound): {kind.plural}.{kind.group} "{name}" not found'
+            )
+    return [found[name] for name in dict.fromkeys(names)]
 
 
 def deadline_of(flags: Sequence[str]) -> float:

@@ -2,7 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from weir_cli.daemon import (
@@ -31,12 +30,12 @@ from weir_cli.figures import (
     task_json,
     tasks_table,
 )
-from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.kubectl import Kubectl, named
 from weir_cli.options import TopOptions
 from weir_cli.words import data
 from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.facts import is_external
-from weir_crds.kinds import HOST, TASK, Kind
+from weir_crds.kinds import HOST, TASK
 from weir_kube.store import Object
 
 _PATH = "/v1/stats"
@@ -56,7 +55,7 @@ def print_top(kubectl: Kubectl, options: TopOptions) -> None:
         namespace = None if options.all_namespaces else kubectl.namespace
         tasks = kubectl.list(TASK, namespace, options.selector)
         if options.what == "tasks" and options.names:
-            tasks = _named(TASK, tasks, options.names)
+            tasks = named(TASK, tasks, options.names)
             _report_idle(tasks)
         tasks = [task for task in tasks if runs(task)]
     hosts = kubectl.list(HOST, selector=options.selector if options.what == "hosts" else None)
@@ -67,7 +66,7 @@ def print_top(kubectl: Kubectl, options: TopOptions) -> None:
         needed = {task["status"]["nodeName"] for task in tasks}
         hosts = [host for host in hosts if host["metadata"]["name"] in needed]
     elif options.what == "hosts" and options.names:
-        hosts = _named(HOST, hosts, options.names)
+        hosts = named(HOST, hosts, options.names)
     seen = _ask_all(kubectl, hosts)
     host_rows = [host_figures(name, found) for name, found in seen.items()]
     _print(options, host_rows, gpu_figures(seen), task_figures(tasks, seen))
@@ -97,16 +96,6 @@ def _ask(kubectl: Kubectl, host: Object) -> Answers | Silence:
     if not is_readable(name, answers):
         return Silence(f"host {name} answered with what cannot be read")
     return answers
-
-
-def _named(kind: Kind, objects: list[Object], names: Iterable[str]) -> list[Object]:
-    found: Mapping[str, Object] = {obj["metadata"]["name"]: obj for obj in objects}
-    for name in names:
-        if name not in found:
-            raise KubectlError(
-                f'Error from server (NotFound): {kind.plural}.{kind.group} "{name}" not found'
-            )
-    return [found[name] for name in dict.fromkeys(names)]
 
 
 def _report_idle(tasks: list[Object]) -> None:

@@ -7,6 +7,7 @@ import logging
 from weir_api.access.capabilities import Capability
 from weir_api.errors import StateConflictError, UnknownObjectError
 from weir_api.hostapi.entries import Entry
+from weir_api.hostapi.tasks.view import awaits_decision
 from weir_api.hostapi.tasks.wire import (
     APPROVED_EXAMPLE,
     NOT_FOUND,
@@ -113,7 +114,7 @@ class Decisions:
         patch = {"metadata": {"annotations": annotations}, "spec": {"approval": decision}}
 
         def decide(task: Object) -> Object:
-            if not _awaits_decision(task):
+            if not awaits_decision(task):
                 raise StateConflictError("the task does not wait for a decision")
             return patch
 
@@ -151,8 +152,3 @@ class PendingExpiry:
                 logger.info("not expired task=%s: %s", entry.key, exc)
             else:
                 logger.info("expired task=%s", entry.key)
-
-
-def _awaits_decision(obj: Object) -> bool:
-    finished = (obj.get("status") or {}).get("finishedAt")
-    return obj["spec"].get("approval") == "Pending" and not finished

@@ -31,7 +31,7 @@ from weir_api.hostapi.tasks.request import (
     size_of,
     wanted_of,
 )
-from weir_api.hostapi.tasks.view import host_name_of
+from weir_api.hostapi.tasks.view import awaits_decision, host_name_of
 from weir_api.hostapi.tasks.wire import (
     SUBMIT_EXAMPLE,
     SUBMITTED_EXAMPLE,
@@ -285,7 +285,7 @@ class TaskSubmit:
                 ],
             }
         # Of the Task as it is: of a request that comes again it may have been decided on.
-        pending = _awaits_decision(made[-1])
+        pending = awaits_decision(made[-1])
         host = await self._host_of(made[-1], wait=not pending and wanted[-1].target is None)
         return {
             "message": f"{len(ids)} task{'s' * (len(ids) > 1)} submitted",
@@ -360,11 +360,6 @@ class PendingQuota:
         if batch.key is None:
             return False
         return self._index.of_key(TASK, Key(batch.namespace, batch.name(place))) is not None
-
-
-def _awaits_decision(task: Object) -> bool:
-    finished = (task.get("status") or {}).get("finishedAt")
-    return task["spec"].get("approval") == "Pending" and not finished
 
 
 def _is_decided(task: Object) -> bool:

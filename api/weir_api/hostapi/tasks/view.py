@@ -274,3 +274,9 @@ def _error(status: Mapping[str, Any], found: Mapping[str, Mapping[str, Any]]) ->
     if scheduled.get("status") == FALSE and scheduled.get("reason") == Reason.UNSCHEDULABLE:
         return scheduled.get("message") or scheduled.get("reason")
     return None
+
+
+def awaits_decision(task: Object) -> bool:
+    """Tell whether somebody still has to approve or reject a Task."""
+    finished = (task.get("status") or {}).get("finishedAt")
+    return task["spec"].get("approval") == "Pending" and not finished
