@@ -152,8 +152,7 @@ def weir_processes(
 @pytest.fixture
 def weir(weir_processes: WeirSystem) -> WeirSystem:
     """The whole of Weir, every part running and no work left from an earlier test."""
-    weir_processes.start_all()
-    weir_processes.wait_no_containers()
+    weir_processes.begin_anew()
     return weir_processes
 
 

@@ -17,6 +17,7 @@ from devcluster import dockerd, image
 from devcluster.hosts import Share
 from support.cluster import Cluster, OwnCluster
 from support.faulty_system import FaultySystem
+from support.polling import eventually
 
 
 @pytest.fixture(scope="package")
@@ -44,11 +45,14 @@ def system_processes(world: Cluster, own_docker: str) -> Iterator[FaultySystem]:
 
 
 @pytest.fixture
-def system(system_processes: FaultySystem) -> Iterator[FaultySystem]:
+def system(
+    world: Cluster, own_docker: str, system_processes: FaultySystem
+) -> Iterator[FaultySystem]:
     """The whole of Weir without any fault, every part running, no work left."""
+    world.runner["dockerd"].start()
+    eventually(lambda: dockerd.answers(own_docker), "dockerd answers")
     system_processes.heal()
-    system_processes.start_all()
-    system_processes.wait_no_containers()
+    system_processes.begin_anew()
     yield system_processes
     system_processes.heal()
     for left in system_processes.containers():

@@ -17,20 +17,20 @@ from support.tcp_proxy import TcpProxy
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
 from weir_kube.errors import ApiError
-from weir_kube.kinds import CONFIGMAP
+from weir_kube.kinds import LEASE
 from weir_kube.reflector import Reflector, selection
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Store
 
 
 class Watched:
-    """A running reflector and what it told."""
+    """A running reflector of Leases, of which a fresh namespace has none, and what it told."""
 
     def __init__(self, api: Api, namespace: str, **more: Any) -> None:
         self.namespace = namespace
         self.changed: list[str] = []
         self.syncs = 0
-        more.setdefault("kind", CONFIGMAP)
+        more.setdefault("kind", LEASE)
         self.reflector = Reflector(
             api, namespace=namespace, on_change=self._changed, on_sync=self._synced, **more
         )
@@ -46,12 +46,11 @@ class Watched:
         return self.reflector.store
 
     def names(self) -> set[str]:
-        """Names in the store, without what Kubernetes itself puts into each namespace."""
-        return {it["metadata"]["name"] for it in self.store.list()} - {"kube-root-ca.crt"}
+        return {it["metadata"]["name"] for it in self.store.list()}
 
     def value(self, name: str) -> str | None:
         it = self.store.get(Key(self.namespace, name))
-        return None if it is None else it["data"]["x"]
+        return None if it is None else it["spec"]["holderIdentity"]
 
 
 @asynccontextmanager
@@ -69,7 +68,8 @@ async def watching(api: Api, namespace: str, **more: Any) -> AsyncIterator[Watch
 
 
 async def put(api: Api, namespace: str, name: str, value: str = "0") -> None:
-    await api.create(CONFIGMAP, {"metadata": {"name": name}, "data": {"x": value}}, namespace)
+    lease = {"metadata": {"name": name}, "spec": {"holderIdentity": value}}
+    await api.create(LEASE, lease, namespace)
 
 
 def is_watch(request: web.Request) -> bool:
@@ -85,9 +85,9 @@ async def test_the_cache_follows(api: Api, namespace: str) -> None:
         seen.changed.clear()
         await put(api, namespace, "b")
         await until(lambda: seen.names() == {"a", "b"})
-        await api.patch(CONFIGMAP, "a", {"data": {"x": "1"}}, namespace)
+        await api.patch(LEASE, "a", {"spec": {"holderIdentity": "1"}}, namespace)
         await until(lambda: seen.value("a") == "1")
-        await api.delete(CONFIGMAP, "b", namespace)
+        await api.delete(LEASE, "b", namespace)
         await until(lambda: seen.names() == {"a"})
         assert [name for name in seen.changed if name in "ab"] == ["b", "a", "b"]
         assert seen.reflector.is_watching
@@ -100,7 +100,7 @@ async def test_only_what_is_kept_gets_into_the_cache(api: Api, namespace: str) -
     await put(api, namespace, "listed")
 
     def keep(obj: dict[str, Any]) -> dict[str, Any]:
-        return {"metadata": obj["metadata"], "data": {"x": "kept"}}
+        return {"metadata": obj["metadata"], "spec": {"holderIdentity": "kept"}}
 
     async with watching(api, namespace, transform=keep) as seen:
         await put(api, namespace, "watched")
@@ -117,7 +117,7 @@ async def test_a_cut_watch_goes_on_where_it_was(
             await put(api, namespace, f"c{number}")
             if number % 3 == 0:
                 tcp_proxy.cut()
-        await api.delete(CONFIGMAP, "c0", namespace)
+        await api.delete(LEASE, "c0", namespace)
         await until(lambda: seen.names() == {f"c{number}" for number in range(1, 30)})
         assert seen.syncs == 1
         assert [seen.changed.count(f"c{number}") for number in range(30)] == [2] + [1] * 29
@@ -130,7 +130,7 @@ async def test_what_happened_while_the_server_was_out_of_reach_is_seen_soon_afte
     async with watching(far_api, namespace) as seen:
         await tcp_proxy.refuse()
         await until(lambda: not seen.reflector.is_watching)
-        await api.delete(CONFIGMAP, "a", namespace)
+        await api.delete(LEASE, "a", namespace)
         await put(api, namespace, "b")
         await asyncio.sleep(3)  # so that the back-off has reached its most
         assert seen.names() == {"a"}  # an error makes it forget nothing
@@ -162,7 +162,7 @@ async def test_a_watch_too_far_behind_lists_again_and_sees_the_deletion_in_the_g
     api_proxy.add_rule(rule)
     async with watching(proxied_api, namespace) as seen:
         await opened.wait()
-        await api.delete(CONFIGMAP, "a", namespace)
+        await api.delete(LEASE, "a", namespace)
         await put(api, namespace, "b")
         go_on.set()
         await until(lambda: seen.names() == {"b", "kept"}, timeout=3)
@@ -182,8 +182,8 @@ async def test_an_event_that_got_lost_is_known_when_the_watch_ends(
         seen.changed.clear()
         api_proxy.drop_every = 1
         await put(api, namespace, "a")
-        await api.patch(CONFIGMAP, "kept", {"data": {"x": "1"}}, namespace)
-        await api.delete(CONFIGMAP, "gone", namespace)
+        await api.patch(LEASE, "kept", {"spec": {"holderIdentity": "1"}}, namespace)
+        await api.delete(LEASE, "gone", namespace)
         await until(lambda: len(api_proxy.lost_events) == 3)
         assert not seen.changed
         await until(lambda: seen.names() == {"a", "kept"}, timeout=5)
@@ -200,7 +200,7 @@ async def test_a_bookmark_moves_the_place_from_which_it_goes_on(
 ) -> None:
     bookmark = {
         "type": "BOOKMARK",
-        "object": {"kind": "ConfigMap", "metadata": {"resourceVersion": "9000000000"}},
+        "object": {"kind": "Lease", "metadata": {"resourceVersion": "9000000000"}},
     }
     asked: list[str] = []
 
@@ -270,7 +270,7 @@ async def test_the_api_server_killed_and_back(cluster: Cluster, api: Api, namesp
 
         async def delete() -> bool:
             try:
-                return await api.delete(CONFIGMAP, "a", namespace, deadline_seconds=2)
+                return await api.delete(LEASE, "a", namespace, deadline_seconds=2)
             except ApiError:
                 return False
 
@@ -289,7 +289,7 @@ async def test_a_change_missed_for_good_comes_by_the_list_after_a_restart(
     await put(api, namespace, "a")
     async with watching(far_api, namespace) as seen:
         await tcp_proxy.refuse()
-        await api.delete(CONFIGMAP, "a", namespace)
+        await api.delete(LEASE, "a", namespace)
         await put(api, namespace, "b")
         cluster.restart_apiserver()
         await tcp_proxy.listen()
@@ -316,7 +316,7 @@ async def test_the_reply_to_our_own_write_goes_in_and_is_not_told_twice(
     await put(api, namespace, "a")
     async with watching(api, namespace) as seen:
         seen.changed.clear()
-        reply = await api.patch(CONFIGMAP, "a", {"data": {"x": "1"}}, namespace)
+        reply = await api.patch(LEASE, "a", {"spec": {"holderIdentity": "1"}}, namespace)
         news = seen.store.apply("MODIFIED", reply) is not None  # else the watch was faster
         await put(api, namespace, "b")
         await until(lambda: "b" in seen.changed)
@@ -332,7 +332,7 @@ async def test_a_callback_that_raises_stops_nothing(
         seen.append(key.name)
         raise ZeroDivisionError
 
-    reflector = Reflector(api, CONFIGMAP, namespace=namespace, on_change=on_change)
+    reflector = Reflector(api, LEASE, namespace=namespace, on_change=on_change)
     task = asyncio.create_task(reflector.run())
     await reflector.synced()
     await put(api, namespace, "a")

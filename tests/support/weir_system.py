@@ -18,7 +18,7 @@ from support.containers import Containers, Watcher
 from support.polling import eventually
 from support.process import Keeper, Process
 from support.tasks import condition
-from weir_crds.kinds import HOST
+from weir_crds.kinds import HOST, TASK
 
 _READY_SECONDS = 60.0
 
@@ -75,6 +75,23 @@ class WeirSystem:
             self._wait_ready(name)
         for host in self.hosts:
             eventually(partial(self._host_ready, host), f"{host} is Ready", _READY_SECONDS)
+
+    def begin_anew(self) -> None:
+        """Have every part run and no work anywhere, whatever an earlier test has left.
+
+        A container that outlives its Task is an error, and removed, so that it is one only once.
+        """
+        if not self.cluster.admin.answers("/readyz"):
+            self.cluster.restart_apiserver()
+        self.start_all()
+        left = self.cluster.admin.json("GET", TASK.path())["items"]
+        for namespace in {each["metadata"]["namespace"] for each in left}:
+            self.cluster.admin.request("DELETE", TASK.path(namespace))
+        try:
+            self.wait_no_containers()
+        except AssertionError:
+            self._containers.remove_all()
+            raise
 
     def start(self, component: str) -> None:
         """Start a component, wait until it answers its probe, and keep it running."""
