@@ -1,6 +1,7 @@
 """What the facade is made of, put together once."""
 
 import datetime as dt
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -40,11 +41,12 @@ from weir_api.web.endpoint import Family
 from weir_api.web.origin import Origins, own_host_names
 from weir_api.web.server import HttpServer
 from weir_api.web.validation import Limits
-from weir_crds.kinds import HOST, TASK
+from weir_crds.kinds import GROUP, HOST, TASK
 from weir_crds.names import SERVICE_ACCOUNT_API
 from weir_kube.api import Api
 from weir_kube.daemon_tokens import DaemonTokens
 from weir_kube.daemons import Daemons
+from weir_kube.events import EventRecorder
 from weir_kube.kinds import LEASE
 
 Work = Callable[[], Coroutine[Any, Any, None]]
@@ -75,7 +77,9 @@ def compose(
     Raises:
         InvalidEnvironmentsError: the file of environments is not what it should be.
     """
-    writer = Writer(api, caches)
+    events = EventRecorder(api, controller=f"{GROUP}/api", instance=socket.gethostname())
+    stack.push_async_callback(events.close)
+    writer = Writer(api, caches, events)
     auth = AuthService(_auth_settings(chosen), caches, writer)
     stack.callback(auth.close)
     daemons = Daemons(DaemonTokens(api, SERVICE_ACCOUNT_API), user_agent="weir-api")
@@ -112,7 +116,7 @@ def compose(
     return Parts(
         (host,),
         (Listener(host.name, chosen.listen, partial(serve, host)),),
-        (auth.run, sampler.run, history.run, expiry.run),
+        (auth.run, sampler.run, history.run, expiry.run, events.run),
     )
 
 

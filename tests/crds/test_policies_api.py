@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from devcluster.rest import RestError
 from support.api_client import Client
 from support.cluster import Cluster
 from support.tasks import task
@@ -156,6 +157,42 @@ def test_the_facade_renews_no_lease_of_a_daemon_or_the_operator(
     assert admin.delete(ours) is None
     verdict = facade.create(lease("weir-operator", **METRICS))
     assert "this Lease is the operator's" in (verdict or "")
+
+
+def event(namespace: str, controller: str = "weir.dev/api", **regarding: str) -> dict[str, Any]:
+    about = {"apiVersion": "weir.dev/v1alpha1", "kind": "Task", "namespace": namespace}
+    return {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"name": fresh("e"), "namespace": namespace},
+        "eventTime": "2026-11-26T10:00:00.000000Z",
+        "reportingController": controller,
+        "reportingInstance": "me",
+        "type": "Normal",
+        "action": "Kill",
+        "reason": "KillRequested",
+        "regarding": about | {"name": "t"} | regarding,
+    }
+
+
+SERIES = {"series": {"count": 2, "lastObservedTime": "2026-11-26T10:00:01.000000Z"}}
+
+
+def test_the_facade_writes_events_of_tasks_as_itself(
+    facade: Client, admin: Client, namespace: str
+) -> None:
+    ours, theirs = event(namespace), event(namespace, "kubernetes.io/other")
+    assert facade.create(ours) is None
+    assert facade.patch(ours, SERIES) is None
+    refusal = "the facade writes its own Events only"
+    assert refusal in (facade.create(theirs) or "")
+    assert admin.create(theirs) is None
+    assert refusal in (facade.patch(theirs, SERIES) or "")
+    for other in ({"kind": "Host"}, {"apiVersion": "v1", "kind": "Pod"}):
+        assert "Events of Tasks only" in (facade.create(event(namespace, **other)) or "")
+    assert "forbidden" in (facade.delete(ours) or "")
+    with pytest.raises(RestError):
+        facade.get(ours)
 
 
 @pytest.mark.parametrize("kind", [USER, ACCESSTOKEN])

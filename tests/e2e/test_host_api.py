@@ -89,6 +89,14 @@ def test_a_viewers_day(weir: WeirSystem, viewer: Person, operator: Person) -> No
     assert viewer.get(f"/status/{number}")["status"] == "running"
     operator.call("POST", f"/kill/{number}", status=202)
     operator.follow(number, "killed")
+    killed = resource_of(weir, number)["metadata"]["name"]
+    eventually(
+        lambda: (
+            "kill requested by "
+            in weir.kubectl("describe", "task", killed, "--namespace", DEFAULT_NAMESPACE)
+        ),
+        "kubectl shows who killed it",
+    )
 
 
 def test_a_users_day(weir: WeirSystem, user: Person, operator: Person, admin: Person) -> None:

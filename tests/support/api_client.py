@@ -9,9 +9,9 @@ import yaml
 from devcluster.rest import JSON, MERGE_PATCH, Rest, RestError
 from support.cluster import Cluster
 from weir_crds.kinds import ACCESSTOKEN, HOST, TASK, USER, Kind
+from weir_kube.kinds import EVENT, LEASE
 
-LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
-_KINDS = {kind.kind: kind for kind in (TASK, HOST, LEASE, USER, ACCESSTOKEN)}
+_KINDS = {kind.kind: kind for kind in (TASK, HOST, LEASE, USER, ACCESSTOKEN, EVENT)}
 
 
 @dataclass(frozen=True)

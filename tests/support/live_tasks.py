@@ -36,6 +36,7 @@ from weir_kube.api import Api
 from weir_kube.connect import connect
 from weir_kube.daemon_tokens import DaemonTokens
 from weir_kube.daemons import Daemons
+from weir_kube.events import EventRecorder
 from weir_kube.store import Object
 
 IMAGE = "busybox:test"
@@ -174,13 +175,14 @@ async def facade(
             environments=Environments({"base": IMAGE}, "base"),
             **defaults,
         )
-        routes = task_routes(index, known, Writer(api, caches), daemons, chosen)
+        events = EventRecorder(api, controller="weir.dev/api", instance="test")
+        routes = task_routes(index, known, Writer(api, caches, events), daemons, chosen)
         app = make_app(
             host_api(HostAccess(authenticate), routes),
             stale_seconds=lambda: caches.stale_seconds,
             ready=lambda: True,
         )
-        await stack.enter_async_context(going_on(caches.run()))
+        await stack.enter_async_context(going_on(caches.run(), events.run()))
         async with asyncio.timeout(20):
             await caches.synced()
         http = await stack.enter_async_context(served(HttpServer(app)))

@@ -21,8 +21,8 @@ class Actor:
     request_id: str
 
 
-_OURSELVES = Actor("weir-api", "-", "-")
-ACTOR: ContextVar[Actor] = ContextVar("actor", default=_OURSELVES)
+OURSELVES = Actor("weir-api", "-", "-")
+ACTOR: ContextVar[Actor] = ContextVar("actor", default=OURSELVES)
 """Whoever the present request is from; the facade itself where there is none."""
 
 

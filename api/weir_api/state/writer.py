@@ -4,7 +4,8 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from weir_api.errors import UnavailableError
 from weir_api.state import audit
@@ -12,6 +13,7 @@ from weir_api.state.caches import Caches
 from weir_crds.kinds import Kind
 from weir_kube.api import Api
 from weir_kube.errors import ApiError, ConflictError, NotFoundError
+from weir_kube.events import Occurrence
 from weir_kube.kinds import LEASE
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, key_of
@@ -20,17 +22,45 @@ DEADLINE_SECONDS = 10.0
 _PAUSE_SECONDS = 0.05
 
 
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody does to an object, as its Event says it once it is done.
+
+    Attributes:
+        action: ``Kill``.
+        reason: ``KillRequested``.
+        words: ``kill requested``; who does it, and from where, is added.
+        message: what they say about it.
+    """
+
+    action: str
+    reason: str
+    words: str
+    message: str = ""
+
+
+class Events(Protocol):
+    """Takes Events; see ``weir_kube.events.EventRecorder``."""
+
+    def record(self, kind: Kind, obj: Object, occurrence: Occurrence) -> None:
+        """Have one written, some time."""
+        ...
+
+
 class Writer:
     """Writes to the API server and puts the replies into the caches.
+
+    Each change is a line in the audit log; one that is a deed is an Event of its object besides.
 
     Every method raises ``weir_kube.errors.ApiError``. A write that ended with ApiUnavailableError
     may have taken effect.
     """
 
-    def __init__(self, api: Api, caches: Caches) -> None:
-        """Write with ``api``."""
+    def __init__(self, api: Api, caches: Caches, events: Events | None = None) -> None:
+        """Write with ``api``; deeds are recorded with ``events``."""
         self._api = api
         self._caches = caches
+        self._events = events
 
     async def create(
         self, kind: Kind, body: Mapping[str, Any], namespace: str | None = None
@@ -43,7 +73,13 @@ class Writer:
         return obj
 
     async def patch(
-        self, kind: Kind, obj: Object, patch: Mapping[str, Any], *, unchanged: bool = False
+        self,
+        kind: Kind,
+        obj: Object,
+        patch: Mapping[str, Any],
+        *,
+        unchanged: bool = False,
+        deed: Deed | None = None,
     ) -> Object:
         """Apply a JSON merge patch to an object and return it.
 
@@ -53,6 +89,7 @@ class Writer:
             patch: what to change, without metadata of its own that is a precondition.
             unchanged: True: refuse with ConflictError if the object has changed since. The uid is a
                 precondition always: another object of that name is never written.
+            deed: what somebody does by that.
         """
         metadata = obj["metadata"]
         wanted = dict(patch.get("metadata") or {})
@@ -68,6 +105,7 @@ class Writer:
                 deadline_seconds=DEADLINE_SECONDS,
             )
         self._caches.note(kind, written)
+        self._record(kind, obj, deed)
         return written
 
     async def patch_status(self, kind: Kind, obj: Object, changes: Mapping[str, Any]) -> Object:
@@ -86,6 +124,7 @@ class Writer:
         *,
         status: bool = False,
         tries: int = 5,
+        deed: Deed | None = None,
     ) -> Object:
         """Write what is decided on an object as it is now; on a conflict read it and decide anew.
 
@@ -96,6 +135,7 @@ class Writer:
                 are to differ. It may raise, which ends it.
             status: what is written.
             tries: how often at most.
+            deed: what somebody does by that; not with ``status``.
 
         Returns:
             The object as it was written.
@@ -109,7 +149,7 @@ class Writer:
             try:
                 if status:
                     return await self.patch_status(kind, obj, decide(obj))
-                return await self.patch(kind, obj, decide(obj), unchanged=True)
+                return await self.patch(kind, obj, decide(obj), unchanged=True, deed=deed)
             except ConflictError:
                 await asyncio.sleep(_PAUSE_SECONDS * attempt * random.random())  # noqa: S311
                 found = await self.fresh(kind, key)
@@ -118,13 +158,16 @@ class Writer:
                 obj = found
         raise UnavailableError(f"{kind.kind} {key} changes all the time; try again")
 
-    async def delete(self, kind: Kind, obj: Object, *, unchanged: bool = False) -> bool:
+    async def delete(
+        self, kind: Kind, obj: Object, *, unchanged: bool = False, deed: Deed | None = None
+    ) -> bool:
         """Delete an object; False when it was gone already.
 
         Args:
             kind: of the object.
             obj: as it was read.
             unchanged: True: refuse with ConflictError if the object has changed since.
+            deed: what somebody does by that.
         """
         metadata = obj["metadata"]
         with _audited("delete", kind, _name_of(kind, obj)):
@@ -137,6 +180,8 @@ class Writer:
                 deadline_seconds=DEADLINE_SECONDS,
             )
         self._caches.note(kind, obj, deleted=True)
+        if done:
+            self._record(kind, obj, deed)
         return done
 
     async def fresh(self, kind: Kind, key: Key) -> Object | None:
@@ -153,6 +198,15 @@ class Writer:
         obj["metadata"].pop("managedFields", None)
         self._caches.note(kind, obj)
         return self._caches[kind].get(key_of(obj)) or obj
+
+    def _record(self, kind: Kind, obj: Object, deed: Deed | None) -> None:
+        if deed is None or self._events is None:
+            return
+        actor = audit.ACTOR.get()
+        whence = "" if actor is audit.OURSELVES else f" from {actor.peer}, over REST"
+        message = f": {deed.message}" if deed.message else ""
+        note = f"{deed.words} by {actor.caller}{whence}{message}"
+        self._events.record(kind, obj, Occurrence(deed.action, deed.reason, note))
 
 
 # Signs of life: many, and nobody's decision.
@@ -183,9 +237,9 @@ def _fields_of(patch: Mapping[str, Any]) -> str:
     found = []
     for part in ("spec", "status"):
         for name, value in (patch.get(part) or {}).items():
-            told = f"={value}" if name in _TOLD else ""
-            found.append(f"{part}.{name}{told}")
+            shown = f"={value}" if name in _SHOWN else ""
+            found.append(f"{part}.{name}{shown}")
     return ",".join(found)
 
 
-_TOLD = frozenset({"desiredState", "approval", "role", "active"})
+_SHOWN = frozenset({"desiredState", "approval", "role", "active"})

@@ -9,13 +9,16 @@ from support.facade import ClientOf, as_
 from support.fake_api import FakeApi
 from weir_api.access.capabilities import Capability
 from weir_api.state.caches import Caches
-from weir_api.state.writer import Writer
+from weir_api.state.writer import Deed, Writer
 from weir_api.web.endpoint import Answer, Call, Endpoint
-from weir_crds.kinds import ACCESSTOKEN, TASK
+from weir_crds.kinds import ACCESSTOKEN, TASK, Kind
 from weir_kube.errors import ConflictError
+from weir_kube.events import Occurrence
 from weir_kube.kinds import LEASE
+from weir_kube.store import Object
 
 BODY = {"metadata": {"name": "t"}, "spec": {"image": "secret-image", "desiredState": "Running"}}
+KILL = Deed("Kill", "KillRequested", "kill requested")
 
 
 @pytest.fixture
@@ -81,3 +84,56 @@ async def test_signs_of_life_are_nobodys_decision(
     await writer.patch_status(ACCESSTOKEN, token, {"lastUsedAt": "2026-11-22T10:00:00Z"})
 
     assert lines(caplog) == []
+
+
+class Noticed:
+    """Takes Events."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str, str, str]] = []
+
+    def record(self, kind: Kind, obj: Object, occurrence: Occurrence) -> None:
+        name = f"{kind.kind}/{obj['metadata']['name']}"
+        self.events.append((name, occurrence.action, occurrence.reason, occurrence.note))
+
+
+async def test_what_somebody_does_to_an_object_is_an_event_of_it(client_of: ClientOf) -> None:
+    api: Any = FakeApi()
+    noticed: Any = Noticed()
+    writer = Writer(api, Caches(api), noticed)
+
+    async def change(_: Call) -> dict[str, Any]:
+        task = await writer.create(TASK, BODY, "weir")
+        killed = await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, deed=KILL)
+        with pytest.raises(ConflictError):
+            await writer.patch(TASK, task, {"spec": {"approval": "A"}}, unchanged=True, deed=KILL)
+        reject = Deed("Reject", "Rejected", "rejected", "too\nlarge")
+        changed = await writer.update(TASK, killed, lambda _: {"spec": {"a": "1"}}, deed=reject)
+        await writer.delete(TASK, changed, deed=Deed("Delete", "Deleted", "deleted"))
+        await writer.delete(TASK, changed, deed=Deed("Delete", "Deleted", "deleted"))  # is gone
+        return {}
+
+    endpoint = Endpoint(
+        "POST", "/api/it", change, Capability.READ_HOSTS, "It.", "it", {200: Answer("Done.")}
+    )
+    client = await client_of([endpoint])
+    async with client.post("/api/it", headers=as_("posing")) as answer:
+        assert answer.status == 200
+
+    who = f"by u-{'0f' * 16} from 127.0.0.1, over REST"
+    assert noticed.events == [
+        ("Task/t", "Kill", "KillRequested", f"kill requested {who}"),
+        ("Task/t", "Reject", "Rejected", f"rejected {who}: too\nlarge"),
+        ("Task/t", "Delete", "Deleted", f"deleted {who}"),
+    ]
+
+
+async def test_what_the_facade_does_by_itself_says_so() -> None:
+    api: Any = FakeApi()
+    noticed: Any = Noticed()
+    writer = Writer(api, Caches(api), noticed)
+
+    task = await writer.create(TASK, BODY, "weir")
+    await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, deed=KILL)
+
+    assert noticed.events == [("Task/t", "Kill", "KillRequested", "kill requested by weir-api")]

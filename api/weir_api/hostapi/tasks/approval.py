@@ -20,7 +20,7 @@ from weir_api.hostapi.tasks.wire import (
     TaskId,
 )
 from weir_api.hostapi.workloads import Selection, WorkloadIndex
-from weir_api.state.writer import Writer
+from weir_api.state.writer import Deed, Writer
 from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import names
 from weir_crds.errors import WeirError
@@ -32,6 +32,8 @@ from weir_kube.store import Object
 logger = logging.getLogger(__name__)
 
 _EXPIRY_SECONDS = 300.0
+
+_ACTIONS = {"Approved": "Approve", "Rejected": "Reject"}
 
 _ERRORS = {**NOT_FOUND, 409: "It does not wait for a decision."}
 
@@ -119,7 +121,8 @@ class Decisions:
             return patch
 
         try:
-            await self._writer.update(TASK, entry.obj, decide)
+            deed = Deed(_ACTIONS[decision], decision, decision.lower(), reason or "")
+            await self._writer.update(TASK, entry.obj, decide, deed=deed)
         except NotFoundError:
             raise UnknownObjectError(f"there is no task {entry.id}") from None
 

@@ -8,7 +8,7 @@ from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, Status, TaskId
 from weir_api.hostapi.workloads import WorkloadIndex
-from weir_api.state.writer import Writer
+from weir_api.state.writer import Deed, Writer
 from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
@@ -26,6 +26,11 @@ _KILLED = {202: Answer("It ends.", MessageOut, example={"message": "task is bein
 _NOT_KILLABLE = {**NOT_FOUND, 409: "It has ended, or waits for a decision."}
 _KILL = "It may end of itself first. Of a lost host's task the wish is kept until the host is back."
 _DONE = Answer("It is done, or is about to be.", MessageOut, example={"message": "task paused"})
+
+_KILLING = Deed("Kill", "KillRequested", "kill requested")
+_PAUSING = Deed("Pause", "PauseRequested", "pause requested")
+_RESUMING = Deed("Resume", "ResumeRequested", "resume requested")
+_DELETING = Deed("Delete", "Deleted", "deleted")
 
 
 class TaskControl:
@@ -66,7 +71,7 @@ class TaskControl:
         )
         if entry.status not in _KILLABLE or _has_ended(entry.obj):
             raise StateConflictError(f"a task that is {entry.status} cannot be killed")
-        await self._desire(entry, "Killed")
+        await self._desire(entry, "Killed", _KILLING)
         return {"message": "task is being killed"}
 
     @endpoint(
@@ -91,14 +96,16 @@ class TaskControl:
         match call.path["command"]:
             case "pause":
                 fitting, desired, done = Status.RUNNING, "Paused", "task paused"
+                deed = _PAUSING
             case "resume":
                 fitting, desired, done = Status.PAUSED, "Running", "task resumed"
+                deed = _RESUMING
             case _:
                 raise BadRequestError("a task can be told to pause or to resume")
         if entry.status is not fitting or _is_killed(entry.obj):
             raise BadRequestError(f"that cannot be done to a task that is {_state(entry)}")
         try:
-            await self._desire(entry, desired)
+            await self._desire(entry, desired, deed)
         except InvalidObjectError as exc:  # it has been killed since we looked
             raise BadRequestError("that cannot be done to the task any more") from exc
         wanted = desired == "Paused"
@@ -130,14 +137,14 @@ class TaskControl:
             raise StateConflictError(f"a task that is {_state(entry)} cannot be deleted")
         # Unless it has been decided on since: then it may run.
         unchanged = entry.status is Status.PENDING_APPROVAL
-        await self._writer.delete(TASK, entry.obj, unchanged=unchanged)
+        await self._writer.delete(TASK, entry.obj, unchanged=unchanged, deed=_DELETING)
         return {"message": "task deleted"}
 
-    async def _desire(self, entry: Entry, state: str) -> None:
+    async def _desire(self, entry: Entry, state: str, deed: Deed) -> None:
         if entry.obj["spec"].get("desiredState", "Running") == state:
             return
         patch: dict[str, Any] = {"spec": {"desiredState": state}}
-        await self._writer.patch(TASK, entry.obj, patch)
+        await self._writer.patch(TASK, entry.obj, patch, deed=deed)
 
 
 def _has_ended(obj: Object) -> bool:
