@@ -65,8 +65,9 @@ Tasks of the namespace (-A: of all):
   CPU      cores used / asked for
   MEMORY   in use, without page cache that could be dropped / the limit
 
-The daemons are asked twice, about two seconds apart. What a host that does not answer uses is
-<unknown>.
+The daemons are asked twice, about two seconds apart, many at once, those that are ready first.
+What a host uses that does not answer is <unknown>, and a last column, ERROR, says why; after a
+minute nobody is waited for any more. The exit code is 1 if a host did not answer.
 
 examples:
   kubectl weir top

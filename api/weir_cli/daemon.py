@@ -11,13 +11,13 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from email.message import Message
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
-from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.kubectl import KubectlError
 from weir_crds.daemon_endpoint import DaemonEndpoint, daemon_endpoint
-from weir_crds.errors import WeirError
 from weir_crds.names import SERVICE_ACCOUNT_READER, SYSTEM_NAMESPACE
+from weir_kube.errors import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
 _TOKEN_SECONDS = 600
@@ -31,34 +31,20 @@ _REFUSAL_LIMIT = 64 * 1024
 _CHUNK = 64 * 1024
 
 
-class DaemonUnavailableError(WeirError):
-    """A daemon is not reached, is not who it should be, or does not answer in time."""
+class TokenIssuer(Protocol):
+    """Makes tokens (``Kubectl`` does, and ``KubectlProxy``)."""
 
-    reason = "DaemonUnavailable"
-
-
-class DaemonBrokeOffError(WeirError):
-    """A daemon ended in the middle of its answer."""
-
-    reason = "DaemonBrokeOff"
-
-
-class DaemonRefusedError(WeirError):
-    """A daemon answers, but not that."""
-
-    reason = "DaemonRefused"
-
-    def __init__(self, host: str, said: str, message: str) -> None:
-        """Keep what the host's daemon said: a reason, and words for people."""
-        super().__init__(message)
-        self.host = host
-        self.said = said
+    def create_token(
+        self, service_account: str, namespace: str, audience: str, seconds: int
+    ) -> str:
+        """Return a new token of a ServiceAccount, or raise KubectlError."""
+        ...
 
 
 class Daemon:
     """The daemon of one host, asked with one token that opens nothing elsewhere."""
 
-    def __init__(self, kubectl: Kubectl, host: Object) -> None:
+    def __init__(self, issuer: TokenIssuer, host: Object) -> None:
         """Have a token made.
 
         Raises:
@@ -67,7 +53,7 @@ class Daemon:
         """
         self.endpoint = daemon_endpoint(host)
         try:
-            self._token = kubectl.create_token(
+            self._token = issuer.create_token(
                 SERVICE_ACCOUNT_READER, SYSTEM_NAMESPACE, self.endpoint.audience, _TOKEN_SECONDS
             )
         except KubectlError as error:
@@ -179,11 +165,12 @@ def _pieces(host: str, response: http.client.HTTPResponse) -> Iterator[bytes]:
 
 
 def _refusal(host: str, response: http.client.HTTPResponse) -> DaemonRefusedError:
+    status = response.status
     try:
         body = json.loads(response.read(_REFUSAL_LIMIT))
-        return DaemonRefusedError(host, str(body["reason"]), str(body["message"]))
+        return DaemonRefusedError(host, str(body["reason"]), str(body["message"]), status)
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return DaemonRefusedError(host, "UnknownAnswer", f"status {response.status} without words")
+        return DaemonRefusedError(host, "UnknownAnswer", f"status {status} without words", status)
 
 
 def _explained(error: KubectlError) -> KubectlError:

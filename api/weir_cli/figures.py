@@ -31,6 +31,8 @@ class Silence:
     """A host whose daemon gave no figures."""
 
     why: str
+    failed: bool = True
+    """False: it is not asked on purpose, since it is not approved say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class HostFigures:
     memory_bytes: int = 0
     load: float = 0.0
     tasks: int = 0
-    silence: str = ""
+    error: str = ""
     """Why nothing else is known; empty: all is."""
 
 
@@ -115,7 +117,7 @@ def is_readable(name: str, answers: Answers) -> bool:
 def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
     """Return what a host uses."""
     if isinstance(seen, Silence):
-        return HostFigures(name, Used(), silence=seen.why)
+        return HostFigures(name, Used(), error=seen.why)
     host, tasks = seen.second["host"], seen.second["tasks"]
     memory = host["memory"]
     return HostFigures(
@@ -213,8 +215,11 @@ def by_use(rows: Iterable[Row], sort_by: str) -> list[Row]:
 
 
 def hosts_table(rows: Sequence[HostFigures], *, headers: bool = True) -> str:
-    """Return the hosts' table."""
-    return table(_HOST_HEADER, map(_host_row, rows), with_header=headers)
+    """Return the hosts' table; why a host's figures are missing is a column if any are."""
+    if not any(row.error for row in rows):
+        return table(_HOST_HEADER, map(_host_row, rows), with_header=headers)
+    lines = [[*_host_row(row), row.error] for row in rows]
+    return table((*_HOST_HEADER, "ERROR"), lines, with_header=headers)
 
 
 def gpus_table(rows: Sequence[GpuFigures], *, headers: bool = True) -> str:
@@ -229,8 +234,8 @@ def tasks_table(rows: Sequence[TaskFigures], *, headers: bool = True) -> str:
 
 def host_json(row: HostFigures) -> dict[str, Any]:
     """Return a host for programs."""
-    if row.silence:
-        return {"name": row.name, "error": row.silence}
+    if row.error:
+        return {"name": row.name, "error": row.error}
     return {
         "name": row.name,
         "cpuCores": round(row.used.cpu_cores or 0.0, 3),
@@ -274,7 +279,7 @@ def task_json(row: TaskFigures) -> dict[str, Any]:
 
 
 def _host_row(row: HostFigures) -> list[str]:
-    if row.silence:
+    if row.error:
         return [row.name, *[_UNKNOWN] * (len(_HOST_HEADER) - 1)]
     return [
         row.name,

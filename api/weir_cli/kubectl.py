@@ -142,12 +142,16 @@ class Kubectl:
             raise KubectlError(err.decode(errors="replace").strip() or "kubectl failed")
         return out
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def command(self, *arguments: str) -> Sequence[str]:
+        """Return a command line of kubectl with the person's flags."""
         # A flag that comes twice counts as it comes last.
         timeout = () if _asked_timeout(self._flags) else (f"--request-timeout={_DEFAULT_SECONDS}s",)
+        return ["kubectl", *timeout, *self._flags, *arguments]
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(  # noqa: S603 (the kubectl that is on the person's own path)
-                ["kubectl", *timeout, *self._flags, *arguments],  # noqa: S607
+                self.command(*arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

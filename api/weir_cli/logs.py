@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from weir_cli.daemon import Daemon, DaemonRefusedError
+from weir_cli.daemon import Daemon
 from weir_cli.errors import CommandError
 from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import LogsOptions
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import HOST, TASK
+from weir_kube.errors import DaemonRefusedError
 from weir_kube.store import Object
 
 # The daemon may know of a start or a bind a little later than we do, or may just be starting.
@@ -159,7 +160,7 @@ def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
                     _write(data)
                 return
         except DaemonRefusedError as error:
-            if error.said not in _LATE or time.monotonic() > late_until:
+            if error.daemon_reason not in _LATE or time.monotonic() > late_until:
                 raise
             time.sleep(_RETRY_SECONDS)
 

@@ -1,15 +1,8 @@
 """``kubectl weir top``."""
 
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 
-from weir_cli.daemon import (
-    Daemon,
-    DaemonBrokeOffError,
-    DaemonRefusedError,
-    DaemonUnavailableError,
-)
+from weir_cli.daemon import Daemon
 from weir_cli.errors import CommandError
 from weir_cli.figures import (
     Answers,
@@ -24,7 +17,6 @@ from weir_cli.figures import (
     host_figures,
     host_json,
     hosts_table,
-    is_readable,
     runs,
     task_figures,
     task_json,
@@ -32,23 +24,22 @@ from weir_cli.figures import (
 )
 from weir_cli.kubectl import Kubectl, named
 from weir_cli.options import TopOptions
+from weir_cli.proxy import kubectl_proxy
+from weir_cli.stats import read_stats
 from weir_cli.words import data
-from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK
 from weir_kube.store import Object
 
-_PATH = "/v1/stats"
-# A daemon looks anew when its last look is two seconds old.
-_APART_SECONDS = 2.1
-_HOSTS_AT_ONCE = 32
+_ALL_SECONDS = 60.0
 
 
 def print_top(kubectl: Kubectl, options: TopOptions) -> None:
     """Show what hosts and running Tasks use now.
 
     Raises:
-        CommandError: not one of the hosts answered.
+        CommandError: the figures of some hosts are missing.
+        KubectlError: the API server refused, or was not reached.
     """
     tasks: list[Object] = []
     if options.what != "hosts":
@@ -70,32 +61,22 @@ def print_top(kubectl: Kubectl, options: TopOptions) -> None:
     seen = _ask_all(kubectl, hosts)
     host_rows = [host_figures(name, found) for name, found in seen.items()]
     _print(options, host_rows, gpu_figures(seen), task_figures(tasks, seen))
-    if seen and all(isinstance(found, Silence) for found in seen.values()):
-        raise CommandError("not one host told what it uses")
+    missing = [found for found in seen.values() if isinstance(found, Silence)]
+    if any(found.failed for found in missing) or (missing and len(missing) == len(seen)):
+        of = f"{len(seen)} host{'s' if len(seen) > 1 else ''}"
+        raise CommandError(f"{len(missing)} of {of} gave no figures")
 
 
 def _ask_all(kubectl: Kubectl, hosts: list[Object]) -> dict[str, Answers | Silence]:
     if not hosts:
         return {}
-    with ThreadPoolExecutor(min(_HOSTS_AT_ONCE, len(hosts))) as threads:
-        found = list(threads.map(lambda host: _ask(kubectl, host), hosts))
-    return {host["metadata"]["name"]: seen for host, seen in zip(hosts, found, strict=True)}
-
-
-def _ask(kubectl: Kubectl, host: Object) -> Answers | Silence:
-    try:
-        daemon = Daemon(kubectl, host)
-        first = daemon.get_json(_PATH, kubectl.deadline_seconds)
-        time.sleep(_APART_SECONDS)
-        answers = Answers(first, daemon.get_json(_PATH, kubectl.deadline_seconds))
-    except DaemonRefusedError as error:
-        return Silence(f"host {error.host} refused ({error.said}): {error}")
-    except (DaemonUnavailableError, DaemonBrokeOffError, NotContactedError) as error:
-        return Silence(str(error))
-    name = host["metadata"]["name"]
-    if not is_readable(name, answers):
-        return Silence(f"host {name} answered with what cannot be read")
-    return answers
+    with kubectl_proxy(kubectl) as proxy:
+        return read_stats(
+            hosts,
+            lambda host: Daemon(proxy, host),
+            answer_seconds=kubectl.deadline_seconds,
+            all_seconds=_ALL_SECONDS,
+        )
 
 
 def _report_idle(tasks: list[Object]) -> None:
@@ -131,6 +112,7 @@ def _print(
         print("\n\n".join(parts))
     else:
         print("No hosts found." if options.what == "hosts" else "Nothing runs.", file=sys.stderr)
-    for row in hosts:
-        if row.silence:
-            print(f"error: {row.silence}", file=sys.stderr)
+    if options.what == "tasks":  # there is no table of hosts to say it
+        for row in hosts:
+            if row.error:
+                print(f"error: {row.error}", file=sys.stderr)

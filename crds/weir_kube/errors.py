@@ -113,7 +113,7 @@ class DaemonRefusedError(WeirError):
 
     Attributes:
         host: name of the Host.
-        said: the daemon's own word for why, such as ``NotStarted``.
+        daemon_reason: the daemon's own reason, such as ``NotStarted``.
         message: the daemon's own explanation.
         status: the HTTP status that the daemon answered with.
     """
@@ -121,11 +121,11 @@ class DaemonRefusedError(WeirError):
     reason = "DaemonRefused"
     retry_after_seconds = 2.0
 
-    def __init__(self, host: str, said: str, message: str, status: int) -> None:
+    def __init__(self, host: str, daemon_reason: str, message: str, status: int) -> None:
         """Keep what it said."""
         super().__init__(f"the daemon of host {host}: {message}")
         self.host = host
-        self.said = said
+        self.daemon_reason = daemon_reason
         self.message = message
         self.status = status
 

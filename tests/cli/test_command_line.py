@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from support.served_host import with_kubectl
-from weir_cli.daemon import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
 from weir_cli.errors import CommandError, message_of
 from weir_cli.kubectl import KubectlError, deadline_of
 from weir_cli.main import parse
 from weir_cli.options import HostsOptions, LogsOptions, TopOptions, WhyOptions
 from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.errors import WeirError
+from weir_kube.errors import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
 
 ALL = ["-n", "team", "--kubeconfig", "k", "--context", "c", "--request-timeout", "2m"]
 COMMON: dict[str, Any] = {
@@ -117,7 +117,7 @@ def test_mistakes_end_with_one_and_a_hint(
             "Unable to connect to the server: no",
         ),
         (CommandError("no"), "error: no"),
-        (DaemonRefusedError("n1", "NoOutput", "gone"), "Error from host n1 (NoOutput): gone"),
+        (DaemonRefusedError("n1", "NoOutput", "gone", 409), "Error from host n1 (NoOutput): gone"),
         (
             DaemonBrokeOffError("host n1 broke off"),
             "error: host n1 broke off: what was printed above is not all of it",

@@ -89,9 +89,13 @@ def test_the_tables() -> None:
     }
     hosts = [host_figures(name, answers) for name, answers in seen.items()]
     assert hosts_table(hosts).splitlines() == [
-        "HOST   CPU         MEMORY      LOAD        PIDS        TASKS",
-        "n1     4.00/16     16Gi/64Gi   4.13        4           2",
-        "n2     <unknown>   <unknown>   <unknown>   <unknown>   <unknown>",
+        "HOST   CPU         MEMORY      LOAD        PIDS        TASKS       ERROR",
+        "n1     4.00/16     16Gi/64Gi   4.13        4           2           <none>",
+        "n2     <unknown>   <unknown>   <unknown>   <unknown>   <unknown>   cannot reach it",
+    ]
+    assert hosts_table(hosts[:1]).splitlines() == [
+        "HOST   CPU       MEMORY      LOAD   PIDS   TASKS",
+        "n1     4.00/16   16Gi/64Gi   4.13   4      2",
     ]
     tasks = [
         task("own", cpu=4, memory="8Gi"),

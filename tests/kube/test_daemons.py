@@ -190,7 +190,7 @@ async def test_a_refusal_carries_the_daemons_own_words(served: Served, daemons: 
     served.world.have_task(startedAt=None, conditions=[])
     with pytest.raises(DaemonRefusedError) as caught:
         await read(daemons, served.host)
-    assert (caught.value.said, caught.value.status) == ("NotStarted", 409)
+    assert (caught.value.daemon_reason, caught.value.status) == ("NotStarted", 409)
     assert caught.value.host == "n1"
     assert "n1" in str(caught.value)
 

@@ -140,20 +140,22 @@ def with_kubectl() -> dict[str, str]:
     return os.environ | {"PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
 
 
-async def start_weir(kubeconfig: Path, *arguments: str, **pipes: Any) -> asyncio.subprocess.Process:
+async def start_weir(
+    kubeconfig: Path, *arguments: str, env: dict[str, str] | None = None, **pipes: Any
+) -> asyncio.subprocess.Process:
     """Start ``kubectl weir`` as a process of its own."""
     pipes = {"stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE} | pipes
     kubeconfig_flag = ("--kubeconfig", str(kubeconfig))
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "weir_cli", *kubeconfig_flag, *arguments),
-        env=with_kubectl(),
+        env=env or with_kubectl(),
         **pipes,
     )
 
 
-async def weir(kubeconfig: Path, *arguments: str) -> Finished:
+async def weir(kubeconfig: Path, *arguments: str, env: dict[str, str] | None = None) -> Finished:
     """Run ``kubectl weir`` to its end."""
-    process = await start_weir(kubeconfig, *arguments)
+    process = await start_weir(kubeconfig, *arguments, env=env)
     async with asyncio.timeout(30):
         out, err = await process.communicate()
     assert process.returncode is not None

@@ -110,7 +110,7 @@ class TaskOutput:
                     return _nothing()
                 return await _send(call.request, first, text)
         except DaemonRefusedError as refusal:
-            if refusal.said in _EMPTY:
+            if refusal.daemon_reason in _EMPTY:
                 return _nothing()
             raise
 
