@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -108,6 +108,11 @@ class Argument:
         return bool(self.settings.get("action", "append") == "append")
 
     @property
+    def may_come_often(self) -> bool:
+        """Whether a flag adds to what it said before, instead of replacing it."""
+        return self.settings.get("action") == "append"
+
+    @property
     def repeats(self) -> bool:
         """Whether a word without a flag may come any number of times."""
         return self.settings.get("nargs") == "*"
@@ -176,8 +181,11 @@ COMMON = (
         metavar="TIME",
     ),
     _of_kubectl("--as", help="name of a user to act as", metavar="USER"),
-    _of_kubectl("--as-group", help="group to act in; may come often", action="append"),
+    _of_kubectl(
+        "--as-group", help="group to act in; may come often", action="append", metavar="GROUP"
+    ),
     _of_kubectl("--as-uid", metavar="UID"),
+    _of_kubectl("--as-user-extra", action="append", metavar="KEY=VALUE"),
     _of_kubectl("--cache-dir", metavar="PATH"),
     _of_kubectl("--certificate-authority", metavar="PATH", noun=Noun.FILE),
     _of_kubectl("--client-certificate", metavar="PATH", noun=Noun.FILE),
@@ -185,12 +193,36 @@ COMMON = (
     _of_kubectl("--cluster", help="cluster of the kubeconfig", metavar="NAME"),
     _of_kubectl("--disable-compression", action="store_true"),
     _of_kubectl("--insecure-skip-tls-verify", action="store_true"),
+    _of_kubectl("--kuberc", metavar="PATH", noun=Noun.FILE),
+    _of_kubectl("--match-server-version", action="store_true"),
+    _of_kubectl("--password", metavar="PASSWORD"),
     _of_kubectl("-s", "--server", help="address of the API server", metavar="URL"),
     _of_kubectl("--tls-server-name", metavar="NAME"),
     _of_kubectl("--token", help="bearer token for the API server"),
     _of_kubectl("--user", help="user of the kubeconfig", metavar="NAME"),
+    _of_kubectl("--username", metavar="NAME"),
 )
 """Flags that may stand before or after the command."""
+
+_NAMESPACE = COMMON[0]
+
+
+def kubectl_flags(
+    given: Iterable[tuple[Argument, str | None]], *, namespace: bool = True
+) -> tuple[str, ...]:
+    """Return those flags of a command line that are kubectl's business, each as one word.
+
+    Args:
+        given: flags with their values; None: it takes none.
+        namespace: False: without the namespace.
+    """
+    found = [(flag, value) for flag, value in given if flag in COMMON]
+    return tuple(
+        flag.names[-1] if value is None else f"{flag.names[-1]}={value}"
+        for flag, value in found
+        if namespace or flag is not _NAMESPACE
+    )
+
 
 _TASK = _argument("name", help="name of the Task", noun=Noun.TASK, type=_task_name, metavar="NAME")
 _SELECTOR = _argument(

@@ -3,11 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from weir_cli.commandline import COMMANDS, Argument, Noun
-from weir_cli.walk import Walk, walk
+from weir_cli.commandline import COMMANDS, Argument, Noun, kubectl_flags
+from weir_cli.parsing import ParsedLine, parse_line
 
-# Flags of the person's own command line that tell kubectl where to look.
-_WHERE = ("--kubeconfig", "--context", "--namespace")
 _RESOURCES: Mapping[Noun, str] = {
     Noun.TASK: "tasks.weir.dev",
     Noun.HOST: "hosts.weir.dev",
@@ -37,51 +35,53 @@ class AskKubectl:
 def complete(words: Sequence[str]) -> Choices | Files | AskKubectl:
     """Return what may stand in place of the last word, which may be empty or half written."""
     *before, current = words or [""]
-    read = walk(before)
-    if read.unknown:
+    line = parse_line(before)
+    if line.unknown is not None:
         return Choices()
-    if read.open_flag is not None:
-        return _values(read, read.open_flag, current)
+    if line.open_flag is not None:
+        return _values(line, line.open_flag, current)
     if current.startswith("-"):
         name, equals, value = current.partition("=")
-        flag = read.flag(name)
+        flag = line.flag(name)
         if equals:
-            return _values(read, flag, value) if flag and flag.takes_value else Choices()
-        return _beginning(current, _flags(read))
-    if read.command is None:
+            return _values(line, flag, value) if flag and flag.takes_value else Choices()
+        return _beginning(current, _flags(line))
+    if line.command is None:
         return _beginning(current, ((known.name, known.summary) for known in COMMANDS))
-    argument = read.next_word
-    return _values(read, argument, current) if argument else Choices()
+    argument = line.next_word
+    return _values(line, argument, current) if argument else Choices()
 
 
-def _values(read: Walk, argument: Argument, current: str) -> Choices | Files | AskKubectl:
+def _values(line: ParsedLine, argument: Argument, current: str) -> Choices | Files | AskKubectl:
     choices = argument.settings.get("choices")
     if choices:
         return _beginning(current, ((choice, "") for choice in choices))
-    match _noun(read, argument):
+    match _noun(line, argument):
         case None:
             return Choices()
         case Noun.FILE:
             return Files()
         case Noun.CONTEXT:
-            return AskKubectl(("config", "use-context", *_where(read), current))
+            return AskKubectl(("config", "use-context", *_where(line), current))
         case noun:
-            return AskKubectl(("get", _RESOURCES[noun], *_where(read), current))
+            return AskKubectl(("get", _RESOURCES[noun], *_where(line), current))
 
 
-def _noun(read: Walk, argument: Argument) -> Noun | None:
+def _noun(line: ParsedLine, argument: Argument) -> Noun | None:
     if isinstance(argument.noun, Mapping):
-        return argument.noun.get(read.words[0]) if read.words else None
+        return argument.noun.get(line.words[0]) if line.words else None
     return argument.noun
 
 
-def _where(read: Walk) -> Iterable[str]:
-    return (f"{flag}={read.values[flag]}" for flag in _WHERE if flag in read.values)
+def _where(line: ParsedLine) -> Sequence[str]:
+    """Return the person's own flags that say where and as whom kubectl shall look."""
+    return kubectl_flags(line.given)
 
 
-def _flags(read: Walk) -> Iterable[tuple[str, str]]:
-    for flag in read.arguments:
-        if flag.is_flag and not any(name in read.flags for name in flag.names):
+def _flags(line: ParsedLine) -> Iterable[tuple[str, str]]:
+    given = [flag for flag, _ in line.given if not flag.may_come_often]
+    for flag in line.arguments:
+        if flag.is_flag and flag not in given:
             yield flag.names[-1], flag.help
     yield "--help", "show what there is"
 

@@ -17,6 +17,7 @@ from weir_cli.commandline import (
     Command,
     bare_name,
     host_name,
+    kubectl_flags,
 )
 from weir_cli.options import (
     HelpOptions,
@@ -27,7 +28,7 @@ from weir_cli.options import (
     VersionOptions,
     WhyOptions,
 )
-from weir_cli.walk import arranged
+from weir_cli.parsing import ParsedLine, parse_line, reordered
 
 _PROGRAM = "kubectl weir"
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell says it
@@ -125,8 +126,14 @@ def _discard_output() -> None:
 def parse(arguments: Sequence[str]) -> Options:
     """Return what a command line asks for; exits for ``--help`` and for mistakes."""
     parser = _parser()
-    found = parser.parse_args(arranged(arguments))
-    common = Options(namespace=getattr(found, "namespace", None), kubectl=_passed_on(found))
+    line = parse_line(arguments)
+    if line.unknown is not None:
+        _refuse_unknown(line, line.unknown)
+    found = parser.parse_args(reordered(line))
+    common = Options(
+        namespace=getattr(found, "namespace", None),
+        kubectl=kubectl_flags(line.given, namespace=False),
+    )
     match found.command:
         case "logs":
             if found.previous and found.run is not None:
@@ -178,17 +185,15 @@ def _selector(parser: argparse.ArgumentParser, found: argparse.Namespace) -> str
     return found.selector or None
 
 
-def _passed_on(found: argparse.Namespace) -> tuple[str, ...]:
-    """Return the flags that are kubectl's business, each as one word."""
-    flags: list[str] = []
-    for argument in COMMON:
-        name = argument.names[-1]
-        value = getattr(found, name.lstrip("-").replace("-", "_"), None)
-        if name == "--namespace" or value is None:
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            flags.append(name if one is True else f"{name}={one}")
-    return tuple(flags)
+def _refuse_unknown(line: ParsedLine, unknown: str) -> NoReturn:
+    program = f"{_PROGRAM} {line.command.name}" if line.command else _PROGRAM
+    if unknown.startswith("-"):
+        message = f"unknown flag: {unknown}"
+    else:
+        message = f'unknown command "{unknown}" for "{_PROGRAM}"'
+    if close := line.close_to_unknown():
+        message += "\n\nDid you mean this?" + "".join(f"\n\t{word}" for word in close) + "\n"
+    _Parser(prog=program).error(message)
 
 
 def help_of(command: str | None) -> str:

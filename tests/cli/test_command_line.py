@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from support.served_host import with_kubectl
+from weir_cli.commandline import COMMON as COMMON_FLAGS
 from weir_cli.errors import CommandError, message_of
 from weir_cli.kubectl import KubectlError, deadline_of
 from weir_cli.main import parse
@@ -50,11 +52,54 @@ def test_a_resource_may_be_named_with_its_kind() -> None:
 def test_flags_of_kubectl_are_passed_on() -> None:
     given = ["--as", "u", "--as-group=g", "--as-group", "h", "--user=x", "--cluster", "c"]
     given += ["-s", "http://h", "--insecure-skip-tls-verify"]
-    expected = ("--as=u", "--as-group=g", "--as-group=h", "--cluster=c")
-    expected += ("--insecure-skip-tls-verify", "--server=http://h", "--user=x")
+    expected = ("--as=u", "--as-group=g", "--as-group=h", "--user=x", "--cluster=c")
+    expected += ("--server=http://h", "--insecure-skip-tls-verify")
     assert parse([*given, "hosts"]).kubectl == expected
     assert parse(["hosts", *given]).kubectl == expected
     assert parse([*given[:3], "hosts", *given[3:]]).kubectl == expected
+
+
+def test_every_flag_by_which_kubectl_connects_is_known() -> None:
+    done = subprocess.run(
+        ["kubectl", "options"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+        env=with_kubectl(),
+    )
+    of_kubectl = set(re.findall(r"^    (?:-\w, )?(--[a-z-]+)=", done.stdout, re.MULTILINE))
+    # What kubectl logs and measures of itself, and its warnings: of no use to us.
+    of_no_use = {"--log-flush-frequency", "--profile", "--profile-output", "--v", "--vmodule"}
+    of_no_use |= {"--warnings-as-errors"}
+    assert {flag.names[-1] for flag in COMMON_FLAGS} == of_kubectl - of_no_use
+
+
+def test_switches_are_written_as_kubectls_too() -> None:
+    assert parse(["logs", "--follow=true", "a"]) == LogsOptions(name="a", follow=True)
+    assert parse(["logs", "--follow=false", "a"]) == LogsOptions(name="a")
+    assert parse(["hosts", "--insecure-skip-tls-verify=true"]).kubectl == (
+        "--insecure-skip-tls-verify",
+    )
+    assert parse(["logs", "-f", "--", "a"]) == LogsOptions(name="a", follow=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["hots"], 'unknown command "hots" for "kubectl weir"\n\nDid you mean this?\n\thosts\n'),
+        (["logs", "--folow", "a"], "unknown flag: --folow\n\nDid you mean this?\n\t--follow\n"),
+        (["--contxt=a", "top"], "unknown flag: --contxt\n\nDid you mean this?\n\t--context\n"),
+        (["xyz"], 'unknown command "xyz" for "kubectl weir"'),
+    ],
+)
+def test_typos_get_a_hint(
+    arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parse(arguments)
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {meant}\nSee 'kubectl weir")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +140,7 @@ def test_top() -> None:
         ["bottom"],
         ["top", "pods"],
         ["top", "--sort-by", "age"],
+        ["logs", "--follow=maybe", "a"],
     ],
 )
 def test_mistakes_end_with_one_and_a_hint(

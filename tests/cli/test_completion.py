@@ -45,6 +45,8 @@ def offered(*words: str) -> list[str]:
             ],
         ),
         (["why", "-n", "team", "--n"], []),
+        (["why", "--namespace=team", "--n"], []),
+        (["why", "--as-group=g", "--as-g"], ["--as-group"]),
         (["top", ""], ["hosts", "tasks"]),
         (["top", "-A", "h"], ["hosts"]),
         (["top", "--sort-by", "m"], ["memory"]),
@@ -63,8 +65,34 @@ def test_commands_flags_and_their_choices(words: list[str], choices: list[str]) 
         (["logs", "-f", "tr"], ["get", "tasks.weir.dev", "tr"]),
         (
             ["logs", "-n", "team", "--kubeconfig=k", "--context", "c", ""],
-            ["get", "tasks.weir.dev", "--kubeconfig=k", "--context=c", "--namespace=team", ""],
+            ["get", "tasks.weir.dev", "--namespace=team", "--kubeconfig=k", "--context=c", ""],
         ),
+        (
+            ["why", "--as", "u", "--as-group=g", "-s", "http://h", "--as-group", "h", ""],
+            [
+                "get",
+                "tasks.weir.dev",
+                "--as=u",
+                "--as-group=g",
+                "--server=http://h",
+                "--as-group=h",
+                "",
+            ],
+        ),
+        (
+            ["why", "--user=x", "--token=t", "--insecure-skip-tls-verify", "--cluster", "c", ""],
+            [
+                "get",
+                "tasks.weir.dev",
+                "--user=x",
+                "--token=t",
+                "--insecure-skip-tls-verify",
+                "--cluster=c",
+                "",
+            ],
+        ),
+        (["top", "--sort-by=cpu", "-l", "a", "hosts", ""], ["get", "hosts.weir.dev", ""]),
+        (["hosts", "--insecure-skip-tls-verify=false", ""], ["get", "hosts.weir.dev", ""]),
         (["hosts", "n1", "n"], ["get", "hosts.weir.dev", "n"]),
         (["top", "hosts", ""], ["get", "hosts.weir.dev", ""]),
         (["top", "tasks", "a", ""], ["get", "tasks.weir.dev", ""]),
@@ -118,6 +146,8 @@ async def test_kubectl_completes_the_plugin(host: ServedHost, kubeconfig: Path, 
     assert host.name in await tab(path, kubeconfig, "top", "hosts", host.name[:3])
     assert host.namespace in await tab(path, kubeconfig, "why", "-n", host.namespace[:4])
     assert await tab(path, kubeconfig, "top", "--kubeconfig", "") == [":0"]
+    # kubectl looks as whoever the command would be run as: here one who may see nothing.
+    assert await tab(path, kubeconfig, "logs", "-n", host.namespace, "--as=me", "tr") == [":4"]
 
 
 def served_by(port: int, folder: Path) -> Path:
