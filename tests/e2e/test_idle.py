@@ -18,9 +18,8 @@ def test_sixty_idle_seconds_cost_no_write(weir: WeirSystem, namespace: str) -> N
     weir.wait_condition(namespace, "running", "Started", "True")
     weir.create(task("waiting", namespace, command=["true"]))
     weir.wait_condition(namespace, "waiting", "Scheduled", "False")
-    time.sleep(15)  # longer than any delayed write: Host.status.allocated comes within 10 s
+    before = weir.cluster.settled_writes("weir.dev")
 
-    before = weir.cluster.writes("weir.dev")
     time.sleep(60)
 
     assert weir.cluster.writes("weir.dev") == before

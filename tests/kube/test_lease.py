@@ -41,32 +41,33 @@ async def spec_of(api: Api, namespace: str, name: str = NAME) -> dict[str, Any]:
     return spec
 
 
-async def test_of_two_contenders_one_leads(api: Api, namespace: str) -> None:
-    one, two = contender(api, namespace, "one"), contender(api, namespace, "two")
+async def test_of_two_contenders_one_leads(
+    proxied_api: Api, api: Api, namespace: str, api_proxy: ApiProxy
+) -> None:
+    one, two = (contender(proxied_api, namespace, each, 15) for each in ("one", "two"))
     async with task_of(one.acquire()) as first, task_of(two.acquire()) as second:
-        await asyncio.wait({first, second}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
         leader, other = (one, two) if first.done() else (two, one)
         async with task_of(leader.hold()):
-            await asyncio.sleep(4)  # longer than the Lease's duration
+            asked = len(api_proxy.requests)
+            await until(lambda: len(api_proxy.requests) > asked + 8)
             assert leader.is_held
             assert not other.is_held
             assert {first.done(), second.done()} == {True, False}
             assert (await spec_of(api, namespace))["holderIdentity"] == leader.identity
 
 
-async def test_after_a_clean_release_the_other_takes_over_within_two_seconds(
-    api: Api, namespace: str
+async def test_after_a_clean_release_the_other_takes_over(
+    proxied_api: Api, api: Api, namespace: str, api_proxy: ApiProxy
 ) -> None:
-    one, two = contender(api, namespace, "one", 15), contender(api, namespace, "two", 15)
+    one, two = contender(api, namespace, "one", 3600), contender(proxied_api, namespace, "two")
     await one.acquire()
     async with task_of(two.acquire()) as taking:
-        await asyncio.sleep(1.5)
+        await until(lambda: len(api_proxy.requests) >= 2)  # it has seen it, and looks again
         assert not taking.done()
-        released = time.monotonic()
         await one.release()
         assert not one.is_held
         await taking
-        assert time.monotonic() - released < 2
     spec = await spec_of(api, namespace)
     assert spec["holderIdentity"] == "two"
     assert spec["leaseTransitions"] == 1
@@ -82,10 +83,10 @@ async def test_after_a_kill_the_other_takes_over_when_the_duration_is_over(
     async with task_of(two.acquire()) as taking:
         async with task_of(one.hold()):
             await asyncio.sleep(1)
-        killed = time.monotonic()
+            assert not taking.done()
         await taking
-        assert 2 < time.monotonic() - killed < 5
         assert not one.is_held
+        assert two.is_held
 
 
 async def test_a_new_process_waits_out_a_lease_it_has_just_met(api: Api, namespace: str) -> None:
@@ -99,30 +100,26 @@ async def test_a_new_process_waits_out_a_lease_it_has_just_met(api: Api, namespa
     one = contender(api, namespace, "one")
     started = time.monotonic()
     await one.acquire()
-    assert 2 <= time.monotonic() - started < 5
+    assert time.monotonic() - started >= 2
 
 
 async def test_a_leader_that_comes_back_under_its_name_leads_at_once(
     api: Api, namespace: str
 ) -> None:
-    await contender(api, namespace, "one", 15).acquire()
-    again = contender(api, namespace, "one", 15)
-    async with asyncio.timeout(2):
-        await again.acquire()
+    await contender(api, namespace, "one", 3600).acquire()
+    await contender(api, namespace, "one", 3600).acquire()
     assert (await spec_of(api, namespace))["leaseTransitions"] == 0
 
 
 async def test_a_leader_cut_off_gives_up_before_another_may_lead(
     far_api: Api, api: Api, namespace: str, tcp_proxy: TcpProxy
 ) -> None:
-    one, two = contender(far_api, namespace, "one"), contender(api, namespace, "two")
+    one, two = contender(far_api, namespace, "one", 6), contender(api, namespace, "two", 6)
     await one.acquire()
     async with task_of(one.hold()) as holding, task_of(two.acquire()) as taking:
-        await asyncio.sleep(1)
         tcp_proxy.hold()
         with pytest.raises(LeaseLostError):
-            async with asyncio.timeout(4):
-                await holding
+            await holding
         assert not one.is_held
         assert not taking.done()
         await taking
@@ -148,8 +145,7 @@ async def test_a_lease_taken_by_force_is_lost_at_once(api: Api, namespace: str) 
     async with task_of(one.hold()) as holding:
         await api.patch(LEASE, NAME, {"spec": {"holderIdentity": "thief"}}, namespace)
         with pytest.raises(LeaseLostError, match="thief"):
-            async with asyncio.timeout(3):
-                await holding
+            await holding
     await one.release()
     assert (await spec_of(api, namespace))["holderIdentity"] == "thief"
 
@@ -159,9 +155,8 @@ async def test_a_deleted_lease_is_lost(api: Api, namespace: str) -> None:
     await one.acquire()
     async with task_of(one.hold()) as holding:
         await api.delete(LEASE, NAME, namespace)
-        with pytest.raises(LeaseLostError):
-            async with asyncio.timeout(3):
-                await holding
+        with pytest.raises(LeaseLostError, match="deleted"):
+            await holding
 
 
 async def test_failed_renewals_are_tried_again_while_there_is_time(
@@ -218,9 +213,8 @@ async def test_a_heartbeat_makes_its_lease_and_renews_it(api: Api, namespace: st
 
         started = time.monotonic()
         await until_async(beaten, every=0.1)
-        assert 1 < time.monotonic() - started < 4
+        assert time.monotonic() - started > 1
         assert max(parse_time(text) for text in seen)
-        assert heartbeat.age_seconds < 1.5
 
 
 async def test_a_heartbeat_outlives_an_absent_server(
@@ -233,6 +227,6 @@ async def test_a_heartbeat_outlives_an_absent_server(
         await until(lambda: heartbeat.age_seconds > 2)
         await api.delete(LEASE, "h1", namespace)
         await tcp_proxy.listen()
-        await until(lambda: heartbeat.age_seconds < 0.5, timeout=4)
+        await until(lambda: heartbeat.age_seconds < 0.5)
         assert not beating.done()
         assert (await spec_of(api, namespace, "h1"))["holderIdentity"] == "h1"

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
+from devcluster.rest import MERGE_PATCH
 from support.aio import until, until_async
 from support.api_proxy import ApiProxy, status_object
 from support.cluster import Cluster
@@ -23,9 +24,15 @@ from support.madeup import (
 )
 from support.madeup_daemon import keep_alive
 from support.operator_process import OperatorProcess
+from support.polling import eventually
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK
+from weir_crds.names import SYSTEM_NAMESPACE
+from weir_crds.times import parse_time
 from weir_kube.api import Api
+from weir_kube.kinds import LEASE
+
+LEADER = LEASE.path(SYSTEM_NAMESPACE, "weir-operator")
 
 
 @pytest.fixture
@@ -37,6 +44,12 @@ def second(world: Cluster, operator: OperatorProcess) -> Iterator[OperatorProces
     process.stop()
 
 
+def held(world: Cluster) -> dict[str, Any]:
+    """Return the spec of the Lease of who leads."""
+    spec: dict[str, Any] = world.admin.json("GET", LEADER)["spec"]
+    return spec
+
+
 async def has_host(api: Api, namespace: str, name: str) -> bool:
     """Tell whether a Task is bound."""
     return "nodeName" in (await tasks_in(api, namespace))[name].get("status", {})
@@ -44,51 +57,47 @@ async def has_host(api: Api, namespace: str, name: str) -> bool:
 
 class TestTwo:
     async def test_the_second_waits_in_good_health(
-        self, operator: OperatorProcess, second: OperatorProcess
+        self, world: Cluster, operator: OperatorProcess, second: OperatorProcess
     ) -> None:
         await until(lambda: second.alive() and second.ready(), "healthy")
-        await asyncio.sleep(2)
+        before = held(world)["renewTime"]
+        await until(lambda: held(world)["renewTime"] != before, "renewed")
         assert operator.leads()
         assert second.alive()
         assert second.ready()
         assert not second.leads()
 
-    async def test_a_clean_stop_hands_over_within_two_seconds(
-        self, operator: OperatorProcess, second: OperatorProcess
+    async def test_a_clean_stop_hands_over_without_waiting_the_lease_out(
+        self, world: Cluster, operator: OperatorProcess, second: OperatorProcess
     ) -> None:
         await until(lambda: second.alive() and second.ready(), "healthy")
-        await asyncio.sleep(2)
+        before = held(world)
         os.kill(operator.pid, signal.SIGTERM)
-        started = time.monotonic()
-        await until(second.leads, "taken over", timeout=10)
-        assert time.monotonic() - started < 2.5  # two, and what a busy machine adds
+        await until(second.leads, "taken over")
+        taken = parse_time(held(world)["acquireTime"]) - parse_time(before["renewTime"])
+        assert taken.total_seconds() < before["leaseDurationSeconds"]
         await until(lambda: not operator.running(), "ended")
         assert operator.stop() == 0
 
-    async def test_a_kill_hands_over_within_twenty_seconds(
+    async def test_a_kill_hands_over(
         self, nursery: str, operator: OperatorProcess, second: OperatorProcess, api: Api
     ) -> None:
         await create_host(api, "n1", numa_capacity(1, 1))
         await until(lambda: second.alive() and second.ready(), "healthy")
         operator.kill()
         await create_tasks(api, [task("a", nursery)])
-        await until(second.leads, "taken over", timeout=20, every=0.1)
+        await until(second.leads, "taken over", every=0.1)
         await until_async(lambda: has_host(api, nursery, "a"), "bound")
 
 
 def test_the_lease_lost_ends_the_process(
     world: Cluster, nursery: str, operator: OperatorProcess
 ) -> None:
-    path = "/apis/coordination.k8s.io/v1/namespaces/weir-system/leases/weir-operator"
-    lease = world.admin.json("GET", path)
-    lease["spec"]["holderIdentity"] = "somebody else"
-    world.admin.json("PUT", path, lease)
-    deadline = time.monotonic() + 10
-    while operator.running():
-        assert time.monotonic() < deadline, "still running"
-        time.sleep(0.1)
+    stolen = {"spec": {"holderIdentity": "somebody else"}}
+    world.admin.request("PATCH", LEADER, stolen, content_type=MERGE_PATCH)
+    eventually(lambda: not operator.running(), "it ends")
     assert operator.stop() == 1
-    world.admin.request("DELETE", path)
+    world.admin.request("DELETE", LEADER)
 
 
 @pytest.fixture
@@ -167,7 +176,7 @@ async def test_a_watch_that_is_refused_comes_back_and_knows_what_is_gone(
     watches = Watches(proxy)
     watches.answer_next(401, 403, 429, 500, 503)
     proxied.start()
-    await until(lambda: watches.opened >= 6, "watched after five refusals", timeout=60)
+    await until(lambda: watches.opened >= 6, "watched after five refusals")
     await create_tasks(api, [task("a", nursery)])
     await until_async(lambda: has_host(api, nursery, "a"), "a is bound")
     await create_tasks(api, [task("b", nursery)])
@@ -175,7 +184,7 @@ async def test_a_watch_that_is_refused_comes_back_and_knows_what_is_gone(
     watches.answer_next(503, status_object(500, "InternalError"), status_object(410, "Expired"))
     watches.cut()
     await api.delete(TASK, "a", nursery)
-    await until_async(lambda: has_host(api, nursery, "b"), "b is bound", timeout=20)
+    await until_async(lambda: has_host(api, nursery, "b"), "b is bound")
     assert watches.opened >= 9
     assert proxied.running()
 
@@ -185,12 +194,12 @@ async def test_what_kopf_cannot_survive_ends_the_process_with_an_error(
 ) -> None:
     Watches(proxy).answer_next("nonsense\n")
     proxied.start()
-    await until(lambda: not proxied.running(), "ended", timeout=60)
+    await until(lambda: not proxied.running(), "ended")
     assert proxied.stop() == 1
 
 
 async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, api: Api) -> None:
-    """A host whose Lease stands still is lost after 40 s; else nothing is ever written."""
+    """A host whose Lease stands still is lost after a while; else nothing is ever written."""
     alive = asyncio.create_task(keep_alive(api, "alive"))
     for name in ("alive", "silent"):
         await create_host(api, name, numa_capacity(1, 2))
@@ -210,11 +219,10 @@ async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, 
     async def lost() -> bool:
         return condition(await api.get(HOST, "silent"), "Ready")["status"] == "Unknown"
 
-    started = time.monotonic()
-    await asyncio.sleep(15)
-    before = world.writes("weir.dev")
-    await until_async(lost, "lost", timeout=45, every=0.5)
-    assert 38 < time.monotonic() - started < 45
+    await renew_lease(api, "silent")  # for the last time
+    before = await asyncio.to_thread(world.settled_writes, "weir.dev")
+    assert not await lost()
+    await until_async(lost, "lost", timeout=120, every=0.5)
     await asyncio.sleep(5)
     assert world.writes("weir.dev") - before == 1
     host = await api.get(HOST, "silent")
@@ -237,5 +245,5 @@ async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, 
     await report(api, host)
     await create_tasks(api, [task("there", nursery, placement={"hostName": "silent"})])
 
-    await until_async(lambda: has_host(api, nursery, "there"), "bound", timeout=5)
+    await until_async(lambda: has_host(api, nursery, "there"), "bound")
     alive.cancel()

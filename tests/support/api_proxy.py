@@ -63,28 +63,31 @@ class ApiProxy(HttpProxy):
     Attributes:
         drop_every: each so-many-th event of the watches gets lost on its way; 0: none.
         lost_events: how they begin.
-        watch_seconds: end watches after so long, whatever was asked for; None: as asked for.
     """
 
     def __init__(self, server: str, ca: Path) -> None:
         super().__init__(server)
         self._ssl = ssl.create_default_context(cafile=str(ca))
-        self._expired: asyncio.Event | None = None
+        self._last: asyncio.Future[bytes] | None = None  # of the watches that are open
         self._versions: dict[str, list[str]] = {}
         self._events = 0
         self.drop_every = 0
-        self.watch_seconds: int | None = None
         self.lost_events: list[str] = []
 
     async def __aenter__(self) -> Self:
-        self._expired = asyncio.Event()
+        self._last = asyncio.get_running_loop().create_future()
         return await super().__aenter__()
+
+    def end_watches(self, last: bytes = b"") -> None:
+        """End all open watches, as when their time is over; with some last words."""
+        assert self._last is not None
+        self._last.set_result(last)
+        self._last = asyncio.get_running_loop().create_future()
 
     def expire_watches(self) -> None:
         """End all open watches with the event 410, as when they are too far behind."""
-        assert self._expired is not None
-        self._expired.set()
-        self._expired = asyncio.Event()
+        gone = status_object(410, "Expired", "too old resource version")
+        self.end_watches(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
 
     def stale_lists(self, times: int, resource: str) -> None:
         """Answer the next lists of a resource as they were when it was last listed, or earlier."""
@@ -113,8 +116,6 @@ class ApiProxy(HttpProxy):
         call = call_of(request)
         if call.verb == "watch":
             through = self._events_of
-            if self.watch_seconds is not None:
-                query = {**request.query, "timeoutSeconds": str(self.watch_seconds)}
         elif call.verb == "list":
             through = partial(self._list_of, call.resource)
         return await super().forward(request, query=query, through=through)
@@ -131,19 +132,17 @@ class ApiProxy(HttpProxy):
             del known[:-2]
 
     async def _events_of(self, pieces: Pieces) -> Pieces:
-        """Yield the lines of a watch, without those that get lost, until it expires."""
-        expired = self._expired
-        assert expired is not None
-        end = asyncio.create_task(expired.wait())
+        """Yield the lines of a watch, without those that get lost, until it is ended."""
+        last = self._last
+        assert last is not None
         lines = _lines(pieces)
         following: asyncio.Task[bytes] | None = None
         try:
             while True:
                 following = asyncio.ensure_future(anext(lines))
-                await asyncio.wait({end, following}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({last, following}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
-                    gone = status_object(410, "Expired", "too old resource version")
-                    yield json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n"
+                    yield last.result()
                     return
                 try:
                     line = following.result()
@@ -152,7 +151,6 @@ class ApiProxy(HttpProxy):
                 if not self._gets_lost(line):
                     yield line
         finally:
-            end.cancel()
             if following is not None:
                 following.cancel()
                 with suppress(asyncio.CancelledError, StopAsyncIteration, aiohttp.ClientError):

@@ -1,5 +1,6 @@
 """The tests' control plane: one that can be killed, with fresh namespaces."""
 
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,6 +11,9 @@ from support.polling import eventually
 from support.process import ProcessRunner
 from support.run import new_state
 
+# The longest delay of a write: that of Host.status.allocated, and a little.
+_DELAYED_SECONDS = 12.0
+
 
 class Cluster(cluster.Cluster):
     """etcd, kube-apiserver and kube-controller-manager, with Weir's CRDs, roles and policies."""
@@ -19,13 +23,29 @@ class Cluster(cluster.Cluster):
         self.runner["kube-apiserver"].kill()
 
     def restart_apiserver(self) -> None:
-        """Kill it if it runs, start it, and wait until it is ready."""
-        process = self.runner["kube-apiserver"]
-        process.kill()
-        process.start()
+        """Kill it if it runs, and start it."""
+        self.kill_apiserver()
+        self.start_apiserver()
+
+    def start_apiserver(self) -> None:
+        """Start it if it does not run, and wait until it is ready."""
+        self.runner["kube-apiserver"].start()
         eventually(lambda: self.admin.answers("/readyz"), what="the API server is back", timeout=60)
         # It exits when it loses the API server while it starts.
         self.runner["kube-controller-manager"].start()
+
+    def settled_writes(self, group: str) -> int:
+        """Return ``writes`` when all that is written with a delay has been written."""
+        seen, since = -1, time.monotonic()
+
+        def settled() -> bool:
+            nonlocal seen, since
+            if (now := self.writes(group)) != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since > _DELAYED_SECONDS
+
+        eventually(settled, f"no more writes to {group}", timeout=120, every=0.5)
+        return seen
 
     def create_namespace(self, labels: dict[str, str] | None = None) -> str:
         """Create a namespace of a new name, and return that."""

@@ -81,8 +81,7 @@ class WeirSystem:
 
         A container that outlives its Task is an error, and removed, so that it is one only once.
         """
-        if not self.cluster.admin.answers("/readyz"):
-            self.cluster.restart_apiserver()
+        self.cluster.start_apiserver()
         self.start_all()
         left = self.cluster.admin.json("GET", TASK.path())["items"]
         for namespace in {each["metadata"]["namespace"] for each in left}:
