@@ -14,6 +14,8 @@ LABEL_CPU_POOL = "weir.dev/cpu-pool"
 """On containers: whether their cores are their own, or those of the shared pool."""
 LABEL_LAYER_LIMIT = "weir.dev/layer-limit"
 """On a container: how many bytes it may write to its own file system."""
+LABEL_HOST_LOST_GRACE = "weir.dev/host-lost-grace"
+"""On a container that another host may be given once this one is lost: after how many seconds."""
 OUR_LABELS = (
     LABEL_UID,
     LABEL_NAMESPACE,
@@ -23,6 +25,7 @@ OUR_LABELS = (
     LABEL_KIND,
     LABEL_CPU_POOL,
     LABEL_LAYER_LIMIT,
+    LABEL_HOST_LOST_GRACE,
 )
 """All that a container of ours may bear, and an image made of one must not."""
 

@@ -239,6 +239,8 @@ class Heartbeat:
         duration_seconds: int = 40,
         period_seconds: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        renewed: float | None = None,
+        on_renewed: Callable[[float], None] = lambda _: None,
     ) -> None:
         """Prepare.
 
@@ -250,6 +252,8 @@ class Heartbeat:
             duration_seconds: after how long without a renewal others shall worry.
             period_seconds: how often to renew.
             clock: monotonic seconds.
+            renewed: when an earlier process of ours renewed it last, by that clock.
+            on_renewed: called with the time of each renewal that the API server confirmed.
         """
         self._clock = clock
         self._api = api
@@ -257,13 +261,14 @@ class Heartbeat:
         self._name = name
         self._spec = {"holderIdentity": holder, "leaseDurationSeconds": duration_seconds}
         self._period_seconds = period_seconds
-        self._renewed: float | None = None
-        self._started = self._clock()
+        self._on_renewed = on_renewed
+        started = self._clock()
+        self._renewed = started if renewed is None else min(renewed, started)
 
     @property
     def age_seconds(self) -> float:
-        """Seconds since the last renewal that the API server confirmed (or since the start)."""
-        return self._clock() - (self._started if self._renewed is None else self._renewed)
+        """Seconds since the last renewal that is known (or since the start, if none is)."""
+        return self._clock() - self._renewed
 
     async def run(self) -> NoReturn:
         """Renew until cancelled; a failure is tried again within two seconds."""
@@ -284,6 +289,7 @@ class Heartbeat:
                     logger.info("lease=%s: renewed again", self._name)
                 failing = False
                 self._renewed = started
+                self._on_renewed(started)
                 wait = self._period_seconds - (self._clock() - started)
             await asyncio.sleep(max(wait, 0.0) * random.uniform(0.9, 1.0))  # noqa: S311
 

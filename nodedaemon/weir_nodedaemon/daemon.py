@@ -118,6 +118,7 @@ class Daemon:
         self._report_host()
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._machinery.fence.run(self.kinds), name="fence")
                 for reflector in self._reflectors:
                     group.create_task(reflector.run(), name=f"watch {reflector.kind.plural}")
                 group.create_task(self._hosts.run(), name="watch host")
@@ -136,7 +137,6 @@ class Daemon:
                 for kind in self.kinds:
                     group.create_task(self._work(kind), name=kind.kind.plural)
                 group.create_task(self._sweep.queue.run(self._sweep.handle, _SWEEP_WORKERS))
-                group.create_task(self._machinery.fence.run(self.kinds), name="fence")
                 group.create_task(self._sweep_output(), name="output sweep")
                 group.create_task(self._probe_breakers(), name="probes")
                 group.create_task(self._measure_layers(), name="layers")

@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Any
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
     """Write a file so that a crash of the process or of the machine leaves the old one or the new.
 
     It blocks until the disk has it; call it in a thread where the event loop must go on.
+
+    Args:
+        path: of the file.
+        data: all of it.
+        mode: who may do what with it.
+        sync: False: only a crash of the process is guarded against.
 
     Raises:
         OSError: the disk refused it; the old file is as it was.
@@ -21,13 +27,15 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         draft.replace(path)
     except OSError:
         with suppress(OSError):
             draft.unlink()
         raise
-    _sync_folder(path.parent)  # else the new name may be lost, with the old one already gone
+    if sync:
+        _sync_folder(path.parent)  # else the new name may be lost, with the old one already gone
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -20,6 +20,8 @@ from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerDefaults, ContainerEngine
 from weir_nodedaemon.host.status import HostIdentity
+from weir_nodedaemon.instances.contact import Contact
+from weir_nodedaemon.instances.identity import uptime
 from weir_nodedaemon.instances.machinery import Machinery
 from weir_nodedaemon.kinds import KINDS
 from weir_nodedaemon.logs.store import LogStore
@@ -52,12 +54,18 @@ async def serve(chosen: Settings) -> None:
         address = chosen.advertise_address or machine.default_address()
         certificate = load_or_create(chosen.state_dir, [chosen.host_name, address, "localhost"])
         capacity_watch = watch_capacity(chosen)
+        info = machine.info(version())
+        contact = Contact(chosen.state_dir / "contact.json", info["bootID"])
+        stack.push_async_callback(contact.close)
         heartbeat = Heartbeat(
             api,
             names.SYSTEM_NAMESPACE,
             chosen.host_name,
             chosen.host_name,
             duration_seconds=LEASE_SECONDS,
+            clock=uptime,
+            renewed=contact.uptime,
+            on_renewed=contact.note,
         )
         machinery = Machinery(
             api=api,
@@ -76,7 +84,6 @@ async def serve(chosen: Settings) -> None:
         )
         kinds = [kind(machinery) for kind in KINDS]
         hosts, tasks = Store(), next(kind.store for kind in kinds if kind.kind is TASK)
-        info = machine.info(version())
         gpus = watch_gpus(chosen, info["bootID"])
         server = DaemonServer(
             api,

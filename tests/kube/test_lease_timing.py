@@ -319,3 +319,30 @@ async def test_a_heartbeat_that_fails_tries_again_within_two_seconds() -> None:
         await asyncio.sleep(2.1)
         assert heartbeat.age_seconds < 2.1
         assert api.spec["holderIdentity"] == "h1"
+
+
+@in_virtual_time
+async def test_a_heartbeat_goes_on_from_what_an_earlier_process_knew() -> None:
+    """And tells of each renewal that was confirmed, of no other."""
+    api, told = LeaseApi(), []
+    api.available = False
+    heartbeat = Heartbeat(
+        api,  # type: ignore[arg-type]
+        "ns",
+        "leader",
+        "h1",
+        clock=virtual_clock,
+        renewed=virtual_clock() - 25.0,
+        on_renewed=told.append,
+    )
+    task = asyncio.create_task(heartbeat.run())
+    await asyncio.sleep(3)
+    assert heartbeat.age_seconds == pytest.approx(28.0)
+    assert not told
+
+    api.available = True
+    await asyncio.sleep(3)
+    assert heartbeat.age_seconds < 3.0
+    assert told == [virtual_clock() - heartbeat.age_seconds]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

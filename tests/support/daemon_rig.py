@@ -30,7 +30,8 @@ from weir_nodedaemon.engines.port import (
 from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.instances import identity
 from weir_nodedaemon.instances.engines import Engine
-from weir_nodedaemon.instances.identity import Clock
+from weir_nodedaemon.instances.identity import Clock, InstanceID
+from weir_nodedaemon.instances.journal import JournalEntry
 from weir_nodedaemon.instances.kind import InstanceKind
 from weir_nodedaemon.instances.machinery import Machinery, Periods
 from weir_nodedaemon.kinds import KINDS
@@ -45,7 +46,13 @@ HOST_NAME = "n1"
 NAMESPACE = "default"
 GIB = 2**30
 _FAST = Periods(
-    resync=0.3, engine_retry=0.02, health=0.02, gpus=0.05, output_sweep=0.02, fence=0.02
+    resync=0.3,
+    engine_retry=0.02,
+    health=0.02,
+    gpus=0.05,
+    output_sweep=0.02,
+    fence=0.02,
+    first_renewal=0.02,
 )
 
 
@@ -231,6 +238,12 @@ class Rig:
     def name(self, key: Key, run: int = 1) -> str:
         """Return the name of a Task's container."""
         return container_name(self.task(key)["metadata"]["uid"], run)
+
+    def noted(self, key: Key, run: int = 1) -> JournalEntry:
+        """Return what the daemon has noted of a run."""
+        found = self.machinery.journal.get(InstanceID(self.task(key)["metadata"]["uid"], run))
+        assert found is not None
+        return found
 
     def host(self) -> Object | None:
         """Return the Host."""

@@ -248,9 +248,7 @@ class Operator:
             return
         host = self.world.hosts[obj["status"]["nodeName"]]
         container = host.containers.get(names.container_name(*run_of(obj)))
-        # A daemon that was dead stopped nothing; it begins to when it has renewed its Lease again.
-        awake = host.alive and not host.blind and host.started_at <= host.heard_at
-        if awake and container is not None:
+        if host.is_awake and container is not None:
             assert not container.alive, f"{container.seen.name} still runs"
 
     def _place(self, name: str, obj: Object) -> None:

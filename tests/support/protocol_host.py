@@ -10,6 +10,7 @@ from weir_crds.capacity import Gpu
 from weir_crds.facts import HostFacts
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
+from weir_nodedaemon.instances.fence_limits import fence_labels, fence_limits, limits_of
 from weir_nodedaemon.instances.holdings import (
     EXCLUSIVE,
     SHARED,
@@ -18,7 +19,7 @@ from weir_nodedaemon.instances.holdings import (
 )
 from weir_nodedaemon.instances.identity import InstanceID
 from weir_nodedaemon.instances.journal import JournalEntry, StopReason
-from weir_nodedaemon.instances.kind import fence_limits
+from weir_nodedaemon.instances.machinery import Periods
 from weir_nodedaemon.instances.stop import stop_step
 from weir_nodedaemon.kinds.task import status, verdict
 from weir_nodedaemon.kinds.task.container import claim_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 RUNNING, PAUSED, EXITED = InstanceState.RUNNING, InstanceState.PAUSED, InstanceState.EXITED
 GIB = 2**30
+_FIRST_RENEWAL = Periods().first_renewal
 
 
 @dataclass
@@ -61,8 +63,6 @@ class Host:
     """When its Lease was renewed last."""
     started_at: float = 0.0
     """When its daemon was started."""
-    blind: bool = False
-    """Whether its daemon was started anew and has not heard of its Tasks yet."""
     seen: dict[str, Object] = field(default_factory=dict)
     journal: dict[InstanceID, JournalEntry] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
@@ -80,14 +80,13 @@ class Host:
 
     def restart(self) -> None:
         """Start the daemon; it knows nothing but what it noted."""
-        self.alive, self.seen, self.blind = True, {}, True
+        self.alive, self.seen = True, {}
         self.started_at = self.world.seconds
 
     def see(self, name: str | None = None) -> None:
         """Hear of a Task of this host, or of all."""
         if not (self.alive and self.online):
             return
-        self.blind = self.blind and name is not None
         for each in [name] if name else self.seen.keys() | self.world.tasks.keys():
             obj = self.world.tasks.get(each)
             if obj is not None and obj["status"].get("nodeName") == self.name:
@@ -103,15 +102,18 @@ class Host:
 
     def fence(self) -> None:
         """Stop what another host may soon run, while nobody hears from this one."""
-        if not self.alive:
+        if not self.is_awake:
             return
-        for obj in self.seen.values():
-            found, id = fence_limits(obj["spec"]), run_of(obj)
-            container = self.containers.get(id.name)
-            age = self.world.seconds - self.heard_at
-            if found is None or container is None or not container.alive or age < found.term_after:
-                continue
-            self.stop(container, id, StopReason.HOST_LOST, found.kill_after - age)
+        age = self.world.seconds - self.heard_at
+        for name, container in self.containers.items():
+            found, id = limits_of(container.seen), InstanceID.parse(name)
+            if found is not None and id is not None and container.alive and age >= found.term_after:
+                self.stop(container, id, StopReason.HOST_LOST, found.kill_after - age)
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether its daemon runs, and has run for long enough to have renewed its Lease."""
+        return self.alive and self.world.seconds - self.started_at >= _FIRST_RENEWAL
 
     def stop(self, container: Container, id: InstanceID, reason: StopReason, grace: float) -> None:
         """Bring the stop of a container one step further."""
@@ -219,8 +221,12 @@ class Host:
         self.world.started.add(cname)
         seen = ObservedInstance(
             cname,
-            {names.LABEL_CPU_POOL: EXCLUSIVE if claim.cpus else SHARED},
+            {
+                names.LABEL_CPU_POOL: EXCLUSIVE if claim.cpus else SHARED,
+                **fence_labels(obj["spec"]),
+            },
             RUNNING,
+            stop_grace_seconds=spec.stop_grace_seconds,
             started_at=self.world.now,
             cpus=tuple(claim.cpus) or tuple(range(self.cores)),
             gpu_uuids=tuple(claim.gpu_uuids),

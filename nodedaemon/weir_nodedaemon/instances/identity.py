@@ -44,6 +44,11 @@ class Moment:
 Clock = Callable[[], Moment]
 
 
+def uptime() -> float:
+    """Return the seconds since the machine's boot, those asleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def now() -> Moment:
     """Return this moment."""
-    return Moment(dt.datetime.now(dt.UTC), time.clock_gettime(time.CLOCK_BOOTTIME))
+    return Moment(dt.datetime.now(dt.UTC), uptime())

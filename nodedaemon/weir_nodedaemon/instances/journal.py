@@ -22,6 +22,7 @@ from typing import Any
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.files import write_json
+from weir_nodedaemon.instances.fence_limits import FenceLimits
 from weir_nodedaemon.instances.identity import InstanceID
 
 logger = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class JournalEntry:
     paused_uptime: float | None = None  # since when it is paused
     paused_seconds: float = 0.0  # of the pauses that are over
     ended: Ended | None = None
+    fence: FenceLimits | None = None  # while nobody hears from this host; None: it waits
 
 
 class Journal:
@@ -125,6 +127,10 @@ class Journal:
             async with asyncio.timeout(_FLUSH_SECONDS):
                 while id in self._unwritten or id in self._writing:
                     await self._written.wait()
+
+    def entries(self) -> Mapping[InstanceID, JournalEntry]:
+        """Return all that is noted."""
+        return self._entries
 
     def objects(self) -> Mapping[str, JournalEntry]:
         """Return every uid of which there are notes, with one of them: they name its object."""
@@ -203,7 +209,7 @@ def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
     try:
         values = json.loads(path.read_text())
         incarnation = values["incarnation"] if "incarnation" in values else values["run"]
-        ended = values.get("ended")
+        ended, fence = values.get("ended"), values.get("fence")
         by_uptime = "kill_uptime" in values
         return InstanceID(str(values["uid"]), int(incarnation)), JournalEntry(
             kind=str(values.get("kind", "Task")),
@@ -225,6 +231,9 @@ def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
                 finished_at=_time(ended["finished_at"]),
             )
             if ended
+            else None,
+            fence=FenceLimits(float(fence["term_after"]), float(fence["kill_after"]))
+            if fence
             else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:

@@ -5,21 +5,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from weir_crds.host import LEASE_SECONDS
 from weir_crds.kinds import Kind
 from weir_kube.store import Key, Object, Store, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon.engines.port import Logs
 from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.instances.engines import Engine
+from weir_nodedaemon.instances.fence_limits import FenceLimits
 from weir_nodedaemon.instances.identity import InstanceID
 
 Reconcile = Callable[[Key], Awaitable[dt.timedelta | None]]
-
-MARGIN_SECONDS = 10.0
-"""How long before the operator may act the last instance has to be gone."""
-MISSED_SECONDS = 20.0
-"""A Lease younger than this was renewed in time, or is about to be."""
 
 
 class InstanceStore(Store):
@@ -63,24 +58,6 @@ class InstanceStore(Store):
     def apply(self, event_type: str | None, obj: Object) -> Key | None:
         """As ``Store.apply``, trimmed."""
         return super().apply(event_type, self.trim(obj))
-
-
-@dataclass(frozen=True, slots=True)
-class FenceLimits:
-    """What an instance may still do, by the age of this host's Lease in seconds."""
-
-    term_after: float
-    """From then on it is not started, and is sent TERM."""
-    kill_after: float
-
-
-def fence_limits(spec: Mapping[str, Any]) -> FenceLimits | None:
-    """Return the limits of a workload, or None: it waits for its host as long as it takes."""
-    if spec.get("onHostLost", "Wait") == "Wait":
-        return None
-    kill_after = LEASE_SECONDS + spec.get("hostLostGraceSeconds", 300) - MARGIN_SECONDS
-    term_after = kill_after - spec.get("stopGraceSeconds", 10)
-    return FenceLimits(max(MISSED_SECONDS, term_after), kill_after)
 
 
 async def _nothing() -> None:

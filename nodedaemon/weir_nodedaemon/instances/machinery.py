@@ -32,6 +32,7 @@ class Periods:
     gpus: float = 5.0  # while there are any; else with the resync
     output_sweep: float = 5.0
     fence: float = 1.0
+    first_renewal: float = 5.0  # so long a daemon that was down has to renew its Lease
     layers: float = 60.0
     machine: float = 5.0  # so long a look at disks and cores is waited for
 
@@ -86,6 +87,7 @@ class Machinery:
             stopper=self.stopper,
             journal=self.journal,
             period_seconds=self.periods.fence,
+            first_renewal_seconds=self.periods.first_renewal,
         )
         now = capacity.current
         self.holdings = Holdings(HostShare(frozenset(now.cpus), now.memory_bytes))

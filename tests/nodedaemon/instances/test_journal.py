@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from weir_nodedaemon.instances import journal as journal_module
+from weir_nodedaemon.instances.fence_limits import FenceLimits
 from weir_nodedaemon.instances.identity import InstanceID
 from weir_nodedaemon.instances.journal import Ended, Journal, JournalEntry, StopReason
 
@@ -26,6 +27,7 @@ FULL = JournalEntry(
     paused_uptime=50.0,
     paused_seconds=1.5,
     ended=Ended(137, True, "", NOW, NOW),
+    fence=FenceLimits(20.0, 30.0),
 )
 
 

@@ -20,10 +20,11 @@ from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import ContainerSpec, InstanceState
 from weir_nodedaemon.instances.engines import Engine
+from weir_nodedaemon.instances.fence_limits import fence_limits
 from weir_nodedaemon.instances.holdings import EXCLUSIVE, SHARED, Claim
 from weir_nodedaemon.instances.identity import InstanceID
 from weir_nodedaemon.instances.journal import JournalEntry, StopReason
-from weir_nodedaemon.instances.kind import InstanceKind, InstanceStore, fence_limits
+from weir_nodedaemon.instances.kind import InstanceKind, InstanceStore
 from weir_nodedaemon.instances.machinery import Machinery
 from weir_nodedaemon.kinds import KINDS
 

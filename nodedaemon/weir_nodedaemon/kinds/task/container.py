@@ -7,6 +7,7 @@ from weir_crds import names
 from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import ContainerDefaults, ContainerSpec, Mount
+from weir_nodedaemon.instances.fence_limits import fence_labels
 from weir_nodedaemon.instances.holdings import EXCLUSIVE, SHARED, Claim
 
 
@@ -55,6 +56,7 @@ def container_spec(
             names.LABEL_KIND: TASK.kind,
             names.LABEL_CPU_POOL: EXCLUSIVE if cpus else SHARED,
             **({} if layer is None else {names.LABEL_LAYER_LIMIT: str(layer)}),
+            **fence_labels(task["spec"]),
         },
         command=None if spec.command is None else tuple(spec.command),
         args=None if spec.args is None else tuple(spec.args),

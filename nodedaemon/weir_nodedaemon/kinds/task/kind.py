@@ -6,8 +6,9 @@ from typing import Any
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
 from weir_kube.workqueue import WorkQueue
+from weir_nodedaemon.instances.fence_limits import FenceLimits, fence_limits
 from weir_nodedaemon.instances.identity import InstanceID
-from weir_nodedaemon.instances.kind import FenceLimits, InstanceKind, fence_limits
+from weir_nodedaemon.instances.kind import InstanceKind
 from weir_nodedaemon.instances.machinery import Machinery
 from weir_nodedaemon.instances.pulls import Pulls
 from weir_nodedaemon.kinds.task.reconcile import TaskReconciler

@@ -21,9 +21,10 @@ from weir_nodedaemon.engines.port import (
 )
 from weir_nodedaemon.instances.engines import Engine
 from weir_nodedaemon.instances.fence import Fence
+from weir_nodedaemon.instances.fence_limits import fence_limits
 from weir_nodedaemon.instances.identity import Clock, InstanceID
 from weir_nodedaemon.instances.journal import Journal, JournalEntry, StopReason
-from weir_nodedaemon.instances.kind import InstanceStore, fence_limits
+from weir_nodedaemon.instances.kind import InstanceStore
 from weir_nodedaemon.instances.stop import Stopper
 from weir_nodedaemon.kinds.task import status, verdict
 from weir_nodedaemon.kinds.task.plan import REPORT_START_AFTER, Act, plan
@@ -132,10 +133,11 @@ class TaskReconciler:
         metadata = task["metadata"]
         container = await self._engine.observations.observe(id.name)
         noted = self._journal.get(id)
-        entry = noted or JournalEntry(TASK.kind, metadata["namespace"], metadata["name"])
+        before = noted or JournalEntry(TASK.kind, metadata["namespace"], metadata["name"])
+        entry = replace(before, fence=fence_limits(task["spec"]))
         spec = TaskSpec.model_validate(task["spec"])
         todo = plan(spec, task["status"], container, entry, self._clock())
-        if todo.entry != entry:
+        if todo.entry != before:
             self._journal.put(id, todo.entry)
         run = Run(task, spec, id, container, todo.entry)
         if container is not None and container.state is not InstanceState.CREATED:

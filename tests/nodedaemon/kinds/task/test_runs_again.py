@@ -9,7 +9,7 @@ from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import TASK
 from weir_kube.store import Key
 from weir_nodedaemon.engines.port import InstanceState
-from weir_nodedaemon.instances.kind import MISSED_SECONDS, FenceLimits, fence_limits
+from weir_nodedaemon.instances.fence_limits import MISSED_SECONDS, FenceLimits, fence_limits
 
 RUNNING = InstanceState.RUNNING
 STOPPED = ("False", "Stopped")
@@ -200,3 +200,55 @@ async def test_a_host_that_nobody_hears_from_stops_what_others_may_run(rig: Rig)
     rig.lease_age = 0.0
     await rig.finished(late)
     assert rig.told(late, "Succeeded") == ("True", "Completed")
+
+
+async def started_anew_while_nobody_answers(rig: Rig, **spec: Any) -> Key:
+    """Run what others may run, kill the daemon, and start another one without an API server."""
+    spec = {"command": ["sleep", "60"], "hostLostGraceSeconds": 0, **spec}
+    key = rig.bind("restart", onHostLost="Restart", **spec)
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    await rig.kill()
+    rig.api.available = False
+    rig.start()
+    return key
+
+
+@pytest.mark.parametrize("lost", [[], ["notes"], ["label"]])
+async def test_a_daemon_that_starts_while_nobody_answers_stops_what_others_may_run(
+    rig: Rig, lost: list[str]
+) -> None:
+    """By its notes, or by what the containers bear: no list has arrived since it began."""
+    waits = rig.bind("waits", command=["sleep", "60"])
+    key = await started_anew_while_nobody_answers(rig)
+    await rig.kill()
+    if "notes" in lost:
+        for note in rig.state_dir.glob("runs/*.json"):
+            note.unlink()
+    if "label" in lost:  # made by an earlier version
+        container = rig.world.containers[rig.name(key)]
+        container.seen.labels.pop("weir.dev/host-lost-grace")
+    rig.lease_age = 19.0
+    rig.start()
+    await rig.quiet(0.1)
+    assert rig.container(key) is RUNNING
+
+    rig.lease_age = 21.0
+    await until(lambda: rig.container(key) is not RUNNING, "it is stopped")
+    assert rig.container(waits) is RUNNING
+
+    rig.api.available = True
+    status = await given_back(rig, key)
+    assert status["lastResult"]["reason"] == "HostLost"
+
+
+async def test_a_fence_that_has_begun_goes_through_though_the_lease_is_renewed(rig: Rig) -> None:
+    """A Lease may be renewed long before the first list arrives."""
+    key = await started_anew_while_nobody_answers(
+        rig, command=["sh", "-c", "trap '' TERM; sleep 60"], stopGraceSeconds=1
+    )
+    rig.lease_age = 29.5
+    await until(lambda: rig.noted(key).term_sent, "TERM is sent")
+    rig.lease_age = 0.0
+
+    await until(lambda: rig.container(key) is not RUNNING, "it is killed")
