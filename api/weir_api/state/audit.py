@@ -1,15 +1,22 @@
 """The audit log: one line for each change of a resource, with who had it made. Never what it holds.
 
+Reads that matter and refusals have lines, too, as many of one peer as somebody may want to read.
 Who calls is set where a request is let in, and holds for all that is done for it.
 """
 
 import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
+
+from weir_api.peers import neighbourhood
 
 logger = logging.getLogger("weir_api.audit")
 
 DONE = "done"
+_MOST_PEERS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +37,8 @@ def note(verb: str, what: str, outcome: str, detail: str = "") -> None:
     """Write a line.
 
     Args:
-        verb: create, patch, delete.
-        what: kind, namespace and name of the object.
+        verb: create, patch, delete, get; of what was refused the method.
+        what: kind, namespace and name of the object; of what was refused the path.
         outcome: ``done``, or the reason why not.
         detail: which fields are changed.
     """
@@ -46,3 +53,49 @@ def note(verb: str, what: str, outcome: str, detail: str = "") -> None:
         detail or "-",
         actor.request_id,
     )
+
+
+@dataclass(slots=True)
+class _Allowance:
+    lines: float
+    at: float
+    unlisted: int = 0
+
+
+class FewLines:
+    """Lines of what anybody can cause as often as they like: so many of each peer, no more.
+
+    Of those left out the next line tells the number: ``fields=unlisted:12``.
+    """
+
+    def __init__(
+        self, *, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Let a peer cause ``burst`` lines at once, ``per_second`` in the long run."""
+        self._burst = float(burst)
+        self._per_second = per_second
+        self._clock = clock
+        self._peers: OrderedDict[str, _Allowance] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Return how many peers are remembered."""
+        return len(self._peers)
+
+    def note(self, verb: str, what: str, outcome: str, detail: str = "") -> None:
+        """Write a line, or count it; see the function ``note``."""
+        peer = neighbourhood(ACTOR.get().peer)
+        now = self._clock()
+        allowance = self._peers.pop(peer, None) or _Allowance(self._burst, now)
+        self._peers[peer] = allowance
+        if len(self._peers) > _MOST_PEERS:
+            self._peers.popitem(last=False)
+        earned = (now - allowance.at) * self._per_second
+        allowance.lines = min(self._burst, allowance.lines + earned)
+        allowance.at = now
+        if allowance.lines < 1:
+            allowance.unlisted += 1
+            return
+        allowance.lines -= 1
+        unlisted = f"unlisted:{allowance.unlisted}" if allowance.unlisted else ""
+        allowance.unlisted = 0
+        note(verb, what, outcome, ",".join(filter(None, (detail, unlisted))))

@@ -5,7 +5,7 @@ What can be worked out from the declaration alone is worked out once, when the a
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aiohttp import WSCloseCode, web
@@ -16,7 +16,7 @@ from weir_api.state import audit
 from weir_api.web.access import Access
 from weir_api.web.dialect import Dialect, Reply
 from weir_api.web.endpoint import Call, Endpoint, Json, SocketEndpoint, Stream
-from weir_api.web.origin import SAFE_METHODS, Origins
+from weir_api.web.origin import Origins
 from weir_api.web.sockets import OpenSockets, Socket
 from weir_api.web.validation import (
     BodyBudget,
@@ -193,9 +193,7 @@ def _caller_of(declared: _Declared, gate: Gate) -> Callable[[web.Request], Await
                 raise
             caller = access.anonymous  # who calls does not matter
         request[CALLER] = caller
-        if request.method not in SAFE_METHODS:
-            name, peer = access.name_of(caller), access.peer_of(request)
-            audit.ACTOR.set(audit.Actor(name, peer, request.get(REQUEST_ID, "-")))
+        audit.ACTOR.set(replace(audit.ACTOR.get(), caller=access.name_of(caller)))
         access.check(caller, capability)
         return caller
 

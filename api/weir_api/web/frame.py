@@ -12,6 +12,7 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from weir_api.errors import UnavailableError, shown_error, status_of
+from weir_api.state import audit
 from weir_api.web.calls import CALLER, REQUEST_ID, Gate, WebHandler
 from weir_api.web.endpoint import Endpoint
 from weir_api.web.traffic import AccessLog, UnderWay, measure
@@ -24,6 +25,8 @@ STALE_HEADER = "Weir-Stale-Seconds"
 _ID_HEADER = "X-Request-ID"
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_GONE = 499
+_TURNED_AWAY = (401, 403)
+_LONGEST_PATH = 200
 _BROKEN = (ConnectionError, web.PayloadAccessError, ClientPayloadError)
 
 
@@ -54,6 +57,7 @@ class Frame:
         self._under_way = under_way
         self._unlogged = unlogged
         self._log = AccessLog()
+        self._refusals = audit.FewLines(burst=20, per_second=1.0)
 
     def install(self, app: web.Application) -> None:
         """Put it around all requests of an application."""
@@ -76,6 +80,8 @@ class Frame:
             request[REQUEST_ID] = given
         else:
             request[REQUEST_ID] = f"{random.getrandbits(64):016x}"
+        # Of a task of its own: nothing of it is left for the next request of the connection.
+        audit.ACTOR.set(audit.Actor("-", self._access.peer_of(request), request[REQUEST_ID]))
         code = _CLIENT_GONE
         self._under_way.enter()
         try:
@@ -112,6 +118,9 @@ class Frame:
             return self._refuse(request, 400, "the body is not as HTTP says", {})
         if isinstance(exc, WeirError):
             status = status_of(exc)
+            if status in _TURNED_AWAY:
+                path = request.rel_url.raw_path[:_LONGEST_PATH]
+                self._refusals.note(request.method[:20], path, exc.reason)
             if status == 503:
                 logger.info("refused id=%s reason=%s: %s", request[REQUEST_ID], exc.reason, exc)
             if status < 500 or status == 503:

@@ -4,13 +4,16 @@ import logging
 from typing import Any
 
 import pytest
+from yarl import URL
 
 from support.facade import ClientOf, as_
 from support.fake_api import FakeApi
 from weir_api.access.capabilities import Capability
+from weir_api.state import audit
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Deed, Writer
-from weir_api.web.endpoint import Answer, Call, Endpoint
+from weir_api.web.endpoint import Answer, Call, Endpoint, SocketEndpoint
+from weir_api.web.sockets import Socket
 from weir_crds.kinds import ACCESSTOKEN, TASK, Kind
 from weir_kube.errors import ConflictError
 from weir_kube.events import Occurrence
@@ -137,3 +140,100 @@ async def test_what_the_facade_does_by_itself_says_so() -> None:
     await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, deed=KILL)
 
     assert noticed.events == [("Task/t", "Kill", "KillRequested", "kill requested by weir-api")]
+
+
+async def test_who_calls_is_known_in_reads_and_in_sockets_too(client_of: ClientOf) -> None:
+    seen: list[audit.Actor] = []
+
+    async def read(_: Call) -> dict[str, Any]:
+        seen.append(audit.ACTOR.get())
+        return {}
+
+    async def listen(_: Call, socket: Socket) -> None:
+        seen.append(audit.ACTOR.get())
+        await socket.send("heard")
+
+    it = Endpoint(
+        "GET", "/api/it", read, Capability.READ_HOSTS, "It.", "it", {200: Answer("Done.")}
+    )
+    heard = SocketEndpoint("/api/heard", listen, Capability.READ_HOSTS, "Heard.", "it")
+    client = await client_of([it], sockets=[heard])
+    headers = as_("viewer") | {"X-Request-ID": "r1"}
+    async with client.get("/api/it", headers=headers) as answer:
+        assert answer.status == 200
+    async with client.ws_connect("/api/heard", headers=headers) as socket:
+        assert await socket.receive_str() == "heard"
+
+    assert seen == [audit.Actor("viewer", "127.0.0.1", "r1")] * 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "caller", "outcome"),
+    [
+        (as_("anonymous"), 401, "_anonymous", "Unauthorized"),
+        (as_("viewer"), 403, "viewer", "Forbidden"),
+        (as_("admin") | {"Origin": "https://evil.example"}, 403, "-", "Forbidden"),
+    ],
+)
+async def test_who_is_turned_away_leaves_a_line(
+    client_of: ClientOf,
+    headers: dict[str, str],
+    status: int,
+    caller: str,
+    outcome: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def kill(_: Call) -> dict[str, Any]:
+        raise AssertionError("was let in")
+
+    endpoint = Endpoint(
+        "POST",
+        "/api/kill/{name}",
+        kill,
+        Capability.CONTROL_TASK,
+        "Kill",
+        "it",
+        {200: Answer("Done.")},
+    )
+    client = await client_of([endpoint])
+    path = URL("/api/kill/a%0Ab?q=secret", encoded=True)
+    async with client.post(path, headers=headers | {"X-Request-ID": "r1"}) as answer:
+        assert answer.status == status
+
+    assert lines(caplog) == [
+        f"caller={caller} peer=127.0.0.1 verb=POST object=/api/kill/a%0Ab outcome={outcome}"
+        " fields=- id=r1"
+    ]
+
+
+def test_so_many_refusals_of_one_peer_are_lines_and_the_rest_a_number(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    now = 0.0
+    few = audit.FewLines(burst=3, per_second=1.0, clock=lambda: now)
+
+    def refuse(peer: str, times: int) -> list[str]:
+        caplog.clear()
+        audit.ACTOR.set(audit.Actor("-", peer, "r"))
+        for _ in range(times):
+            few.note("GET", "/x", "Forbidden")
+        return [line.split("fields=")[1].split()[0] for line in lines(caplog)]
+
+    assert refuse("10.0.0.1", 10) == ["-"] * 3
+    assert refuse("10.0.0.2", 1) == ["-"]  # one peer hides no other
+    assert refuse("fd00::1", 3) + refuse("fd00::2", 3) == ["-"] * 3  # nor has many addresses
+    now = 1.0
+    assert refuse("10.0.0.1", 2) == ["unlisted:7"]
+    now = 100.0
+    assert refuse("10.0.0.1", 5) == ["unlisted:1", "-", "-"]
+
+
+def test_peers_without_number_take_no_memory_without_bound() -> None:
+    few = audit.FewLines(burst=3, per_second=1.0)
+    for number in range(20_000):
+        audit.ACTOR.set(audit.Actor("-", f"10.1.{number // 250}.{number % 250}", "r"))
+        few.note("GET", "/x", "Forbidden")
+    assert len(few) <= 4096

@@ -1,5 +1,6 @@
 """The output of tasks, from a real daemon's port."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -52,6 +53,21 @@ async def test_while_it_runs_and_after(rest: Facade, daemon: ServedHost) -> None
         assert await read(rest, number, "stdout?lines=2") == "out 3\nout 4\n"
         assert await read(rest, number, "stdout?lines=0") == whole
         assert await read(rest, number, "stdout?lines=1000") == whole
+
+
+async def test_who_reads_it_is_in_the_audit_log(
+    rest: Facade, daemon: ServedHost, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    number, _ = await run_task(rest, daemon)
+
+    await read(rest, number, "stderr", caller="operator")
+
+    [line] = [one.getMessage() for one in caplog.records if one.name == "weir_api.audit"]
+    name = f"Task/{rest.task(number)['metadata']['namespace']}/t1/log"
+    assert line.startswith(
+        f"caller=operator peer=127.0.0.1 verb=get object={name} outcome=done fields=stderr id="
+    )
 
 
 async def test_bytes_that_are_no_text(rest: Facade, daemon: ServedHost) -> None:

@@ -16,6 +16,7 @@ from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, OutputQuery, TaskId
 from weir_api.hostapi.workloads import WorkloadIndex
+from weir_api.state import audit
 from weir_api.web.endpoint import TEXT, Answer, Call, endpoint
 from weir_crds.kinds import TASK
 from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError
@@ -54,6 +55,7 @@ class TaskOutput:
         self._index = index
         self._hosts = hosts
         self._daemons = daemons
+        self._reads = audit.FewLines(burst=200, per_second=20.0)
 
     @endpoint(
         "GET",
@@ -93,6 +95,8 @@ class TaskOutput:
         entry = await self._index.find(
             call.path["task_id"], TASK, call.identity, Capability.READ_OUTPUT
         )
+        what = f"{TASK.kind}/{entry.key.namespace}/{entry.key.name}/log"
+        self._reads.note("get", what, audit.DONE, stream)
         host = self._host_of(entry)
         if host is None:
             return _nothing()
