@@ -3,16 +3,15 @@
 import asyncio
 import logging
 import unicodedata
-from collections import Counter
 
 from weir_api.access.accounts import API, SESSION, Account, account_of
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.passwords import Passwords
 from weir_api.access.throttle import Throttle
 from weir_api.access.tokens import Tokens
+from weir_api.access.turns import Turns
 from weir_api.errors import (
     AccessDeniedError,
-    SlowDownError,
     StateConflictError,
     UnauthenticatedError,
 )
@@ -27,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 FREE_TRIES = 5
 """People mistype."""
-_AT_ONCE_PER_PEER = 8
 
 
 class Logins:
@@ -60,7 +58,7 @@ class Logins:
         self._passwords = passwords
         self._tokens = tokens
         self._throttle = throttle
-        self._under_way: Counter[str] = Counter()
+        self._turns = Turns()
 
     async def log_in(self, username: str, password: str, peer: str) -> Account:
         """Return whose username and password these are.
@@ -68,8 +66,8 @@ class Logins:
         Raises:
             UnauthenticatedError: nobody's.
             AccessDeniedError: the account is disabled, told only to who knows its password.
-            SlowDownError: too many failures with that username from that address, or too many
-                logins from there at once.
+            SlowDownError: too many failures with that username from that address, or its turn did
+                not come in time.
             UnavailableError: too many log in at once, or the account cannot be looked up.
         """
         name = user_name(canonical(username))
@@ -126,18 +124,10 @@ class Logins:
         self, name: str, password: str, peer: str, throttle_key: tuple[str, ...]
     ) -> Account:
         """Return the User of that name, as it was when this was its password; else raise."""
-        source = neighbourhood(peer)
-        if self._under_way[source] >= _AT_ONCE_PER_PEER:
-            raise SlowDownError("too many logins at once; wait")
-        self._under_way[source] += 1
-        try:
+        async with self._turns.turn(neighbourhood(peer)):
             with self._throttle.attempt(*throttle_key) as attempt:
                 account = await self._with_password(name, password)
                 attempt.succeeded = account is not None
-        finally:
-            self._under_way[source] -= 1
-            if not self._under_way[source]:
-                del self._under_way[source]
         if account is None:
             raise UnauthenticatedError("unknown username or wrong password")
         return account

@@ -95,7 +95,7 @@ def serve(endpoint: Endpoint, gate: Gate) -> WebHandler:
     Broken JSON is told before a refusal of the caller, as far as it costs little to see.
     """
     caller_of = _caller_of(endpoint, gate)
-    limits, dialect, handler = gate.limits, gate.dialect, endpoint.handler
+    limits, dialect, handler = _limits_of(endpoint, gate), gate.dialect, endpoint.handler
     parts_of = _parts_reader(endpoint)
     body_of = _body_reader(endpoint.body) if isinstance(endpoint.body, Json) else None
     stream = endpoint.body if isinstance(endpoint.body, Stream) else None
@@ -137,6 +137,13 @@ def serve(endpoint: Endpoint, gate: Gate) -> WebHandler:
 
     streams = endpoint.streams or stream is not None
     return handle if streams else _within(limits.request_seconds, handle)
+
+
+def _limits_of(endpoint: Endpoint, gate: Gate) -> Limits:
+    limits, body = gate.limits, endpoint.body
+    if not isinstance(body, Json) or body.limit is None:
+        return limits
+    return replace(limits, body_bytes=min(limits.body_bytes, body.limit))
 
 
 def serve_socket(endpoint: SocketEndpoint, gate: Gate) -> WebHandler:

@@ -48,10 +48,15 @@ SocketHandler = Callable[[Call, Socket], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A JSON body: a pydantic model or a TypeAdapter of it, and an example for the document."""
+    """A JSON body: a pydantic model or a TypeAdapter of it, and an example for the document.
+
+    ``limit`` in bytes, where it is less than that of all bodies: what strangers send is kept small,
+    because it is kept while they wait.
+    """
 
     model: Any
     example: Any = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

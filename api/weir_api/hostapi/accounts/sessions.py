@@ -33,8 +33,9 @@ _COOKIE = (
     " requests that other sites make."
 )
 
-
 _MOST_OF_BROWSER = 80
+# The longest password, each of its characters escaped as JSON, and as much beside it as may be.
+_STRANGERS_BYTES = 16 * 1024
 
 
 class SessionCookie:
@@ -114,7 +115,11 @@ class SessionRoutes:
             429: TOO_MANY,
             503: DISABLED,
         },
-        body=Json(LoginIn, example={"username": "ada", "password": "difference engine"}),
+        body=Json(
+            LoginIn,
+            example={"username": "ada", "password": "difference engine"},
+            limit=_STRANGERS_BYTES,
+        ),
         description=_COOKIE,
     )
     async def login(self, call: Call) -> Reply:
@@ -168,6 +173,7 @@ class SessionRoutes:
                 "password": "difference engine",
                 "display_name": "Ada",
             },
+            limit=_STRANGERS_BYTES,
         ),
         query=RegisterQuery,
         description="Uses the invitation once; the role is the invitation's. The first"
