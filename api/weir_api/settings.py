@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from weir_api.peers import Network
+from weir_api.web.origin import origin_of
 from weir_crds.errors import WeirError
 from weir_kube.errors import ConfigError
 from weir_kube.flags import add_flag, add_switch
@@ -267,10 +267,10 @@ def _origins(text: str) -> tuple[str, ...]:
     """Return the origins of URLs, as browsers write them."""
     found = []
     for word in filter(None, (one.strip() for one in text.split(","))):
-        url = urlsplit(word.lower())
-        if url.scheme not in ("http", "https") or not url.hostname:
+        origin = origin_of(word)
+        if origin is None:
             raise argparse.ArgumentTypeError(f"{word!r} is no http or https URL")
-        found.append(f"{url.scheme}://{url.netloc}")
+        found.append(origin)
     return tuple(found)
 
 

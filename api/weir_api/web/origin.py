@@ -6,6 +6,7 @@ resolve to our address (DNS rebinding) is of our own site for the browser: only 
 """
 
 import ipaddress
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from aiohttp import web
 from weir_api.errors import AccessDeniedError
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+_PORTS = {"http": 80, "https": 443}
+_NAME = re.compile(r"[a-z0-9_-]+([.][a-z0-9_-]+)*[.]?")
 _FETCHED_BY_US = frozenset(("same-origin", "none"))
 
 
@@ -26,8 +29,8 @@ class Origins:
     Attributes:
         known_hosts: names that ``Host`` may have, beside addresses and localhost; None: any,
             because a browser that was lured here has no credential.
-        trusted: further origins (``https://weir.example.org``) whose pages may call: those of
-            proxies that change ``Host``.
+        trusted: further origins (``https://weir.example.org``, see ``origin_of``) whose pages may
+            call: those of proxies that change ``Host``.
     """
 
     known_hosts: frozenset[str] | None = None
@@ -49,7 +52,8 @@ class Origins:
             return
         origin = headers.get("Origin")
         if origin is not None:
-            if origin in self.trusted or _is_same(origin, headers.get("Host", "")):
+            page = origin_of(origin)
+            if page is not None and (page in self.trusted or _is_of(page, headers.get("Host", ""))):
                 return
         elif headers.get("Sec-Fetch-Site", "none") in _FETCHED_BY_US:
             return
@@ -84,12 +88,42 @@ def _host_name(host: str) -> str | None:
         return None
 
 
-def _is_same(origin: str, host: str) -> bool:
+def origin_of(url: str) -> str | None:
+    """Return the origin of an http or https URL as browsers write it; None: it is none.
+
+    RFC 6454 section 6.2: scheme and host in lower case, the port unless it is the scheme's own.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    usual = _PORTS.get(parts.scheme)
+    if usual is None or "@" in parts.netloc or any(one.isspace() for one in url):
+        return None
+    host = _canonical_host(parts.hostname or "", bracketed="[" in parts.netloc)
+    if host is None:
+        return None
+    return f"{parts.scheme}://{host}" + ("" if port in (None, usual) else f":{port}")
+
+
+def _canonical_host(name: str, *, bracketed: bool) -> str | None:
+    if bracketed:
+        try:
+            return f"[{ipaddress.IPv6Address(name).compressed}]" if "%" not in name else None
+        except ValueError:
+            return None
+    try:
+        ascii_name = name.encode("idna").decode()
+    except UnicodeError:
+        return None
+    return ascii_name if _NAME.fullmatch(ascii_name) else None
+
+
+def _is_of(origin: str, host: str) -> bool:
     """Tell whether a page of that origin has asked the host that it came from.
 
     The scheme does not count: behind a proxy that ends TLS we see another one than the browser.
     """
-    try:
-        return urlsplit(origin).netloc.lower() == host.lower() != ""
-    except ValueError:
-        return False
+    scheme = origin.partition("://")[0]
+    return origin_of(f"{scheme}://{host}") == origin

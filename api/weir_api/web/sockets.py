@@ -1,6 +1,7 @@
-"""WebSockets of a family: refused in the handshake, looked at again while open, closed in words."""
+"""WebSockets of a family: refused in the handshake, checked again while open, closed in words."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -9,10 +10,14 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from weir_api.errors import UnavailableError
 from weir_crds.errors import WeirError
 
+logger = logging.getLogger(__name__)
+
 _HEARTBEAT_SECONDS = 30.0
 # A client that takes nothing for so long is cut off, never waited for.
 _STALLED_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
+# Who cannot be known for so long may not stay.
+_CHECK_SECONDS = 15.0
 
 
 class Socket:
@@ -73,8 +78,9 @@ class Socket:
         finally:
             if is_ours:
                 self._cut_off()
-            if self._handling is not None:
-                self._handling.reschedule(asyncio.get_running_loop().time())
+            handling, self._handling = self._handling, None
+            if handling is not None:
+                handling.reschedule(asyncio.get_running_loop().time())
 
     def _cut_off(self) -> None:
         """Drop the connection if there is something that its client has not taken."""
@@ -93,7 +99,7 @@ class Socket:
             seconds: how often it is asked.
         """
         ends = asyncio.timeout(None)
-        looking = asyncio.create_task(self._look_again(check, seconds))
+        checking = asyncio.create_task(self._recheck(check, seconds))
         try:
             async with ends:
                 self._handling = ends
@@ -103,18 +109,30 @@ class Socket:
                 raise
         finally:
             self._handling = None
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
+            checking.cancel()
+            await asyncio.gather(checking, return_exceptions=True)
 
-    async def _look_again(self, check: Callable[[], Awaitable[object]], seconds: float) -> None:
+    async def _recheck(self, check: Callable[[], Awaitable[object]], seconds: float) -> None:
+        """Close once the caller may not have it any more, or that cannot be found out."""
         while True:
             await asyncio.sleep(seconds)
             try:
-                await check()
+                async with asyncio.timeout(_CHECK_SECONDS):
+                    await check()
             except UnavailableError as exc:
-                await self.close(WSCloseCode.TRY_AGAIN_LATER, str(exc))
+                code, message = WSCloseCode.TRY_AGAIN_LATER, str(exc)
             except WeirError as exc:
-                await self.close(WSCloseCode.POLICY_VIOLATION, str(exc))
+                code, message = WSCloseCode.POLICY_VIOLATION, str(exc)
+            except TimeoutError:
+                logger.warning("closing a socket: no answer within %g s who calls", _CHECK_SECONDS)
+                code, message = WSCloseCode.TRY_AGAIN_LATER, "who calls cannot be found out now"
+            except Exception:
+                logger.exception("closing a socket: the check of its caller failed")
+                code, message = WSCloseCode.INTERNAL_ERROR, "internal error"
+            else:
+                continue
+            await self.close(code, message)
+            return
 
 
 class OpenSockets:

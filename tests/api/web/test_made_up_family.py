@@ -5,7 +5,7 @@ It is served by ``web`` as it is: what a new API needs is a folder and a line in
 
 import asyncio
 import socket as stdlib_socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import Enum
 from hashlib import sha256
@@ -19,7 +19,12 @@ from pydantic import BaseModel
 
 from support.aio import until
 from support.serve import going_on
-from weir_api.errors import AccessDeniedError, UnauthenticatedError, UnknownObjectError
+from weir_api.errors import (
+    AccessDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnknownObjectError,
+)
 from weir_api.listeners import Listener, run_listeners
 from weir_api.web import sockets
 from weir_api.web.access import Needs
@@ -48,6 +53,10 @@ class May(Enum):
     KEEP = "keep"
 
 
+async def nothing() -> None:
+    """All is well."""
+
+
 class Badges:
     """Callers wear a badge: a name, whose first letter is what they may."""
 
@@ -57,9 +66,11 @@ class Badges:
         badge = {"type": "apiKey", "in": "header", "name": "Badge"}
         self.security_schemes: dict[str, Any] = {"badge": badge}
         self.withdrawn: set[str] = set()
+        self.trouble: Callable[[], Awaitable[None]] = nothing
 
     async def authenticate(self, request: web.Request) -> str:
         badge = request.headers.get("Badge", "")
+        await self.trouble()
         return "" if badge in self.withdrawn else badge
 
     def is_public(self, capability: Enum) -> bool:
@@ -337,6 +348,53 @@ async def test_an_open_socket_is_closed_when_its_object_is_gone(world: Made) -> 
         del made.shelf.things["a"]
         message = await asyncio.wait_for(socket.receive(), 10)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
+    await until(lambda: made.shelf.ended == 1)
+
+
+async def test_an_open_socket_is_closed_when_it_cannot_be_found_out_whether_it_may_stay(
+    world: Made, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sockets, "_CHECK_SECONDS", 0.2)
+    made, http = world
+    made.shelf.things["a"] = "hello"
+
+    async def broken() -> None:
+        raise KeyError("a defect of ours")
+
+    async def away() -> None:
+        raise UnavailableError("accounts cannot be read now")
+
+    async def hangs() -> None:
+        await asyncio.sleep(3600)
+
+    for trouble, code, logged in (
+        (broken, WSCloseCode.INTERNAL_ERROR, True),
+        (away, WSCloseCode.TRY_AGAIN_LATER, False),
+        (hangs, WSCloseCode.TRY_AGAIN_LATER, True),
+    ):
+        caplog.clear()
+        made.access.trouble = nothing
+        async with http.ws_connect("/listen/a") as socket:
+            await socket.receive_str()
+            made.access.trouble = trouble
+            message = await asyncio.wait_for(socket.receive(), 10)
+            assert (message.type, message.data) == (WSMsgType.CLOSE, code)
+        found = [one for one in caplog.records if one.name == "weir_api.web.sockets"]
+        assert bool(found) is logged
+        assert "a defect of ours" not in str(message.extra)
+    await until(lambda: made.shelf.begun == made.shelf.ended == 3)
+
+
+async def test_a_socket_may_be_closed_twice(world: Made) -> None:
+    made, http = world
+    made.shelf.things["a"] = "hello"
+
+    async with http.ws_connect("/listen/a") as socket:
+        await socket.receive_str()
+        made.access.withdrawn.add("keeper")
+        made.stopping.set()
+        message = await asyncio.wait_for(socket.receive(), 10)
+        assert message.type is WSMsgType.CLOSE
     await until(lambda: made.shelf.ended == 1)
 
 
