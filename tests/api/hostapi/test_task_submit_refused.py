@@ -195,6 +195,44 @@ def test_what_an_owner_submits_at_once_counts_together() -> None:
         pass
 
 
+def test_what_is_there_already_is_not_counted_as_being_made_too() -> None:
+    world = World()
+    quota, first, second = PendingQuota(world.index, 4), a_batch(), a_batch()
+
+    with quota.reserved(first, 2):
+        for place in range(2):
+            world.put(made_task(first.name(place), owner=12, spec=PENDING))
+        with quota.reserved(second, 2), pytest.raises(AccessDeniedError):
+            quota.reserved(a_batch(), 1).__enter__()
+
+
+def test_the_same_key_twice_at_once_frees_nothing() -> None:
+    quota, batch = PendingQuota(World().index, 3), a_batch("key")
+
+    with quota.reserved(batch, 2):
+        with quota.reserved(batch, 2):
+            pass
+        with pytest.raises(AccessDeniedError):
+            quota.reserved(a_batch(), 2).__enter__()
+
+
+def test_replicas_count_what_each_other_made_once_they_have_seen_it() -> None:
+    """What both let in before that is too much: no more than the quota of each."""
+    worlds = World(), World()
+    quotas = [PendingQuota(world.index, 3) for world in worlds]
+    made = []
+    for quota in quotas:  # at the same moment
+        batch = a_batch()
+        with quota.reserved(batch, 3):
+            made += [made_task(batch.name(place), owner=12, spec=PENDING) for place in range(3)]
+    for world in worlds:
+        world.put(*made)
+
+    for quota in quotas:
+        with pytest.raises(AccessDeniedError):
+            quota.reserved(a_batch(), 1).__enter__()
+
+
 def test_a_key_that_has_come_before_is_no_way_around_the_quota() -> None:
     """Else withdrawing all but the first, and sending it again, would make any number wait."""
     world = World()

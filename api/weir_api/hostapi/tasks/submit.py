@@ -5,10 +5,9 @@ import datetime as dt
 import re
 import secrets
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from weir_api.access.capabilities import Capability
 from weir_api.errors import (
@@ -89,12 +88,13 @@ class Batch:
     owner: str | None
     key: str | None
     """The Idempotency-Key; None: each request is its own."""
+    _chosen: dict[int, str] = field(default_factory=dict, compare=False)
 
     def name(self, place: int) -> str:
         """Return the name of the Task in that place."""
-        if self.key is None:
-            return f"task-{secrets.token_hex(8)}"
-        return keyed_name(self.owner, self.key, place)
+        if self.key is not None:
+            return keyed_name(self.owner, self.key, place)
+        return self._chosen.setdefault(place, f"task-{secrets.token_hex(8)}")
 
 
 class TaskMaker:
@@ -311,14 +311,16 @@ class TaskSubmit:
 
 
 class PendingQuota:
-    """How much of one owner may wait for a decision: nobody has agreed to any of it yet."""
+    """How much of one owner may wait for a decision: nobody has agreed to any of it yet.
+
+    What other replicas made counts once it has been heard of here.
+    """
 
     def __init__(self, index: WorkloadIndex, most: int) -> None:
         """Let ``most`` Tasks of an owner wait."""
         self._index = index
         self._most = most
-        self._making: Counter[str] = Counter()
-        self._making_bytes: Counter[str] = Counter()
+        self._making: dict[str, list[frozenset[tuple[Key, int]]]] = {}
 
     @contextmanager
     def reserved(self, batch: Batch, places: int) -> Iterator[None]:
@@ -328,38 +330,42 @@ class PendingQuota:
             AccessDeniedError: too many would wait, or too much.
         """
         owner = batch.owner
-        count = sum(not self._is_there(batch, place) for place in range(places))
-        if owner is None or not batch.draft.is_pending or not count:
+        if owner is None or not batch.draft.is_pending:
+            yield
+            return
+        size = size_of(batch.draft.spec)
+        keys = (Key(batch.namespace, batch.name(place)) for place in range(places))
+        # What an earlier try has made is counted already, or decided on.
+        wanted = frozenset((key, size) for key in keys if not self._is_there(key))
+        if not wanted:
             yield
             return
         selection = Selection(status=Status.PENDING_APPROVAL, owner=owner)
         pending = self._index.page(selection, self._most)
-        if len(pending) + self._making[owner] + count > self._most:
+        making = self._making.get(owner, [])
+        # The same key may be on its way twice: its Tasks are made once.
+        coming = wanted.union(*making)
+        coming_sizes = [size for key, size in coming if not self._is_there(key)]
+        if len(pending) + len(coming_sizes) > self._most:
             raise AccessDeniedError(
                 f"{self._most} of your tasks may wait for an approval, and {len(pending)} do:"
                 " delete those that you do not need"
             )
-        held = sum(size_of(entry.obj["spec"]) for entry in pending) + self._making_bytes[owner]
-        more = size_of(batch.draft.spec) * count
-        if held + more > _MOST_PENDING_BYTES:
+        held = sum(size_of(entry.obj["spec"]) for entry in pending)
+        if held + sum(coming_sizes) > _MOST_PENDING_BYTES:
             raise AccessDeniedError(
                 f"your tasks that wait for an approval may hold {_MOST_PENDING_BYTES} bytes"
             )
-        self._making[owner] += count
-        self._making_bytes[owner] += more
+        self._making[owner] = [*making, wanted]
         try:
             yield
         finally:
-            self._making[owner] -= count
-            self._making_bytes[owner] -= more
+            self._making[owner].remove(wanted)
             if not self._making[owner]:
-                del self._making[owner], self._making_bytes[owner]
+                del self._making[owner]
 
-    def _is_there(self, batch: Batch, place: int) -> bool:
-        """Tell whether an earlier try has made this Task: it is counted already, or decided on."""
-        if batch.key is None:
-            return False
-        return self._index.of_key(TASK, Key(batch.namespace, batch.name(place))) is not None
+    def _is_there(self, key: Key) -> bool:
+        return self._index.of_key(TASK, key) is not None
 
 
 def _is_decided(task: Object) -> bool:
