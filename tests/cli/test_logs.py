@@ -171,7 +171,7 @@ async def test_ctrl_c_ends_without_a_word_and_frees_the_engine(
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
     await until(lambda: host.engine.readers == 1)
     process.send_signal(signal.SIGINT)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
     await until(lambda: host.engine.readers == 0)
@@ -189,15 +189,19 @@ async def test_a_reader_that_goes_away_ends_it_without_a_word(
     await until(lambda: host.engine.readers == 1)
     os.close(reads)
     host.engine.print(container, b"nobody reads this\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         _, err = await process.communicate()
     assert (process.returncode, err) == (141, b"")
 
 
 async def test_an_api_server_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> None:
     async def never_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came = time.monotonic()
         await reader.read()
+        waited.append(time.monotonic() - came)
         writer.close()
+
+    waited: list[float] = []
 
     server = await asyncio.start_server(never_answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -210,9 +214,8 @@ clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
 contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
 users: [{{name: u, user: {{token: t}}}}]
 """)
-    before = time.monotonic()
     got = await weir(kubeconfig, "logs", "--request-timeout=500ms", "train")
-    assert time.monotonic() - before < 12  # of our own accord it would be 15
+    assert max(waited) < 10  # of our own accord it would be 15
     assert got.code == 1
     assert got.err.startswith("Unable to connect to the server: ")
     server.close()

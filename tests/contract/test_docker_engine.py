@@ -17,6 +17,7 @@ import pytest
 from support.engine_rig import Rig, until
 from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.docker.engine import DockerEngine
+from weir_nodedaemon.engines.docker.objects import IMPOSSIBLE_BODY
 from weir_nodedaemon.engines.port import (
     ContainerEngine,
     CreateRefusedError,
@@ -103,13 +104,13 @@ async def test_docker_tells_which_cores_it_has_and_where_it_keeps_all(
     rig: Rig, client: Any
 ) -> None:
     """What it tells is what it holds a container to: the next core is refused."""
-    before = len(client.containers(all=True))
     info = await rig.engine.info()
     assert info.version == client.version()["Version"]
     assert info.cpus is not None
     assert set(info.cpus) >= os.sched_getaffinity(0)
     assert info.root_dir == client.info()["DockerRootDir"]
-    assert len(client.containers(all=True)) == before
+    made = [each["Image"] for each in client.containers(all=True)]
+    assert IMPOSSIBLE_BODY["Image"] not in made
     await rig.create(cpus=(max(info.cpus),))
     with pytest.raises(WeirError, match="CPUs are not available"):
         await rig.create(cpus=(max(info.cpus) + 1,))
@@ -253,16 +254,22 @@ async def test_a_container_without_our_label_is_neither_seen_nor_touched(
 
 
 async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str) -> None:
-    name = await rig.run("sleep 0.5; exit 3")
+    name = await rig.run("trap 'exit 3' TERM; echo up; sleep 60 & wait")
+    await until(lambda: _said_up(rig, name), "it traps")
     later: ContainerEngine = rig.engine_of((await rig.seen(name)).labels["weir.dev/host"])
     rig.engines.append(later)
     assert (await later.observe())[name].state is InstanceState.RUNNING
+    await later.signal(name, signal.SIGTERM)
 
     async def ended() -> bool:
         return (await later.observe())[name].exit_code == 3
 
     await until(ended, "its exit code is seen")
     assert (await later.observe())[name] == (await rig.seen(name))
+
+
+async def _said_up(rig: Rig, name: str) -> bool:
+    return (await rig.output(name))[Stream.STDOUT] == b"up\n"
 
 
 async def test_what_somebody_runs_from_a_committed_container_is_not_ours(

@@ -120,9 +120,12 @@ async def test_a_program_above_its_memory_is_told_from_a_killed_one(rig: Rig) ->
 
 
 async def test_a_paused_program_stands_still(rig: Rig) -> None:
-    name = await rig.run("sleep 0.3; echo done")
-    await rig.engine.pause(name)
-    await asyncio.sleep(0.6)
+    for seconds in (1, 4, 16):  # on a busy machine it may end before the pause
+        name = await rig.run(f"sleep {seconds}; echo done")
+        await rig.engine.pause(name)
+        if (await rig.seen(name)).state is InstanceState.PAUSED:
+            break
+    await asyncio.sleep(seconds + 0.2)
     assert (await rig.seen(name)).state is InstanceState.PAUSED
     assert (await rig.output(name))[Stream.STDOUT] == b""
     await rig.engine.resume(name)
@@ -171,13 +174,13 @@ AFTER = {
 async def test_every_verb_in_every_state_twice_over(
     rig: Rig, now: str, verb: str, after: str | None
 ) -> None:
-    name = await rig.create(None, command=("sleep", "60"))
+    name = await rig.create("echo up; sleep 60")
     for step in STATES[now]:
         await step(rig.engine, name)
+        if (await rig.seen(name)).state is InstanceState.RUNNING:
+            await _said(rig, name, b"up\n")  # until then Docker's init passes no signals on
     if now == "exited":
         await rig.ended(name)
-    else:
-        await asyncio.sleep(0.1)  # until Docker's init passes signals on
     before = await rig.seen(name)
     assert before.state == now
 

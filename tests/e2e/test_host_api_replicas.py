@@ -101,7 +101,7 @@ def test_a_task_of_one_is_one_of_the_other(
     eventually(lambda: there.ask("GET", f"/status/{number}").status == 200, "it is there, too")
     there.follow(number, "running")
     eventually(lambda: there.output(number) == b"here\n", "its output is there")
-    assert there.get("/tasks/my") == operator.get("/tasks/my")
+    eventually(lambda: there.get("/tasks/my") == operator.get("/tasks/my"), "both tell the same")
     there.call("POST", f"/kill/{number}", status=202)
     operator.follow(number, "killed")
 

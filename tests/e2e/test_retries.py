@@ -76,7 +76,7 @@ def test_killed_while_it_waits_for_its_next_run(weir: WeirSystem, namespace: str
 
     weir.patch_spec(namespace, "slow", desiredState="Killed")
 
-    assert ended_as(weir.wait_finished(namespace, "slow", timeout=10)) == ("Killed", 2, 1)
+    assert ended_as(weir.wait_finished(namespace, "slow")) == ("Killed", 2, 1)
 
 
 def test_a_suspended_task_gives_its_cores_back_and_runs_again(
@@ -155,7 +155,7 @@ def test_a_host_that_is_lost_and_comes_back(pair: WeirSystem) -> None:
 
     pair.start("daemon-1")
 
-    eventually(lambda: len(pair.containers(uids["moves"])) == 1, "the old container is gone", 30)
+    eventually(lambda: len(pair.containers(uids["moves"])) == 1, "the old container is gone")
     pair.wait_no_containers(uids["fails"])
     assert len(pair.containers(uids["waits"])) == 1
     assert pair.kubectl_weir("logs", "moves", "--run", "1") == b"started\n"

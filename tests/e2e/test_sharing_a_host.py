@@ -1,7 +1,10 @@
 """Many Tasks on few cores: never more at once than fit, and those that wait say why."""
 
+from pathlib import Path
+
 import pytest
 
+from support.containers import cores
 from support.polling import eventually
 from support.tasks import condition, task
 from support.weir_system import WeirSystem
@@ -9,17 +12,23 @@ from support.weir_system import WeirSystem
 pytestmark = pytest.mark.e2e
 
 
-def test_twenty_tasks_of_one_core_share_two_cores(weir: WeirSystem, namespace: str) -> None:
-    """Never more than two run at once; each container is pinned to what status.cpus says."""
+def test_twenty_tasks_of_one_core_share_two_cores(
+    weir: WeirSystem, namespace: str, tmp_path: Path
+) -> None:
+    """Never more than two run at once; each program is held to what status.cpus says."""
+    weir.kubectl("label", "namespace", namespace, "weir.dev/allow-privileged=true")
+    here = [{"hostPath": str(tmp_path), "mountPath": "/data"}]
     with weir.watch_containers() as watcher:
         for number in range(20):
-            weir.create(task(f"share-{number}", namespace, command=["sleep", "0.3"]))
+            script = f"grep ^Cpus_allowed_list: /proc/self/status > /data/{number}; sleep 0.3"
+            command = ["sh", "-c", script]
+            weir.create(task(f"share-{number}", namespace, command=command, mounts=here))
         ended = [weir.wait_finished(namespace, f"share-{n}", timeout=120) for n in range(20)]
 
     assert {condition(t, "Succeeded")["reason"] for t in ended} == {"Completed"}
     assert watcher.most_at_once == 2
-    pinned = {t["metadata"]["uid"]: ",".join(map(str, t["status"]["cpus"])) for t in ended}
-    assert watcher.cpusets == pinned
+    held_to = [cores((tmp_path / str(number)).read_text().split()[1]) for number in range(20)]
+    assert held_to == [t["status"]["cpus"] for t in ended]
     assert set(watcher.starts.values()) == {1}
 
 

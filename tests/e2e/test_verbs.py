@@ -54,12 +54,12 @@ def test_a_paused_task_makes_no_progress_and_its_timeout_stands_still(
     weir: WeirSystem, namespace: str
 ) -> None:
     """Paused for longer than its timeout, it still completes."""
-    spec: dict[str, Any] = {"command": ["sh", "-c", "sleep 2; echo done"], "timeoutSeconds": 4}
+    spec: dict[str, Any] = {"command": ["sh", "-c", "sleep 5; echo done"], "timeoutSeconds": 7}
     weir.create(task("still", namespace, **spec))
     weir.wait_condition(namespace, "still", "Started", "True")
     weir.patch_spec(namespace, "still", desiredState="Paused")
     weir.wait_condition(namespace, "still", "Paused", "True")
-    time.sleep(5)
+    time.sleep(8)
     assert "finishedAt" not in weir.get(namespace, "still")["status"]
 
     weir.patch_spec(namespace, "still", desiredState="Running")
@@ -85,10 +85,11 @@ def test_a_program_that_ignores_term_is_killed_after_its_grace(
     weir: WeirSystem, namespace: str
 ) -> None:
     """TERM, the grace, then KILL."""
-    script = "trap '' TERM; while :; do sleep 0.1; done"
+    script = "trap '' TERM; echo deaf; while :; do sleep 0.1; done"
     weir.create(task("deaf", namespace, command=["sh", "-c", script], stopGraceSeconds=2))
     weir.wait_condition(namespace, "deaf", "Started", "True")
-    time.sleep(0.5)  # let the shell set its trap
+    logs = ("logs", "-n", namespace, "deaf")
+    eventually(lambda: weir.kubectl_weir(*logs) == b"deaf\n", "it ignores TERM")
 
     asked = time.monotonic()
     weir.patch_spec(namespace, "deaf", desiredState="Killed")

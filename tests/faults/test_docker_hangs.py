@@ -11,7 +11,6 @@ from support.tasks import condition, task
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
 
-_DEADLINE_SECONDS = 15.0  # of the daemon's looks at Docker
 _SHARED = {"resources": {"cpu": 0}, "network": {"mode": "None"}}
 
 
@@ -32,14 +31,11 @@ def test_docker_hangs_and_goes_on(system: FaultySystem, faulty_namespace: str) -
         for number in range(10):
             system.create(task(f"waits-{number}", faulty_namespace, **_SHARED))
         for number in range(10):
-            started = system.wait_condition(
-                faulty_namespace, f"waits-{number}", "Started", "False", _DEADLINE_SECONDS + 10
-            )
+            started = system.wait_condition(faulty_namespace, f"waits-{number}", "Started", "False")
             assert started["reason"] == "EngineUnavailable"
         eventually(
             lambda: condition(system.cluster.admin.json("GET", path), "Ready")["status"] == "False",
             "the Host says so",
-            _DEADLINE_SECONDS + 5,
         )
         assert time.monotonic() - held > 3
         assert "finishedAt" not in system.get(faulty_namespace, "ends")["status"]

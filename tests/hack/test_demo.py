@@ -124,7 +124,7 @@ def test_from_nothing_to_a_task_and_back_to_nothing(instance: Instance) -> None:
     instance.run("down")
 
     assert not instance.state.root.exists()
-    assert instance.processes() == []
+    eventually(lambda: not instance.processes(), lambda: str(instance.processes()))
     bridge = machine.bridge_name(instance.state.id)
     assert not Path(f"/sys/class/net/{bridge}").exists()
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout

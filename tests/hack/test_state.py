@@ -17,7 +17,7 @@ from devcluster.state import CHECKOUT, Ports, State, locked, socket_path, write_
 def _hold_and_remove(root: Path, held: object, go: object) -> None:
     with locked(State(root)):
         held.set()  # type: ignore[attr-defined]
-        go.wait(10)  # type: ignore[attr-defined]
+        go.wait(60)  # type: ignore[attr-defined]
         shutil.rmtree(root)
 
 
@@ -28,7 +28,7 @@ def test_who_waited_while_the_directory_was_removed_gets_a_new_one(tmp_path: Pat
     held, go = context.Event(), context.Event()
     remover = context.Process(target=_hold_and_remove, args=(state.root, held, go))
     remover.start()
-    assert held.wait(10)
+    assert held.wait(60)
     go.set()
 
     with locked(state):

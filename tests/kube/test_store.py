@@ -264,9 +264,9 @@ def test_ten_thousand_objects_are_applied_in_a_fraction_of_a_second() -> None:
     store = Store()
     store.add_index("node", lambda it: [it["node"]])
     objects = [obj(f"t{number}", number, node=number % 10) for number in range(1, 10_001)]
-    started = time.perf_counter()
+    started = time.process_time()
     for it in objects:
         store.apply("ADDED", it)
     store.replace(objects, "10000")
-    assert time.perf_counter() - started < 2.0  # measured: 0.05 s
+    assert time.process_time() - started < 2.0  # measured: 0.05 s
     assert len(store.by_index("node", 3)) == 1000

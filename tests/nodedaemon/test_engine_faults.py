@@ -137,8 +137,8 @@ async def test_a_sick_host_ends_nobodys_task_and_says_so(rig: Rig, moody: Moody)
     moody.refuses = lambda spec: True
     rig.start()
     tasks = [rig.bind(f"t{i}", command=["true"]) for i in range(5)]
-    await until(lambda: rig.host_told("StartsFailing")[0] == "True", timeout=10)
-    await until(lambda: moody.calls["create"] > 5 * starts.TRIES, timeout=10)
+    await until(lambda: rig.host_told("StartsFailing")[0] == "True")
+    await until(lambda: moody.calls["create"] > 5 * starts.TRIES)
     assert not any("finishedAt" in rig.status(key) for key in tasks)
 
     moody.refuses = lambda spec: False
@@ -166,7 +166,7 @@ async def test_slow_starts_keep_no_kill_waiting_and_no_other_start(rig: Rig, moo
     assert rig.is_ready()
 
     moody.go_on.set()
-    await until(lambda: all(rig.told(key, "Started")[0] == "True" for key in slow), timeout=10)
+    await until(lambda: all(rig.told(key, "Started")[0] == "True" for key in slow))
     assert not rig.world.violations
 
 
@@ -197,7 +197,7 @@ async def test_a_slow_start_holds_no_fence_up(rig: Rig, moody: Moody) -> None:
     await until(lambda: bool(moody.slow))
     rig.api.available = False
     rig.lease_age = 40.0
-    await until(lambda: rig.container(fenced) is EXITED, timeout=3)
+    await until(lambda: rig.container(fenced) is EXITED)
 
 
 async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
@@ -293,7 +293,7 @@ async def test_an_instance_that_cannot_be_moved_hurts_only_who_wants_its_cores(
     moody.immovable.add(rig.name(stuck))
 
     waits = rig.bind("waits", cpus=(2,), command=["true"])
-    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"), timeout=10)
+    await until(lambda: rig.told(waits, "Started") == ("False", "WaitingForCores"))
     assert rig.name(stuck) in rig.message(waits, "Started")
     shared = rig.bind("shared", command=["sleep", "60"])
     await until(lambda: rig.container(shared) is RUNNING)
@@ -363,6 +363,6 @@ async def test_a_disk_that_hangs_keeps_no_engine_unobserved(rig: Rig) -> None:
         key = rig.bind("t", command=["sleep", "60"])
         await until(lambda: rig.container(key) is RUNNING)
         rig.world.containers.pop(rig.name(key))  # without an event
-        await until(lambda: rig.told(key, "Succeeded") == ("False", "HostLost"), timeout=5)
+        await until(lambda: rig.told(key, "Succeeded") == ("False", "HostLost"))
     finally:
         hangs.set()

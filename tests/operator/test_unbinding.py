@@ -146,7 +146,7 @@ async def test_a_failed_run_is_tried_again_when_it_is_due() -> None:
         await unbound(rig, 3)
         assert rig.status("t")["failures"] == 2
         rig.change("t", desiredState="Killed")
-        await until(lambda: "finishedAt" in rig.status("t"), "ended", timeout=1)
+        await until(lambda: "finishedAt" in rig.status("t"), "ended")
         assert rig.reason("t", ConditionType.SUCCEEDED) == "Killed"
 
 
@@ -172,7 +172,7 @@ async def test_suspended_while_it_backs_off() -> None:
         fail(rig)
         await unbound(rig, 2)
         rig.change("t", suspend=True)
-        await until(lambda: rig.reason("t") == "Suspended", "suspended", timeout=4)
+        await until(lambda: rig.reason("t") == "Suspended", "suspended")
         assert "nodeName" not in rig.status("t")
         rig.change("t", suspend=False)
         await rig.bound("t")

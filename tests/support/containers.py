@@ -51,7 +51,6 @@ class Watcher:
     Attributes:
         starts: how often a container of a Task (by uid) was started.
         runs: how often a container was started, by uid and runID.
-        cpusets: the cores of a Task's container, comma separated, as it was created.
         shared: of cores that are one Task's alone, those that another had at the same time.
         most_at_once: the largest number of containers that ran at the same time.
     """
@@ -59,7 +58,6 @@ class Watcher:
     def __init__(self, docker_host: str, hosts: frozenset[str]) -> None:
         self.starts: Counter[str] = Counter()
         self.runs: Counter[tuple[str, int]] = Counter()
-        self.cpusets: dict[str, str] = {}
         self.shared: list[str] = []
         self.most_at_once = 0
         self._running: dict[str, set[int]] = {}  # with the cores that are theirs alone
@@ -127,14 +125,13 @@ class Watcher:
         self._seen.add(seen)
         match event["Action"]:
             case "create":
+                if labels.get(POOL_LABEL) != "exclusive":
+                    return
                 try:
                     created = self._client.api.inspect_container(container)
                 except docker.errors.NotFound:
                     return
-                found = cores(created["HostConfig"]["CpusetCpus"])
-                self.cpusets[uid] = ",".join(map(str, found))
-                if labels.get(POOL_LABEL) == "exclusive":
-                    self._own_cores[container] = set(found)
+                self._own_cores[container] = set(cores(created["HostConfig"]["CpusetCpus"]))
             case "start":
                 self._started(uid, int(labels[RUN_LABEL]), container)
             case "die":

@@ -111,7 +111,7 @@ class Rig:
             await engine.close()
 
 
-async def until(look: Callable[[], Awaitable[T | None]], what: str, timeout: float = 30) -> T:
+async def until(look: Callable[[], Awaitable[T | None]], what: str, timeout: float = 60) -> T:
     """Return the first true result of ``look``."""
     deadline = time.monotonic() + timeout
     while not (seen := await look()):

@@ -167,7 +167,7 @@ class WeirSystem:
         return seen
 
     def wait_condition(
-        self, namespace: str, name: str, kind: str, status: str, timeout: float = 30
+        self, namespace: str, name: str, kind: str, status: str, timeout: float = 60
     ) -> dict[str, Any]:
         """Wait until a Task's condition has that status, and return the condition."""
 

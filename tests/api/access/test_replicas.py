@@ -93,7 +93,7 @@ async def test_a_deleted_users_session_and_token_are_void_on_the_other_replica(
     await call(one.http, "DELETE", f"/users/{account.id}", headers=root)
     for headers in (token, cookie):
         await call(one.http, "GET", "/me", headers=headers, status=401)
-    await until(lambda: other.service.directory.account("ada") is None, timeout=2)
+    await until(lambda: other.service.directory.account("ada") is None)
     for headers in (token, cookie):
         await call(other.http, "GET", "/me", headers=headers, status=401)
     # Who has the name later is somebody else.

@@ -35,11 +35,11 @@ def test_a_deep_and_wide_value_costs_no_more_than_its_size() -> None:
     depth, width = 900, 100_000
     value = orjson.loads("[" * depth + '"\\u0000",' + ",".join(["0"] * width) + "]" * depth)
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
 
     found = nul_fault(value, ("body",))
 
-    took, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+    took, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found is not None
     assert len(found["loc"]) == depth + 1

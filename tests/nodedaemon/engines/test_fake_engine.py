@@ -1,7 +1,6 @@
 """What only the fake engine has: its words, its switches, its speed."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -90,8 +89,6 @@ async def test_a_flood_is_bounded(rig: Rig) -> None:
 
 
 async def test_two_thousand_containers_are_no_work(rig: Rig) -> None:
-    began = time.monotonic()
-
     async def live() -> int | None:
         name = await rig.run("echo hello; sleep 0.05; exit 3")
         await rig.output(name, follow=True)
@@ -99,5 +96,5 @@ async def test_two_thousand_containers_are_no_work(rig: Rig) -> None:
         await rig.engine.remove(name)
         return code
 
-    assert set(await asyncio.gather(*(live() for _ in range(2000)))) == {3}
-    assert time.monotonic() - began < 15
+    async with asyncio.timeout(90):  # one after the other would take longer
+        assert set(await asyncio.gather(*(live() for _ in range(2000)))) == {3}

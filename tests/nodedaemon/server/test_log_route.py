@@ -71,7 +71,7 @@ async def test_follow_gives_what_is_printed_when_it_is_printed_and_ends_with_the
 async def test_follow_of_a_silent_run_answers_at_once(world: World) -> None:
     world.have_task()
     world.engine.add(CONTAINER)
-    async with asyncio.timeout(3), world.get(LOG + "?follow=true") as response:
+    async with asyncio.timeout(60), world.get(LOG + "?follow=true") as response:
         assert response.status == 200
         assert response.headers["Weir-Run"] == "1"
         world.engine.end(CONTAINER)
