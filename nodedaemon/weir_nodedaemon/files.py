@@ -38,9 +38,9 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, sync: bool =
         _sync_folder(path.parent)  # else the new name may be lost, with the old one already gone
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, sync: bool = True) -> None:
     """Write a value as JSON, as ``write_atomically`` does."""
-    write_atomically(path, json.dumps(value).encode())
+    write_atomically(path, json.dumps(value).encode(), sync=sync)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,7 +3,8 @@
 Nothing depends on them: without a note a stopped run is judged by ``spec.desiredState``, and a
 timeout counts from the container's start. So a disk that is full loses a hint, never a verdict, and
 one that stands still holds up neither a stop nor the Lease: notes are kept in memory and written
-behind, by a thread of their own.
+behind, by a thread of their own. They outlive the daemon. They need not outlive the machine, with
+which every instance ends, so no write waits until the disk has it.
 """
 
 import asyncio
@@ -113,7 +114,7 @@ class Journal:
         return self._entries.get(id)
 
     def put(self, id: InstanceID, entry: JournalEntry) -> None:
-        """Note it; the disk has it soon, or loses it. Does no I/O."""
+        """Note it; it is written soon, or lost. Does no I/O."""
         if self._entries.get(id) == entry:
             return
         self._entries[id] = entry
@@ -122,7 +123,7 @@ class Journal:
             self._writer = asyncio.create_task(self._write_behind(), name="journal")
 
     async def flush(self, id: InstanceID) -> None:
-        """Wait until the disk has what is noted of an instance, but not for long."""
+        """Wait until what is noted of an instance is written, but not for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 while id in self._unwritten or id in self._writing:
@@ -171,7 +172,7 @@ class Journal:
 def _write(batch: Mapping[Path, dict[str, Any]]) -> None:
     for path, values in batch.items():
         try:
-            write_json(path, values)
+            write_json(path, values, sync=False)
         except OSError as exc:
             metrics.RECORDS_LOST.inc()
             logger.warning("note not written path=%s: %s", path, exc)
@@ -184,20 +185,14 @@ def _unlink(paths: list[Path]) -> None:
 
 
 def _encode(id: InstanceID, entry: JournalEntry) -> dict[str, Any]:
-    values = _jsonable(dataclasses.asdict(entry))
-    return {"uid": id.uid, "incarnation": id.incarnation, **values}
+    return {"uid": id.uid, "incarnation": id.incarnation, **_jsonable(entry)}
 
 
-def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    encoded: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dt.datetime):
-            encoded[key] = value.isoformat()
-        elif isinstance(value, dict):
-            encoded[key] = _jsonable(value)
-        else:
-            encoded[key] = value
-    return encoded
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, JournalEntry | Ended | FenceLimits):
+        fields = dataclasses.fields(value)
+        return {field.name: _jsonable(getattr(value, field.name)) for field in fields}
+    return value.isoformat() if isinstance(value, dt.datetime) else value
 
 
 def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:

@@ -84,7 +84,8 @@ class SharedPool:
         Of an engine that is away only the first is tried.
         """
         failures: list[WeirError] = []
-        for name in sorted(engine.observations.instances):
+        instances = engine.observations.instances
+        for name in sorted(name for name, seen in instances.items() if is_shared(seen)):
             try:
                 await self.fit(engine, name)
             except WeirError as exc:
@@ -95,9 +96,10 @@ class SharedPool:
         return failures
 
     async def _move(self, engine: Engine, name: str) -> None:
-        seen, wanted = engine.observations.instances.get(name), self.cpus
+        seen = engine.observations.instances.get(name)
         if seen is None or not is_shared(seen) or seen.state not in _MOVABLE:
             return
+        wanted = self.cpus
         if seen.cpus == wanted:
             return
         with suppress(InstanceGoneError):

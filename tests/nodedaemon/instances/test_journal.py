@@ -107,7 +107,7 @@ async def test_a_disk_that_stands_still_keeps_nobody_waiting(
 ) -> None:
     stands_still = threading.Event()
     monkeypatch.setattr(journal_module, "_FLUSH_SECONDS", 0.05)
-    monkeypatch.setattr(journal_module, "write_json", lambda *_: stands_still.wait(30))
+    monkeypatch.setattr(journal_module, "write_json", lambda *_, **__: stands_still.wait(30))
     journal = Journal(tmp_path)
 
     journal.put(RUN, FULL)

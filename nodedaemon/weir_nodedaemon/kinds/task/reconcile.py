@@ -10,7 +10,7 @@ from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_crds.times import parse_time
 from weir_kube.errors import ApiError, ConflictError, NotFoundError
-from weir_kube.store import Key, Object
+from weir_kube.store import Key, Object, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
@@ -87,6 +87,7 @@ class TaskReconciler:
         self._queue = queue
         self._clock = clock
         self._active: dict[Key, InstanceID] = {}
+        self._specs: dict[Key, tuple[Object, TaskSpec]] = {}  # as they came, and parsed
         self._output_awaited: dict[InstanceID, float] = {}  # since which uptime
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
@@ -135,7 +136,7 @@ class TaskReconciler:
         noted = self._journal.get(id)
         before = noted or JournalEntry(TASK.kind, metadata["namespace"], metadata["name"])
         entry = replace(before, fence=fence_limits(task["spec"]))
-        spec = TaskSpec.model_validate(task["spec"])
+        spec = self._spec_of(task)
         todo = plan(spec, task["status"], container, entry, self._clock())
         if todo.entry != before:
             self._journal.put(id, todo.entry)
@@ -157,6 +158,14 @@ class TaskReconciler:
             case _:
                 await self._act(todo.act, run)
         return todo.requeue_after
+
+    def _spec_of(self, task: Object) -> TaskSpec:
+        """Return the spec of a Task; parsing it costs as much as all else that a step decides."""
+        key, raw = key_of(task), task["spec"]
+        known = self._specs.get(key)
+        if known is None or known[0] != raw:
+            known = self._specs[key] = (raw, TaskSpec.model_validate(raw))
+        return known[1]
 
     async def _act(self, act: Act, run: Run) -> None:
         match act:
@@ -290,6 +299,7 @@ class TaskReconciler:
 
     async def _forget(self, key: Key) -> None:
         """Drop what was kept for a Task that has ended, gone, or begun another run."""
+        self._specs.pop(key, None)
         id = self._active.get(key)
         if id is None:
             return
