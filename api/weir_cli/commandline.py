@@ -67,7 +67,7 @@ Tasks of the namespace (-A: of all):
 
 The daemons are asked twice, about two seconds apart, many at once, those that are ready first.
 What a host uses that does not answer is <unknown>, and a last column, ERROR, says why; after a
-minute nobody is waited for any more. The exit code is 1 if a host did not answer.
+minute nobody is waited for any more.
 
 examples:
   kubectl weir top
@@ -126,6 +126,10 @@ class Command:
     summary: str
     description: str
     arguments: tuple[Argument, ...]
+    done: str = "it is printed"
+    """When the exit code is 0."""
+    failed: str = "the API server refused or was not reached"
+    """When it is 1; a mistake on the command line is 1, too."""
 
 
 def _argument(
@@ -235,6 +239,12 @@ def _output(*choices: str) -> Argument:
     return _argument("-o", "--output", help="default: table", choices=choices, default="table")
 
 
+SIGNAL_EXITS = (
+    (130, "Ctrl-C"),
+    (141, "whoever read the output has gone"),
+)
+"""Exit codes that every command may have."""
+
 COMMANDS = (
     Command(
         "logs",
@@ -265,12 +275,15 @@ COMMANDS = (
             ),
             _argument("-p", "--previous", help="the run before the last", action="store_true"),
         ),
+        done="all of it is printed, however the Task ended",
+        failed="there is no output, or what was printed is not all of it",
     ),
     Command(
         "why",
         "say why a Task waits or ended as it did",
         _WHY,
         (_argument("name", help="name of the Task, or host/NAME", noun=Noun.TASK, metavar="NAME"),),
+        done="it is printed, whatever the reason",
     ),
     Command(
         "hosts",
@@ -290,6 +303,7 @@ COMMANDS = (
             _output("table", "wide", "json", "yaml", "name"),
             _NO_HEADERS,
         ),
+        done="they are printed; without the right to list Tasks, their use is <unknown>",
     ),
     Command(
         "top",
@@ -323,6 +337,8 @@ COMMANDS = (
             _output("table", "json", "yaml"),
             _NO_HEADERS,
         ),
+        done="all that were asked have answered",
+        failed="the figures of a host are missing, or the API server refused",
     ),
     Command(
         "version",
@@ -345,5 +361,6 @@ COMMANDS = (
                 choices=("logs", "why", "hosts", "top", "version"),
             ),
         ),
+        failed="there is no such command",
     ),
 )

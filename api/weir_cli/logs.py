@@ -1,6 +1,5 @@
 """``kubectl weir logs``."""
 
-import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,6 +10,7 @@ from weir_cli.daemon import Daemon
 from weir_cli.errors import CommandError
 from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import LogsOptions
+from weir_cli.output import write_output
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import HOST, TASK
@@ -21,7 +21,6 @@ from weir_kube.store import Object
 _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
 _LATE_SECONDS = 10.0
 _RETRY_SECONDS = 0.3
-_STDOUT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +156,9 @@ def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
                 if dropped and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)
                 for data in pieces:
-                    _write(data)
+                    write_output(data)
                 return
         except DaemonRefusedError as error:
             if error.daemon_reason not in _LATE or time.monotonic() > late_until:
                 raise
             time.sleep(_RETRY_SECONDS)
-
-
-def _write(data: bytes) -> None:
-    """Write at once and as it is; a slow reader holds the daemon back."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(_STDOUT, view) :]

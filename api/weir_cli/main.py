@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from weir_cli.commandline import (
     COMMANDS,
     COMMON,
     DESCRIPTION,
+    SIGNAL_EXITS,
     Argument,
     Command,
     bare_name,
@@ -28,6 +28,7 @@ from weir_cli.options import (
     VersionOptions,
     WhyOptions,
 )
+from weir_cli.output import discard_output, open_standard_streams
 from weir_cli.parsing import ParsedLine, parse_line, reordered
 
 _PROGRAM = "kubectl weir"
@@ -40,6 +41,11 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
 
+    def print_help(self, file: Any = None) -> None:
+        """Print it as all output is: argparse would keep silent about a failure."""
+        (file or sys.stdout).write(self.format_help())
+        sys.stdout.flush()
+
     def error(self, message: str) -> NoReturn:
         sys.stderr.write(f"error: {message}\nSee '{self.prog} --help' for usage.\n")
         sys.exit(1)
@@ -49,42 +55,34 @@ def main() -> NoReturn:
     """Run the command line of this process."""
     # As kubectl does: Ctrl-C ends at once, with no word and nothing to clean up.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _open_standard_streams()
+    open_standard_streams()
     sys.exit(run(sys.argv[1:]))
 
 
-def _open_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed, as Go's runtime does for kubectl.
-
-    Else the next socket or pipe gets its number, and the output is written into that.
-    """
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
-    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-
-
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; failures are told on stderr."""
+    """Run a command line and return its exit code; failures are reported on stderr."""
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read has gone
+        discard_output()
+        return _BROKEN_PIPE
+    except OSError as error:  # a full disk under the output, a closed stdout
+        sys.stderr.write(f"error: cannot write the output: {error.strerror or error}\n")
+        discard_output()
+        return 1
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     from weir_cli.errors import message_of
     from weir_crds.errors import WeirError
 
     try:
         _execute(options)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has gone; Python must not try to flush to it at exit.
-        _discard_output()
-        return _BROKEN_PIPE
-    except OSError as error:  # a full disk under the output, a closed stdout
-        sys.stderr.write(f"error: cannot write the output: {error.strerror or error}\n")
-        _discard_output()
-        return 1
     except WeirError as error:
+        sys.stdout.flush()
         sys.stderr.write(f"{message_of(error)}\n")
         return 1
     return 0
@@ -117,10 +115,6 @@ def _execute(options: Options) -> None:
             print_version(kubectl, options)
         case HelpOptions(command=command):
             print(help_of(command), end="")
-
-
-def _discard_output() -> None:
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def parse(arguments: Sequence[str]) -> Options:
@@ -222,6 +216,7 @@ def _parser() -> _Parser:
             usage=_usage(command),
             help=command.summary,
             description=command.description,
+            epilog=_epilog(command),
             parents=[common],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -233,6 +228,11 @@ def _parser() -> _Parser:
 def _usage(command: Command) -> str:
     words = [_word(one) for one in command.arguments if not one.is_flag]
     return " ".join([_PROGRAM, command.name, *words, "[flags]"])
+
+
+def _epilog(command: Command) -> str:
+    codes = [(0, command.done), (1, command.failed), *SIGNAL_EXITS]
+    return "exit codes:\n" + "\n".join(f"  {code:<5}{meaning}" for code, meaning in codes)
 
 
 def _word(argument: Argument) -> str:

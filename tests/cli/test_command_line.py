@@ -216,27 +216,31 @@ def test_without_kubectl(tmp_path: Path) -> None:
     assert done.stderr == "error: kubectl cannot be run: No such file or directory\n"
 
 
-@pytest.mark.parametrize("command", [["version", "--client"], ["help"], ["help", "logs"]])
-def test_output_that_cannot_be_written_is_said(command: list[str]) -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "weir_cli", *command],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-    assert done.returncode == 1
-    assert done.stderr == "error: cannot write the output: No space left on device\n"
+UNASKED = [["version", "--client"], ["help"], ["help", "logs"], ["--help"], ["logs", "--help"]]
 
 
-def test_a_closed_stdout_is_no_output_to_anybody() -> None:
+@pytest.mark.parametrize("command", UNASKED)
+@pytest.mark.parametrize(
+    ("stdout", "why"),
+    [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
+)
+def test_output_that_cannot_be_written_is_said(command: list[str], stdout: str, why: str) -> None:
     done = subprocess.run(
-        ["sh", "-c", '"$0" -m weir_cli version --client >&-', sys.executable],
+        ["sh", "-c", f'exec "$0" -m weir_cli "$@" {stdout}', sys.executable, *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, f"error: cannot write the output: {why}\n")
+
+
+def test_a_closed_stderr_hides_nothing_but_words() -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m weir_cli logs --nonsense a 2>&-', sys.executable],
         capture_output=True,
         text=True,
         timeout=20,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
