@@ -2,7 +2,7 @@
 
 import datetime as dt
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from weir_cli.room import lacks, rooms_of
@@ -41,7 +41,7 @@ _ENDED: Mapping[str, str] = {
 
 
 def explain(
-    task: Object, hosts: list[Object], tasks: list[Object] | None, now: dt.datetime
+    task: Object, hosts: list[Object], tasks: Iterable[Object] | None, now: dt.datetime
 ) -> list[str]:
     """Return paragraphs that say why a Task waits, runs, or ended as it did.
 
@@ -60,7 +60,7 @@ def explain(
     return _bound(name, task, hosts, now)
 
 
-def explain_host(host: Object, tasks: list[Object] | None, now: dt.datetime) -> list[str]:
+def explain_host(host: Object, tasks: Iterable[Object] | None, now: dt.datetime) -> list[str]:
     """Return paragraphs that say whether a Host takes new Tasks, and if not, why.
 
     Args:
@@ -121,7 +121,7 @@ def _end_words(reason: str, spec: Mapping[str, Any], status: Mapping[str, Any]) 
 
 
 def _waiting(
-    name: str, task: Object, hosts: list[Object], tasks: list[Object] | None, now: dt.datetime
+    name: str, task: Object, hosts: list[Object], tasks: Iterable[Object] | None, now: dt.datetime
 ) -> list[str]:
     spec = task["spec"]
     condition = conditions.of(task, ConditionType.SCHEDULED)
@@ -145,7 +145,8 @@ def _waiting(
     lines.append(f"It asks for {_asked_words(asked)}.")
     if not hosts:
         return [*lines, "There is no Host at all."]
-    rooms = rooms_of(hosts, tasks or ())
+    unfinished = [other for other in tasks or () if not _has_ended(other)]
+    rooms = rooms_of(hosts, unfinished)
     refusals = {room.name: lacks(asked, room) for room in rooms}
     rows = [
         (host, "no" if found else "yes", "; ".join(found) or "-")
@@ -157,7 +158,7 @@ def _waiting(
             "You may not list the Tasks of all namespaces, so what they hold is not in this table."
         )
         return lines
-    ahead = _ahead(task, tasks)
+    ahead = _ahead(task, unfinished)
     if ahead:
         more = f" and {len(ahead) - _AHEAD_NAMED} more" if len(ahead) > _AHEAD_NAMED else ""
         lines.append(
@@ -298,10 +299,14 @@ def _ahead(task: Object, tasks: list[Object]) -> list[str]:
     return [str(key_of(other)) for other in sorted(waiting, key=_order)]
 
 
+def _has_ended(task: Object) -> bool:
+    return bool((task.get("status") or {}).get("finishedAt"))
+
+
 def _waits(task: Object) -> bool:
     spec, status = task["spec"], task.get("status") or {}
     return not (
-        status.get("finishedAt")
+        _has_ended(task)
         or status.get("nodeName")
         or spec.get("suspend")
         or spec.get("approval", "Approved") != "Approved"

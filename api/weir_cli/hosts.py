@@ -2,15 +2,17 @@
 
 import datetime as dt
 import sys
+from collections.abc import Iterable
 from typing import Any
 
-from weir_cli.kubectl import Kubectl, KubectlError, named
+from weir_cli.kubectl import Kubectl
 from weir_cli.options import HostsOptions
 from weir_cli.room import NodeRoom, Room, rooms_of
+from weir_cli.tasks import bound_tasks
 from weir_cli.words import age_words, bytes_words, cpu_words, data, ranges, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
-from weir_crds.kinds import HOST, TASK
+from weir_crds.kinds import HOST
 from weir_crds.times import parse_time
 from weir_kube.store import Object
 
@@ -35,18 +37,16 @@ _UNKNOWN = "<unknown>"
 
 def print_hosts(kubectl: Kubectl, options: HostsOptions) -> None:
     """Show capacity and use."""
-    hosts = named(HOST, kubectl.list(HOST, selector=options.selector), options.names)
+    if options.names:
+        hosts = kubectl.named(HOST, options.names)
+    else:
+        hosts = kubectl.list(HOST, selector=options.selector)
     if options.output == "name":
         for host in hosts:
             print(f"{HOST.kind.lower()}.{HOST.group}/{host['metadata']['name']}")
         return
-    tasks: list[Object] | None
-    try:
-        tasks = kubectl.list(TASK) if hosts else []
-    except KubectlError as error:
-        if error.status != "Forbidden":
-            raise
-        tasks = None
+    tasks = bound_tasks(kubectl, [host["metadata"]["name"] for host in hosts])
+    if tasks is None:
         print("You may not list the Tasks of all namespaces: use is not known.", file=sys.stderr)
     if options.output in ("json", "yaml"):
         print(data(hosts_json(hosts, tasks), options.output))
@@ -62,7 +62,7 @@ def print_hosts(kubectl: Kubectl, options: HostsOptions) -> None:
 
 def hosts_table(
     hosts: list[Object],
-    tasks: list[Object] | None,
+    tasks: Iterable[Object] | None,
     now: dt.datetime,
     *,
     wide: bool = False,
@@ -77,7 +77,7 @@ def hosts_table(
     return table(_HEADER + (_WIDE_HEADER if wide else ()), rows, with_header=headers)
 
 
-def numa_table(hosts: list[Object], tasks: list[Object] | None, *, headers: bool = True) -> str:
+def numa_table(hosts: list[Object], tasks: Iterable[Object] | None, *, headers: bool = True) -> str:
     """Return a line for each NUMA node of the hosts; ``tasks`` None: not known."""
     rows = [
         _node_row(room, node, known=tasks is not None)
@@ -87,7 +87,7 @@ def numa_table(hosts: list[Object], tasks: list[Object] | None, *, headers: bool
     return table(_NUMA_HEADER, rows, with_header=headers)
 
 
-def hosts_json(hosts: list[Object], tasks: list[Object] | None) -> list[dict[str, Any]]:
+def hosts_json(hosts: list[Object], tasks: Iterable[Object] | None) -> list[dict[str, Any]]:
     """Return what the table shows, exactly, for programs."""
     objects = {host["metadata"]["name"]: host for host in hosts}
     result = []

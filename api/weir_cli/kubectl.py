@@ -7,7 +7,7 @@ its words for what went wrong are the words that the person knows.
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,10 @@ from weir_crds.errors import WeirError
 from weir_crds.kinds import Kind
 from weir_kube.store import Object
 
+# As kubectl's own.
 _PAGE = 500
+ONE_BY_ONE = 4
+"""So many requests, one after the other, are cheaper than a list of all."""
 _DEFAULT_SECONDS = 15.0
 _NO_LIMIT_SECONDS = 366 * 86400.0
 # What a pod's kubectl takes for the namespace where no kubeconfig names one.
@@ -43,13 +46,17 @@ class KubectlError(WeirError):
 class Kubectl:
     """Asks the API server, one kubectl process for each question."""
 
-    def __init__(self, flags: Sequence[str] = (), namespace: str | None = None) -> None:
+    def __init__(
+        self, flags: Sequence[str] = (), namespace: str | None = None, *, page: int = _PAGE
+    ) -> None:
         """Ask nothing yet.
 
         Args:
             flags: kubectl's own, ``--context=c`` say, passed on as they are.
             namespace: what ``-n`` named; None: that of the context.
+            page: how many objects of a list are asked for at once.
         """
+        self._page = page
         self._flags = tuple(flags)
         self._namespace = namespace
 
@@ -80,6 +87,60 @@ class Kubectl:
         """
         return self._read(kind.path(namespace, name))
 
+    def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
+        """Return an object; None: there is none.
+
+        Raises:
+            KubectlError: it may not be read, or nobody answers.
+        """
+        try:
+            return self.get(kind, name, namespace)
+        except KubectlError as error:
+            if error.status != "NotFound":
+                raise
+            return None
+
+    def each(
+        self, kind: Kind, namespace: str | None = None, selectors: Mapping[str, str] | None = None
+    ) -> Iterator[Object]:
+        """Yield the objects of a namespace, or of all; as many are in memory as the caller keeps.
+
+        Args:
+            kind: what they are.
+            namespace: None: of all.
+            selectors: ``labelSelector`` and ``fieldSelector``.
+
+        Raises:
+            KubectlError: they may not be read, or nobody answers.
+        """
+        query = {"limit": str(self._page), **(selectors or {})}
+        while True:
+            page = self._read(f"{kind.path(namespace)}?{urlencode(query)}")
+            for obj in page["items"]:
+                obj["metadata"].pop("managedFields", None)  # half of it, and of no use to us
+                yield obj
+            more = page["metadata"].get("continue")
+            if not more:
+                return
+            query["continue"] = more
+
+    def named(self, kind: Kind, names: Sequence[str], namespace: str | None = None) -> list[Object]:
+        """Return the objects of these names, each once, in that order.
+
+        Raises:
+            KubectlError: there is none of one of the names, or as of ``get``.
+        """
+        wanted = dict.fromkeys(names)
+        if len(wanted) <= ONE_BY_ONE:
+            return [self.get(kind, name, namespace) for name in wanted]
+        found = {obj["metadata"]["name"]: obj for obj in self.each(kind, namespace)}
+        for name in wanted:
+            if name not in found:
+                raise KubectlError(
+                    f'Error from server (NotFound): {kind.plural}.{kind.group} "{name}" not found'
+                )
+        return [found[name] for name in wanted]
+
     def list(
         self, kind: Kind, namespace: str | None = None, selector: str | None = None
     ) -> list[Object]:
@@ -88,15 +149,7 @@ class Kubectl:
         Raises:
             KubectlError: they may not be read, or nobody answers.
         """
-        query = {"limit": str(_PAGE)} | ({"labelSelector": selector} if selector else {})
-        found: list[Object] = []
-        while True:
-            page = self._read(f"{kind.path(namespace)}?{urlencode(query)}")
-            found += page["items"]
-            more = page["metadata"].get("continue")
-            if not more:
-                return found
-            query["continue"] = more
+        return [*self.each(kind, namespace, {"labelSelector": selector} if selector else {})]
 
     @contextmanager
     def watch(
@@ -158,23 +211,6 @@ class Kubectl:
             )
         except OSError as error:
             raise KubectlError(f"error: kubectl cannot be run: {error.strerror}") from error
-
-
-def named(kind: Kind, objects: list[Object], names: Iterable[str]) -> list[Object]:
-    """Return the objects of these names, or all if there are none.
-
-    Raises:
-        KubectlError: there is none of one of the names.
-    """
-    if not names:
-        return objects
-    found = {obj["metadata"]["name"]: obj for obj in objects}
-    for name in names:
-        if name not in found:
-            raise KubectlError(
-                f'Error from server (NotFound): {kind.plural}.{kind.group} "{name}" not found'
-            )
-    return [found[name] for name in dict.fromkeys(names)]
 
 
 def deadline_of(flags: Sequence[str]) -> float:

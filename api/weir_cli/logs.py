@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from weir_cli.daemon import Daemon
 from weir_cli.errors import CommandError
-from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.kubectl import Kubectl
 from weir_cli.options import LogsOptions
 from weir_cli.output import write_output
 from weir_crds import conditions
@@ -128,12 +128,9 @@ def _states(kubectl: Kubectl, name: str) -> Iterator[Object]:
 
 
 def _copy(kubectl: Kubectl, options: LogsOptions, host_name: str, run: int | None) -> None:
-    try:
-        host = kubectl.get(HOST, host_name)
-    except KubectlError as error:
-        if error.status != "NotFound":
-            raise
-        raise CommandError(f"host {host_name} is gone, and the output with it") from error
+    host = kubectl.find(HOST, host_name)
+    if host is None:
+        raise CommandError(f"host {host_name} is gone, and the output with it")
     namespace, name = quote(kubectl.namespace), quote(options.name)
     path = f"/v1/namespaces/{namespace}/tasks/{name}/log"
     query = {"follow": "true"} if options.follow else {}

@@ -1,6 +1,7 @@
 """``kubectl weir top``."""
 
 import sys
+from collections.abc import Iterable, Iterator
 
 from weir_cli.daemon import Daemon
 from weir_cli.errors import CommandError
@@ -22,7 +23,7 @@ from weir_cli.figures import (
     task_json,
     tasks_table,
 )
-from weir_cli.kubectl import Kubectl, named
+from weir_cli.kubectl import ONE_BY_ONE, Kubectl
 from weir_cli.options import TopOptions
 from weir_cli.proxy import kubectl_proxy
 from weir_cli.stats import read_stats
@@ -42,22 +43,13 @@ def print_top(kubectl: Kubectl, options: TopOptions) -> None:
         KubectlError: the API server refused, or was not reached.
     """
     tasks: list[Object] = []
-    if options.what != "hosts":
-        namespace = None if options.all_namespaces else kubectl.namespace
-        tasks = kubectl.list(TASK, namespace, options.selector)
-        if options.what == "tasks" and options.names:
-            tasks = named(TASK, tasks, options.names)
-            _report_idle(tasks)
-        tasks = [task for task in tasks if runs(task)]
-    hosts = kubectl.list(HOST, selector=options.selector if options.what == "hosts" else None)
-    if not (options.what == "hosts" and options.names):
-        # A runner of another make has no port of a daemon; who names its host is told so.
-        hosts = [host for host in hosts if not is_external(host)]
-    if options.what == "tasks":
-        needed = {task["status"]["nodeName"] for task in tasks}
-        hosts = [host for host in hosts if host["metadata"]["name"] in needed]
-    elif options.what == "hosts" and options.names:
-        hosts = named(HOST, hosts, options.names)
+    if options.what == "tasks" and options.names:
+        named = kubectl.named(TASK, options.names, kubectl.namespace)
+        _report_idle(named)
+        tasks = [task for task in named if runs(task)]
+    elif options.what != "hosts":
+        tasks = [*filter(runs, _bound(kubectl, options))]
+    hosts = _hosts(kubectl, options, {task["status"]["nodeName"] for task in tasks})
     seen = _ask_all(kubectl, hosts)
     host_rows = [host_figures(name, found) for name, found in seen.items()]
     _print(options, host_rows, gpu_figures(seen), task_figures(tasks, seen))
@@ -65,6 +57,26 @@ def print_top(kubectl: Kubectl, options: TopOptions) -> None:
     if any(found.failed for found in missing) or (missing and len(missing) == len(seen)):
         of = f"{len(seen)} host{'s' if len(seen) > 1 else ''}"
         raise CommandError(f"{len(missing)} of {of} gave no figures")
+
+
+def _bound(kubectl: Kubectl, options: TopOptions) -> Iterator[Object]:
+    selectors = {"fieldSelector": "status.nodeName!="}
+    if options.selector:
+        selectors["labelSelector"] = options.selector
+    return kubectl.each(TASK, None if options.all_namespaces else kubectl.namespace, selectors)
+
+
+def _hosts(kubectl: Kubectl, options: TopOptions, of_tasks: set[str]) -> list[Object]:
+    if options.what == "hosts" and options.names:
+        # One of another make, too, which has no port of a daemon: its row says so.
+        return kubectl.named(HOST, options.names)
+    if options.what == "tasks" and len(of_tasks) <= ONE_BY_ONE:
+        found: Iterable[Object | None] = [kubectl.find(HOST, name) for name in sorted(of_tasks)]
+    elif options.what == "tasks":
+        found = (host for host in kubectl.each(HOST) if host["metadata"]["name"] in of_tasks)
+    else:
+        found = kubectl.list(HOST, selector=options.selector if options.what else None)
+    return [host for host in found if host and not is_external(host)]
 
 
 def _ask_all(kubectl: Kubectl, hosts: list[Object]) -> dict[str, Answers | Silence]:

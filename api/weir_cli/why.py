@@ -1,10 +1,12 @@
 """``kubectl weir why``."""
 
 import datetime as dt
+from collections.abc import Iterable
 
 from weir_cli.explain import explain, explain_host
-from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.kubectl import Kubectl
 from weir_cli.options import WhyOptions
+from weir_cli.tasks import all_tasks, bound_tasks
 from weir_crds.kinds import HOST, TASK
 from weir_kube.store import Object
 
@@ -14,24 +16,16 @@ def print_why(kubectl: Kubectl, options: WhyOptions) -> None:
     now = dt.datetime.now(dt.UTC)
     if options.is_host:
         host = kubectl.get(HOST, options.name)
-        print("\n".join(explain_host(host, _all_tasks(kubectl), now)))
+        print("\n".join(explain_host(host, bound_tasks(kubectl, [options.name]), now)))
         return
     task = kubectl.get(TASK, options.name, kubectl.namespace)
     status = task.get("status") or {}
     hosts: list[Object] = []
-    tasks: list[Object] | None = None
-    if not status.get("finishedAt"):
-        hosts = kubectl.list(HOST)
-        if not status.get("nodeName"):
-            tasks = _all_tasks(kubectl)
+    tasks: Iterable[Object] | None = None
+    if status.get("finishedAt"):
+        pass
+    elif status.get("nodeName"):
+        hosts = [host for host in [kubectl.find(HOST, status["nodeName"])] if host]
+    else:
+        hosts, tasks = kubectl.list(HOST), all_tasks(kubectl)
     print("\n".join(explain(task, hosts, tasks, now)))
-
-
-def _all_tasks(kubectl: Kubectl) -> list[Object] | None:
-    """Return the Tasks of all namespaces; None: the person may not see them."""
-    try:
-        return kubectl.list(TASK)
-    except KubectlError as error:
-        if error.status != "Forbidden":
-            raise
-        return None

@@ -1,16 +1,20 @@
+import asyncio
 import datetime as dt
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from support.cluster import Cluster
 from support.madeup import numa_capacity, report
-from support.served_host import ServedHost, weir
+from support.served_host import ServedHost, weir, with_kubectl, with_noted_kubectl
 from weir_cli.hosts import hosts_json, hosts_table, numa_table
-from weir_crds.kinds import HOST
+from weir_cli.kubectl import Kubectl, KubectlError
+from weir_crds.kinds import HOST, TASK
 
 NOW = dt.datetime(2026, 11, 22, 10, 5, tzinfo=dt.UTC)
 
@@ -161,6 +165,41 @@ async def test_hosts_and_why_against_a_real_api_server(
     assert (await weir(kubeconfig, "hosts", *reader, host.name)).code == 0
     got = await weir(kubeconfig, "--as=somebody", "hosts")
     assert 'User "somebody" cannot list resource "hosts"' in got.err
+
+
+async def test_what_is_about_one_host_reads_no_other_hosts_tasks(
+    host: ServedHost, kubeconfig: Path, tmp_path: Path
+) -> None:
+    """All of them are 23 MB where there are 1,000 hosts and 10,000 Tasks."""
+    await host.run_task("own")
+    await host.create_task("waits")
+    notes = tmp_path / "notes"
+    env = with_noted_kubectl(tmp_path / "bin", notes)
+    asked = (("why", f"host/{host.name}"), ("hosts", host.name), ("why", "own"))
+    for command in (*asked, ("top", "hosts", host.name), ("top", "tasks", "own")):
+        got = await weir(kubeconfig, *command, "-n", host.namespace, env=env)
+        assert (got.code, got.err) == (0, "")
+    lists = re.findall(r"/weir.dev/v1alpha1/\S*\?\S*", notes.read_text())
+    assert {f"{path}&".partition("fieldSelector=")[2] for path in lists} == {
+        f"status.nodeName%3D{host.name}&"
+    }
+
+
+async def test_lists_come_in_pieces_and_whole(
+    host: ServedHost, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", with_kubectl()["PATH"])
+    names = [f"piece-{number:03}" for number in range(15)]
+    for name in names:
+        await host.create_task(name)
+    kubectl = Kubectl([f"--kubeconfig={kubeconfig}"], page=4)
+    found = await asyncio.to_thread(kubectl.list, TASK, host.namespace)
+    assert [obj["metadata"]["name"] for obj in found] == names
+    wanted = [*names[3:12], names[3]]
+    found = await asyncio.to_thread(kubectl.named, TASK, wanted, host.namespace)
+    assert [obj["metadata"]["name"] for obj in found] == names[3:12]
+    with pytest.raises(KubectlError, match=r'^Error from server \(NotFound\): tasks.weir.dev "no"'):
+        await asyncio.to_thread(kubectl.named, TASK, [*wanted, "no"], host.namespace)
 
 
 async def test_versions(host: ServedHost, kubeconfig: Path) -> None:

@@ -1,6 +1,5 @@
 import asyncio
 import json
-import shutil
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -10,7 +9,7 @@ import pytest
 
 from support.aio import until
 from support.cluster import Cluster
-from support.served_host import ServedHost, weir, with_kubectl
+from support.served_host import ServedHost, weir, with_kubectl, with_noted_kubectl
 from weir_crds.kinds import HOST
 from weir_nodedaemon.engines.port import InstanceUsage
 
@@ -126,19 +125,13 @@ async def test_a_fleet_costs_a_handful_of_kubectl_processes(
         )
         await host.admin.patch(HOST, name, {"status": {"endpoint": endpoint}}, subresource="status")
     runs = tmp_path / "runs"
-    real = with_kubectl()
-    counting = tmp_path / "bin" / "kubectl"
-    counting.parent.mkdir()
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    found = shutil.which("kubectl", path=real["PATH"])
-    counting.write_text(f'#!/bin/sh\necho run >> "{runs}"\nexec "{found}" "$@"\n')
-    counting.chmod(0o755)
     try:
         got = await weir(
             kubeconfig,
             *("top", "hosts", *names, host.name, "-o", "json"),
-            env=real | {"PATH": f"{counting.parent}:{real['PATH']}", "TMPDIR": str(scratch)},
+            env=with_noted_kubectl(tmp_path / "bin", runs) | {"TMPDIR": str(scratch)},
         )
     finally:
         for name in names:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import sys
 import uuid
 from collections.abc import AsyncIterator
@@ -138,6 +139,22 @@ def with_kubectl() -> dict[str, str]:
     """Return this process's environment with kubectl on the PATH."""
     kubectl = binaries.find_all()["kubectl"]
     return os.environ | {"PATH": f"{kubectl.parent}:{os.environ['PATH']}"}
+
+
+def with_noted_kubectl(folder: Path, notes: Path) -> dict[str, str]:
+    """Return this process's environment with a kubectl that first notes its arguments, a line each.
+
+    Args:
+        folder: where that kubectl is put.
+        notes: the file.
+    """
+    real = with_kubectl()
+    found = shutil.which("kubectl", path=real["PATH"])
+    kubectl = folder / "kubectl"
+    kubectl.parent.mkdir(exist_ok=True)
+    kubectl.write_text(f'#!/bin/sh\necho "$@" >> "{notes}"\nexec "{found}" "$@"\n')
+    kubectl.chmod(0o755)
+    return real | {"PATH": f"{folder}:{real['PATH']}"}
 
 
 async def start_weir(
