@@ -6,9 +6,17 @@ from typing import Any
 from weir_crds.kinds import Kind
 from weir_kube.api import Api
 from weir_kube.store import Object
+from weir_kube.transport import DEADLINE_SECONDS
 
 
-async def patch_status(api: Api, kind: Kind, obj: Object, changes: Mapping[str, Any]) -> Object:
+async def patch_status(
+    api: Api,
+    kind: Kind,
+    obj: Object,
+    changes: Mapping[str, Any],
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
+) -> Object:
     """Write top-level fields of ``status``, decided on ``obj``; idempotent.
 
     Args:
@@ -16,6 +24,7 @@ async def patch_status(api: Api, kind: Kind, obj: Object, changes: Mapping[str, 
         kind: of the object.
         obj: what the decision was made on; its resourceVersion is the precondition.
         changes: each field's whole new value (``conditions`` is the whole list); None deletes it.
+        deadline_seconds: for the answer.
 
     Returns:
         The object as it is now; ``obj`` itself, without a write, when nothing would change.
@@ -28,7 +37,14 @@ async def patch_status(api: Api, kind: Kind, obj: Object, changes: Mapping[str, 
         return obj
     metadata = obj["metadata"]
     body = {"metadata": {"resourceVersion": metadata["resourceVersion"]}, "status": patch}
-    return await api.patch(kind, metadata["name"], body, metadata.get("namespace"), "status")
+    return await api.patch(
+        kind,
+        metadata["name"],
+        body,
+        metadata.get("namespace"),
+        "status",
+        deadline_seconds=deadline_seconds,
+    )
 
 
 def status_patch(status: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -83,7 +83,13 @@ class Writer:
         self._version = itertools.count(10_000_000)
 
     async def patch(
-        self, _kind: Kind, name: str, patch: Mapping[str, Any], namespace: str, _subresource: str
+        self,
+        _kind: Kind,
+        name: str,
+        patch: Mapping[str, Any],
+        namespace: str,
+        _subresource: str,
+        **_: Any,
     ) -> Object:
         """As ``Api.patch`` on a status."""
         await asyncio.sleep(_ANSWER_SECONDS)

@@ -8,10 +8,17 @@ from weir_kube.api import Api
 from weir_kube.errors import ConflictError, NotFoundError
 from weir_kube.status import patch_status
 from weir_kube.store import Key, Object, Store, key_of
+from weir_kube.transport import DEADLINE_SECONDS
 
 
 async def write_status(
-    api: Api, kind: Kind, store: Store, obj: Object, changes: Mapping[str, Any]
+    api: Api,
+    kind: Kind,
+    store: Store,
+    obj: Object,
+    changes: Mapping[str, Any],
+    *,
+    deadline_seconds: float = DEADLINE_SECONDS,
 ) -> bool:
     """Write a status that was decided on ``obj``; False: it has changed, so decide anew.
 
@@ -22,7 +29,8 @@ async def write_status(
         ApiError: there was no answer, or another one; the write may have taken effect.
     """
     try:
-        store.apply("MODIFIED", await patch_status(api, kind, obj, changes))
+        written = await patch_status(api, kind, obj, changes, deadline_seconds=deadline_seconds)
+        store.apply("MODIFIED", written)
     except ConflictError:
         if not await refresh_after_conflict(api, kind, store, obj):
             raise

@@ -8,7 +8,8 @@ from typing import Any
 from support.schedulers import task_scheduler
 from weir_crds.demand import Holding
 from weir_crds.kinds import TASK, Kind
-from weir_kube.errors import ApiError, ConflictError, NotFoundError
+from weir_crds.names import LABEL_OWNER
+from weir_kube.errors import ApiError, ApiUnavailableError, ConflictError, NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_operator.scheduling.ledger import Allocation
 from weir_operator.scheduling.workload import workload_key
@@ -21,6 +22,7 @@ class SchedulingRig:
     """Attributes:
     refuse: called with the name at each write; an exception that it returns is raised.
     writes: names of the Tasks that were written, in order, refused writes included.
+    is_silent: called with the name at each write; one that it tells is never answered.
     seconds: the scheduler's clock.
     gate: writes are not answered while it is closed.
     """
@@ -29,6 +31,7 @@ class SchedulingRig:
         self.tasks, self.hosts = Store(), Store()
         self.live: dict[str, Object] = {}
         self.refuse: Callable[[str], ApiError | None] = lambda _name: None
+        self.is_silent: Callable[[str], bool] = lambda _name: False
         self.writes: list[str] = []
         self.seconds = 1000.0
         self.gate = asyncio.Event()
@@ -45,10 +48,20 @@ class SchedulingRig:
     # -- what the scheduler does ----------------------------------------------------------------
 
     async def patch(
-        self, _kind: Kind, name: str, patch: Mapping[str, Any], _namespace: str, _subresource: str
+        self,
+        _kind: Kind,
+        name: str,
+        patch: Mapping[str, Any],
+        _namespace: str,
+        _subresource: str,
+        *,
+        deadline_seconds: float,
     ) -> Object:
         self.writes.append(name)
         await self.gate.wait()
+        if self.is_silent(name):
+            await asyncio.sleep(deadline_seconds)
+            raise ApiUnavailableError("no answer in time")
         if exc := self.refuse(name):
             raise exc
         live = self.live[name]
@@ -73,11 +86,15 @@ class SchedulingRig:
         self.hosts.apply("MODIFIED", host)
         self.scheduler.observe_host(name)
 
-    def add_task(self, name: str, cpu: Any = 1, host: str | None = None, **spec: Any) -> None:
+    def add_task(
+        self, name: str, cpu: Any = 1, host: str | None = None, owner: str = "", **spec: Any
+    ) -> None:
         resources = {"cpu": cpu, **spec.pop("resources", {})}
         if host:
             spec["placement"] = {"hostName": host}
-        metadata = {"name": name, "namespace": NAMESPACE, "uid": f"u-{name}"}
+        metadata: Object = {"name": name, "namespace": NAMESPACE, "uid": f"u-{name}"}
+        if owner:
+            metadata["labels"] = {LABEL_OWNER: owner}
         metadata["creationTimestamp"] = _NOW
         self._put({"metadata": metadata, "spec": {"resources": resources, **spec}, "status": {}})
         self.see(name)

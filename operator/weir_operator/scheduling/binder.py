@@ -2,17 +2,25 @@
 
 import asyncio
 import datetime as dt
+import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
 from weir_crds.errors import WeirError
 from weir_kube.api import Api
 from weir_kube.backoff import exponential
-from weir_kube.errors import ApiUnavailableError, TooManyRequestsError, UnauthorizedError
+from weir_kube.errors import (
+    ApiError,
+    ApiUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
+)
 from weir_kube.store import Object, Store
+from weir_kube.transport import DEADLINE_SECONDS
 from weir_operator import metrics
 from weir_operator.scheduling.place import Placement
 from weir_operator.scheduling.queue import Pending
@@ -22,7 +30,12 @@ from weir_operator.writes import refresh, write_status
 logger = logging.getLogger(__name__)
 
 BINDS_AT_ONCE = 32
+UNANSWERED_AT_MOST = 64
+"""From so many unanswered binds on, an owner gets another one only when it has none."""
 _REPEATS_AT_ONCE = 8
+_FIRST_TRY_SECONDS = 5.0
+"""How long a first try may take a place; with a repeat there is more time."""
+_NONE: frozenset[str] = frozenset()
 _OUTCOME_UNKNOWN = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
 
 
@@ -52,7 +65,11 @@ class Binder:
     """The binds in flight.
 
     One whose answer is missing is repeated until there is one: it may have taken effect, and the
-    repeat is harmless, because it conflicts then. While it pauses it takes no place from others.
+    repeat is harmless, because it conflicts then. From then on it takes no place from others.
+
+    There are never more than ``UNANSWERED_AT_MOST`` of these, the ``BINDS_AT_ONCE`` that are on
+    their way, and one for each owner: what an API server does not answer for one owner must
+    neither hold cores without end nor keep another owner's workloads.
     """
 
     def __init__(
@@ -61,8 +78,11 @@ class Binder:
         """Make a binder that writes to ``api``; ``now`` is the time for what is written."""
         self._api = api
         self._now = now
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when another bind may be started though none has ended."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._pausing = 0
+        self._owners: Counter[str] = Counter()
+        self._unanswered = 0
         self._repeats = asyncio.Semaphore(_REPEATS_AT_ONCE)
 
     def __len__(self) -> int:
@@ -76,13 +96,19 @@ class Binder:
     @property
     def has_room(self) -> bool:
         """Whether another bind may be started."""
-        return len(self._tasks) - self._pausing < BINDS_AT_ONCE
+        return len(self._tasks) - self._unanswered < BINDS_AT_ONCE
+
+    @property
+    def barred_owners(self) -> Set[str]:
+        """The owners for whom no bind may be started now; a view that changes with each bind."""
+        return self._owners.keys() if self._unanswered >= UNANSWERED_AT_MOST else _NONE
 
     def start(self, bind: Bind, on_done: Callable[[Bind, Outcome], None]) -> None:
         """Write a bind in a task of its own; ``on_done`` is called once, when it has ended."""
         self._tasks[bind.pending.uid] = asyncio.create_task(
             self._run(bind, on_done), name=f"bind {bind.pending.key}"
         )
+        self._owners[bind.pending.owner] += 1
         metrics.BINDS_IN_FLIGHT.set(len(self._tasks))
 
     def close(self) -> None:
@@ -102,6 +128,9 @@ class Binder:
         except Exception:
             logger.exception("bind failed %s=%s host=%s", what, key, host)
         del self._tasks[bind.pending.uid]
+        self._owners[bind.pending.owner] -= 1
+        if not self._owners[bind.pending.owner]:
+            del self._owners[bind.pending.owner]
         if outcome is Outcome.BOUND:
             logger.info("bound %s=%s host=%s cpus=%s", what, key, host, bind.placement.cpus)
         metrics.BINDS.labels(outcome.value).inc()
@@ -111,35 +140,38 @@ class Binder:
 
     async def _write(self, bind: Bind) -> Outcome:
         try:
-            return await self._try(bind)
+            return await self._try(bind, _FIRST_TRY_SECONDS)
         except _OUTCOME_UNKNOWN as exc:
-            unanswered: WeirError = exc
-        attempt = 0
-        while True:
-            attempt += 1
+            unanswered = exc
+        self._unanswered += 1
+        self.on_room()
+        try:
+            return await self._repeat_until_answered(bind, unanswered)
+        finally:
+            self._unanswered -= 1
+
+    async def _repeat_until_answered(self, bind: Bind, unanswered: ApiError) -> Outcome:
+        for attempt in itertools.count(1):
             delay = unanswered.retry_after_seconds or exponential(attempt, 0.2, 10.0)
             key = bind.pending.key
             logger.warning(
                 "bind unanswered %s=%s, again in %.1f s: %s",
                 key.kind.lower(), key, delay, unanswered,
             )  # fmt: skip
-            self._pausing += 1
-            try:
-                await asyncio.sleep(delay)
-                await self._repeats.acquire()
-            finally:
-                self._pausing -= 1
-            try:
-                return await self._repeat(bind)
-            except _OUTCOME_UNKNOWN as exc:
-                unanswered = exc
-            finally:
-                self._repeats.release()
+            await asyncio.sleep(delay)
+            async with self._repeats:
+                try:
+                    return await self._repeat(bind)
+                except _OUTCOME_UNKNOWN as exc:
+                    unanswered = exc
+        raise AssertionError("there is no last attempt")
 
-    async def _try(self, bind: Bind) -> Outcome:
+    async def _try(self, bind: Bind, deadline_seconds: float = DEADLINE_SECONDS) -> Outcome:
         changes = bind.workload.bound(bind.obj, bind.placement, self._now())
         kind = bind.workload.kind
-        if await write_status(self._api, kind, bind.store, bind.obj, changes):
+        if await write_status(
+            self._api, kind, bind.store, bind.obj, changes, deadline_seconds=deadline_seconds
+        ):
             return Outcome.BOUND
         return Outcome.CONFLICT if bind.pending.key.object_key in bind.store else Outcome.GONE
 

@@ -1,7 +1,7 @@
 """What waits, in the order in which it is tried: priority, then fair share, then age. Pure."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, field
 from itertools import groupby
 from math import inf
@@ -245,12 +245,22 @@ class PendingQueue:
             self._untried.discard(lane)
         return [self._head(lane) for lane in lanes]
 
-    def next_untried(self, share: Share) -> Pending | None:
-        """Return the one to try next among those not known to fit nowhere; it stays in."""
-        return self._choose([self._untried], share, _ANY, lambda _: True)
+    def next_untried(self, share: Share, barred: Set[str] = frozenset()) -> Pending | None:
+        """Return the one to try next among those not known to fit nowhere; it stays in.
+
+        Args:
+            share: as everywhere.
+            barred: owners that are passed over.
+        """
+        return self._choose([self._untried], share, _ANY, lambda _: True, barred)
 
     def next_for_host(
-        self, host: str, share: Share, spare: Spare, fits: Callable[[Request], bool]
+        self,
+        host: str,
+        share: Share,
+        spare: Spare,
+        fits: Callable[[Request], bool],
+        barred: Set[str] = frozenset(),
     ) -> Pending | None:
         """Return the one to try next on a host that got room, refused or not; it stays in.
 
@@ -259,9 +269,10 @@ class PendingQueue:
             share: as everywhere.
             spare: what the host has left.
             fits: tells whether a request fits there.
+            barred: owners that are passed over.
         """
         found = (self._by_host.get(host), self._by_host.get(None))
-        return self._choose([lanes for lanes in found if lanes], share, spare, fits)
+        return self._choose([lanes for lanes in found if lanes], share, spare, fits, barred)
 
     def heads_by_priority(self) -> Iterator[list[Pending]]:
         """Return the oldest of each lane, those of the highest priority first."""
@@ -271,11 +282,17 @@ class PendingQueue:
             yield [self._head(lane) for lane in lanes]
 
     def _choose(
-        self, among: list[_Lanes], share: Share, spare: Spare, fits: Callable[[Request], bool]
+        self,
+        among: list[_Lanes],
+        share: Share,
+        spare: Spare,
+        fits: Callable[[Request], bool],
+        barred: Set[str],
     ) -> Pending | None:
         priorities = {priority for lanes in among for priority in lanes.priorities()}
         for priority in sorted(priorities, reverse=True):
             owners = {owner for lanes in among for owner in lanes.owners(priority)}
+            owners.difference_update(barred)
             for _, alike in groupby(sorted(owners, key=share), key=share):
                 order = [
                     lane

@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from weir_crds.conditions import Reason
 from weir_crds.demand import Request
@@ -77,7 +77,11 @@ class Scheduler:
         self._failures: dict[str, int] = {}
         self._held: dict[str, Pending] = {}
         """Those that are tried again after a back-off, by uid."""
+        self._passed_over: dict[str, None] = {}
+        """Hosts that got room which only a barred owner's workload might take."""
+        self._barred: Set[str] = frozenset()
         self._wake = asyncio.Event()
+        binder.on_room = self._wake.set
 
     def observe_host(self, name: str) -> None:
         """Take what the cache has of a Host.
@@ -199,6 +203,7 @@ class Scheduler:
     def place_for(self, seconds: float) -> bool:
         """Start as many binds as may be in that time; tell whether there is more to do at once."""
         give_up = time.perf_counter() + seconds
+        self._look_at_barred()
         while self._binder.has_room:  # else the end of a bind wakes us
             filled = self._fill_freed_host()
             tried = self._binder.has_room and self._try_untried()
@@ -207,6 +212,14 @@ class Scheduler:
             if time.perf_counter() >= give_up:
                 return True
         return False
+
+    def _look_at_barred(self) -> None:
+        """Look again at the hosts that were passed over, once an owner may have more binds."""
+        barred = frozenset(self._binder.barred_owners)
+        if self._barred - barred:
+            self.ledger.freed.update(self._passed_over)
+            self._passed_over.clear()
+        self._barred = barred
 
     def _fill_freed_host(self) -> bool:
         """Bind one more on a host that got room, if any fits; tell whether there was such a host.
@@ -222,6 +235,8 @@ class Scheduler:
         name = next(iter(freed))
         state = self.ledger.hosts.get(name)
         pending = None if state is None else self._next_for(state)
+        if pending is None and self._binder.barred_owners:
+            self._passed_over[name] = None
         if pending is None or not self._guarded(pending, self._place_on_freed):
             freed.pop(name, None)
         return True
@@ -230,10 +245,13 @@ class Scheduler:
         facts = state.facts
         if facts is None or facts.obstacles or not state.cores_free:
             return None  # even one without cores of its own needs a shared one
+        barred = self._binder.barred_owners
         drain = self._drainer.drain
         if drain is not None and drain.host == state.name:
             current = self.queue.get(drain.pending.uid)
-            return current if current and offer_of(current.request, state) else None
+            if current is None or current.owner in barred:
+                return None
+            return current if offer_of(current.request, state) else None
         gpus = sum(not state.holders_of_gpu(gpu.index) for gpu in facts.gpus)
         spare = Spare(state.cores_free, state.memory_free, gpus)
         unfit: set[Request] = set()
@@ -246,7 +264,7 @@ class Scheduler:
                 return False
             return True
 
-        return self.queue.next_for_host(state.name, self.ledger.share, spare, fits)
+        return self.queue.next_for_host(state.name, self.ledger.share, spare, fits, barred)
 
     def _place_on_freed(self, pending: Pending) -> bool:
         """Place one that fits on a host that got room, on the best of those or of all; tell if."""
@@ -260,7 +278,7 @@ class Scheduler:
 
     def _try_untried(self) -> bool:
         """Try the next one that was not tried yet; tell whether there was one."""
-        pending = self.queue.next_untried(self.ledger.share)
+        pending = self.queue.next_untried(self.ledger.share, self._binder.barred_owners)
         if pending is None:
             return False
         self._guarded(pending, self._try)
