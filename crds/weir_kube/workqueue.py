@@ -27,6 +27,8 @@ class WorkQueue(Generic[K]):
 
     A key that is added while it waits is there once; one that is added while a worker has it runs
     again afterwards; no key runs twice at a time. All methods belong to one event loop.
+
+    Keys that failed have half of the workers at most: what fails slowly keeps no other key.
     """
 
     def __init__(self, name: str, base_backoff: float = 0.2, max_backoff: float = 30.0) -> None:
@@ -44,6 +46,8 @@ class WorkQueue(Generic[K]):
         self._tokens = asyncio.Semaphore(0)  # one for each ready key; at shutdown, one per worker
         self._dirty: dict[K, float] = {}  # to be processed, and since when
         self._processing: set[K] = set()
+        self._retries = 0  # how many of those have failed before
+        self._parked: deque[K] = deque()  # have failed before, and wait for one of those to end
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._shutting_down = False
@@ -55,7 +59,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Return how many keys wait for a worker; delayed ones do not count."""
-        return len(self._ready)
+        return len(self._ready) + len(self._parked)
 
     def add(self, key: K) -> None:
         """Have a key processed as soon as a worker is free."""
@@ -119,6 +123,11 @@ class WorkQueue(Generic[K]):
             if not self._ready:
                 continue  # a token of shutdown
             key = self._ready.popleft()
+            is_retry = self.failures(key) > 0
+            if is_retry and self._retries >= max(1, self._workers // 2):
+                self._parked.append(key)
+                continue
+            self._retries += is_retry
             started = time.monotonic()
             self._wait.observe(started - self._dirty.pop(key))
             self._processing.add(key)
@@ -127,6 +136,9 @@ class WorkQueue(Generic[K]):
             finally:
                 self._work.observe(time.monotonic() - started)
                 self._processing.discard(key)
+                self._retries -= is_retry
+                if is_retry and self._parked:
+                    self._push(self._parked.popleft())
                 if key in self._dirty:
                     self._push(key)
             if self._has_had_its_share():

@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from support.aio import until
+from support.virtual_time import in_virtual_time, virtual_clock
 from weir_crds.errors import WeirError
 from weir_kube.backoff import exponential
 from weir_kube.workqueue import Worker, WorkQueue
@@ -310,3 +311,55 @@ async def test_an_error_that_is_fatal_ends_the_queue_and_every_worker() -> None:
             await queue.run(work, 2)
     assert caught.group_contains(TakenOverError, match="taken over")
     assert cut.is_set()
+
+
+@in_virtual_time
+async def test_keys_that_fail_slowly_and_for_ever_leave_workers_to_the_others() -> None:
+    """Whatever is written for them is not answered before a deadline."""
+    queue: WorkQueue[str] = WorkQueue("t", base_backoff=0.1, max_backoff=1.0)
+    begun: dict[str, float] = {}
+    slow_now = most_slow = 0
+
+    async def work(key: str) -> None:
+        nonlocal slow_now, most_slow
+        begun[key] = virtual_clock()
+        if key.startswith("slow"):
+            slow_now += 1
+            if virtual_clock() > 1100:
+                most_slow = max(most_slow, slow_now)
+            await asyncio.sleep(15)
+            slow_now -= 1
+            raise BrokenError("no answer")
+
+    async with running(queue, work, workers=8):
+        for number in range(40):
+            queue.add(f"slow{number}")
+        await asyncio.sleep(200)
+        for number in range(40):
+            added = virtual_clock()
+            queue.add(f"fast{number}")
+            await asyncio.sleep(7)
+            assert begun[f"fast{number}"] == added
+    assert most_slow == 4
+    assert len(begun) == 80
+    assert len(queue) + slow_now <= 40
+
+
+@in_virtual_time
+async def test_a_key_that_waits_because_others_failed_too_is_processed_before_the_end() -> None:
+    queue: WorkQueue[str] = WorkQueue("t", base_backoff=0.1, max_backoff=0.1)
+    tries: dict[str, int] = {}
+
+    async def work(key: str) -> None:
+        tries[key] = tries.get(key, 0) + 1
+        await asyncio.sleep(1)
+        if tries[key] == 1:
+            raise BrokenError("once")
+
+    async with running(queue, work, workers=2) as task:
+        for key in "abcd":
+            queue.add(key)
+        await asyncio.sleep(2.5)  # all have failed once
+        queue.shutdown()
+        await task
+    assert tries == dict.fromkeys("abcd", 2)
