@@ -8,7 +8,14 @@ from weir_kube.store import Key, Object, Store
 
 BY_HOST = "host"
 """Index of what is bound to a host and not over."""
-_OF_THE_ENDED = ("name", "namespace", "uid", "resourceVersion", "deletionTimestamp")
+_OF_THE_ENDED = (
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "deletionTimestamp",
+)
 
 
 class SlimStore(Store):

@@ -1,9 +1,9 @@
 """Which finished objects are to go: those past their time, and the oldest beyond a cap. Pure.
 
 Nothing here walks all finished objects: the sorted heaps are touched where something changes.
+Times are monotonic seconds: a wall clock that is set must delete nothing early, nor keep it longer.
 """
 
-import datetime as dt
 import heapq
 from collections import Counter
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ class Finished:
 
     key: Key
     uid: str
-    finished_at: dt.datetime
-    expires_at: dt.datetime
+    ended_at: float
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Overdue:
     why: str
 
 
-_Entry = tuple[dt.datetime, Key, str]
+_Entry = tuple[float, Key, str]
 _SLACK = 2  # heaps are cleared of what is gone when they are this many times too large
 
 
@@ -60,7 +60,7 @@ class Retention:
         heapq.heappush(self._by_expiry, (finished.expires_at, finished.key, finished.uid))
         if current is None or current.uid != finished.uid:
             ages = self._by_age.setdefault(finished.key.namespace, [])
-            heapq.heappush(ages, (finished.finished_at, finished.key, finished.uid))
+            heapq.heappush(ages, (finished.ended_at, finished.key, finished.uid))
         return True
 
     def forget(self, key: Key) -> None:
@@ -82,7 +82,11 @@ class Retention:
         """Tell whether there is a finished object of that key."""
         return key in self._objects
 
-    def next_expiry(self) -> dt.datetime | None:
+    def get(self, key: Key) -> Finished | None:
+        """Return the finished object of that key, or None."""
+        return self._objects.get(key)
+
+    def next_expiry(self) -> float | None:
         """Return when the next one expires, or None."""
         while self._by_expiry:
             if self._is_current_expiry(self._by_expiry[0]):
@@ -90,7 +94,7 @@ class Retention:
             heapq.heappop(self._by_expiry)
         return None
 
-    def take_overdue(self, now: dt.datetime, limit: int) -> list[Overdue]:
+    def take_overdue(self, now: float, limit: int) -> list[Overdue]:
         """Take out and return what is to be deleted, oldest first, at most ``limit``.
 
         One whose deletion fails has to be tracked again.
@@ -124,4 +128,4 @@ class Retention:
 
     def _is_current_age(self, entry: _Entry) -> bool:
         found = self._objects.get(entry[1])
-        return found is not None and (found.finished_at, found.uid) == (entry[0], entry[2])
+        return found is not None and (found.ended_at, found.uid) == (entry[0], entry[2])

@@ -1,26 +1,18 @@
 """Which finished Tasks go."""
 
-import datetime as dt
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_kube.store import Key
 from weir_operator.retention import Finished, Retention
 
-START = dt.datetime(2026, 11, 22, tzinfo=dt.UTC)
-
-
-def at(seconds: float) -> dt.datetime:
-    return START + dt.timedelta(seconds=seconds)
-
 
 def finished(name: str, end: float, ttl: float = 3600, namespace: str = "a") -> Finished:
-    return Finished(Key(namespace, name), f"uid-{namespace}-{name}", at(end), at(end + ttl))
+    return Finished(Key(namespace, name), f"uid-{namespace}-{name}", end, end + ttl)
 
 
 def names(retention: Retention, now: float, limit: int = 100) -> list[tuple[str, str]]:
-    return [(one.object.key.name, one.why) for one in retention.take_overdue(at(now), limit)]
+    return [(one.object.key.name, one.why) for one in retention.take_overdue(now, limit)]
 
 
 def test_each_goes_at_its_own_time() -> None:
@@ -28,7 +20,7 @@ def test_each_goes_at_its_own_time() -> None:
     for name, ttl in (("slow", 100), ("fast", 10), ("at once", 0)):
         retention.track(finished(name, 0, ttl))
     assert names(retention, 0) == [("at once", "ttl")]
-    assert retention.next_expiry() == at(10)
+    assert retention.next_expiry() == 10
     assert names(retention, 50) == [("fast", "ttl")]
     assert names(retention, 50) == []
     assert names(retention, 100) == [("slow", "ttl")]
@@ -57,22 +49,22 @@ def test_a_changed_time_counts() -> None:
 def test_another_of_the_same_name_has_its_own_time() -> None:
     retention = Retention(cap=100)
     retention.track(finished("t", 0, 10))
-    again = Finished(Key("a", "t"), "another", at(5), at(100))
+    again = Finished(Key("a", "t"), "another", 5, 100)
     retention.track(again)
     assert names(retention, 50) == []
-    assert [one.object for one in retention.take_overdue(at(100), 9)] == [again]
+    assert [one.object for one in retention.take_overdue(100, 9)] == [again]
 
 
 def test_another_of_the_same_name_has_its_own_age() -> None:
     """The one before it was finished earlier, and must not count for it."""
     retention = Retention(cap=1)
     retention.track(finished("t", 0))
-    again = Finished(Key("a", "t"), "another", at(20), at(9999))
+    again = Finished(Key("a", "t"), "another", 20, 9999)
     retention.track(again)
     retention.track(finished("older", 10))
     assert names(retention, 50) == [("older", "cap")]
     retention.track(finished("newer", 30))
-    assert [one.object for one in retention.take_overdue(at(50), 9)] == [again]
+    assert [one.object for one in retention.take_overdue(50, 9)] == [again]
 
 
 def test_what_is_gone_is_not_taken_and_not_counted() -> None:
@@ -109,18 +101,18 @@ def test_it_is_what_a_walk_over_all_would_find(
         key = Key("a", str(number))
         if keep:
             # The end of one object never changes.
-            end_of = model[key].finished_at if key in model else at(end)
-            model[key] = Finished(key, f"uid-{number}", end_of, end_of + dt.timedelta(seconds=ttl))
+            end_of = model[key].ended_at if key in model else end
+            model[key] = Finished(key, f"uid-{number}", end_of, end_of + ttl)
             retention.track(model[key])
         else:
             model.pop(key, None)
             retention.forget(key)
-    expired = {key for key, one in model.items() if one.expires_at <= at(now)}
+    expired = {key for key, one in model.items() if one.expires_at <= now}
     left = sorted(
         (one for key, one in model.items() if key not in expired),
-        key=lambda one: (one.finished_at, one.key, one.uid),
+        key=lambda one: (one.ended_at, one.key, one.uid),
     )
     beyond = {one.key for one in left[: max(0, len(left) - cap)]}
-    taken = retention.take_overdue(at(now), 1000)
+    taken = retention.take_overdue(now, 1000)
     assert {one.object.key for one in taken} == expired | beyond
     assert len(retention) == len(model) - len(taken)

@@ -38,10 +38,13 @@ class Desk:
             cap=2,
             default_ttl=dt.timedelta(hours=1),
             now=self.now,
+            clock=virtual_clock,
         )
+        self.clock_error = dt.timedelta()
+        """By how much the operator's wall clock is wrong."""
 
     def now(self) -> dt.datetime:
-        return START + dt.timedelta(seconds=virtual_clock() - self._began)
+        return START + dt.timedelta(seconds=virtual_clock() - self._began) + self.clock_error
 
     def finish(self, name: str = "t", **spec: Any) -> Object:
         """Let a Task be finished now."""
@@ -85,7 +88,7 @@ async def test_each_goes_at_its_own_time() -> None:
 @in_virtual_time
 async def test_one_that_is_not_over_or_gone_is_not_kept_track_of() -> None:
     desk = Desk()
-    desk.sweep.observe(KEY, task("t", NAMESPACE))
+    desk.sweep.observe(KEY, desk.api.put(TASK, task("t", NAMESPACE)))
     assert len(desk.sweep) == 0
     leaving = desk.finish()
     assert len(desk.sweep) == 1
@@ -100,7 +103,7 @@ async def test_one_that_is_not_over_or_gone_is_not_kept_track_of() -> None:
 @in_virtual_time
 async def test_an_invalid_time_leaves_it_alone() -> None:
     desk = Desk()
-    odd = {**task("t", NAMESPACE), "status": {"finishedAt": "yesterday"}}
+    odd = {**desk.api.put(TASK, task("t", NAMESPACE)), "status": {"finishedAt": "yesterday"}}
     with pytest.raises(InvalidTimeError):
         desk.sweep.observe(KEY, odd)
 
@@ -173,6 +176,68 @@ async def test_one_that_changed_while_its_deletion_failed_counts_as_it_is_now() 
         await asyncio.sleep(900)
         assert desk.left() == ["t"]
         await asyncio.sleep(100)
+        assert desk.left() == []
+
+
+@pytest.mark.parametrize("error", [dt.timedelta(days=365), dt.timedelta(days=-365)])
+@pytest.mark.parametrize("is_seen_again", [False, True])
+@in_virtual_time
+async def test_a_wall_clock_that_is_set_changes_nothing(
+    error: dt.timedelta, is_seen_again: bool
+) -> None:
+    async with sweeping() as desk:
+        made = desk.finish()
+        desk.finish("other", ttlSecondsAfterFinished=1800)
+        await asyncio.sleep(60)
+        desk.clock_error = error
+        if is_seen_again:
+            desk.sweep.observe(KEY, made)
+        await asyncio.sleep(1800)
+        assert desk.left() == ["t"]
+        await asyncio.sleep(1800)
+        assert desk.left() == []
+
+
+@in_virtual_time
+async def test_an_end_that_was_seen_to_come_counts_from_then_whatever_the_hosts_clock_says() -> None:
+    async with sweeping() as desk:
+        desk.sweep.observe(KEY, desk.api.put(TASK, task("t", NAMESPACE)))
+        desk.api.change_status(TASK, KEY, finishedAt="1970-01-01T00:00:00Z")
+        desk.sweep.observe(KEY, desk.api.peek(TASK, KEY))
+        await asyncio.sleep(3599)
+        assert desk.left() == ["t"]
+        await asyncio.sleep(2)
+        assert desk.left() == []
+
+
+@pytest.mark.parametrize("end", ["1970-01-01T00:00:00Z", "2999-01-01T00:00:00Z"])
+@in_virtual_time
+async def test_an_end_from_before_is_no_older_than_the_task_and_no_later_than_now(end: str) -> None:
+    async with sweeping() as desk:
+        made = task("t", NAMESPACE)
+        made["metadata"]["creationTimestamp"] = now_rfc3339(START)
+        made["status"] = {"finishedAt": end}
+        desk.sweep.observe(KEY, desk.api.put(TASK, made))
+        await asyncio.sleep(3599)
+        assert desk.left() == ["t"]
+        await asyncio.sleep(2)
+        assert desk.left() == []
+
+
+@in_virtual_time
+async def test_deletions_that_are_never_answered_keep_nobody_else() -> None:
+    async with sweeping() as desk:
+        desk.api.is_silent = lambda key: key.name.startswith("bad")
+        for number in range(40):
+            desk.finish(f"bad{number}", ttlSecondsAfterFinished=10)
+        await asyncio.sleep(300)
+        for number in range(40):
+            desk.finish(f"good{number}", ttlSecondsAfterFinished=0)
+            await asyncio.sleep(1)
+            assert f"good{number}" not in desk.left()
+        assert len(desk.left()) == 40
+        desk.api.is_silent = lambda _key: False
+        await asyncio.sleep(60)
         assert desk.left() == []
 
 

@@ -10,7 +10,7 @@ from support.fake_api import FakeApi
 from support.madeup import create_host, numa_capacity
 from support.tasks import condition, task
 from weir_crds.kinds import HOST, TASK, Kind
-from weir_kube.errors import ApiError
+from weir_kube.errors import ApiError, ApiUnavailableError
 from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object, Store
 from weir_operator.settings import Settings
@@ -26,12 +26,14 @@ class OperatorApi(FakeApi):
         lose_answer: called with kind and key after each write took effect; an exception it returns
             is raised instead of the answer.
         refuse: likewise, before anything took effect.
+        is_silent: tells of which objects a deletion is never answered.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.refuse: Callable[[Kind, Key], ApiError | None] = lambda _kind, _key: None
         self.lose_answer: Callable[[Kind, Key], ApiError | None] = lambda _kind, _key: None
+        self.is_silent: Callable[[Key], bool] = lambda _key: False
         self.patches_under_way = 0
         self.most_patches_under_way = 0
 
@@ -75,6 +77,9 @@ class OperatorApi(FakeApi):
         deadline_seconds: float = 15.0,
     ) -> bool:
         """As ``Api.delete``."""
+        if self.is_silent(Key(namespace or "", name)):
+            await asyncio.sleep(deadline_seconds)
+            raise ApiUnavailableError("no answer in time")
         if exc := self.refuse(kind, Key(namespace or "", name)):
             await self._reach()
             raise exc
