@@ -199,7 +199,9 @@ async def test_a_wall_clock_that_is_set_changes_nothing(
 
 
 @in_virtual_time
-async def test_an_end_that_was_seen_to_come_counts_from_then_whatever_the_hosts_clock_says() -> None:
+async def test_an_end_that_was_seen_to_come_counts_from_then_whatever_the_hosts_clock_says() -> (
+    None
+):
     async with sweeping() as desk:
         desk.sweep.observe(KEY, desk.api.put(TASK, task("t", NAMESPACE)))
         desk.api.change_status(TASK, KEY, finishedAt="1970-01-01T00:00:00Z")
