@@ -24,6 +24,7 @@ from typing import Any
 
 _ROOT = Path(__file__).resolve().parent.parent
 OK, FAILED, NO_DRIVER, CANNOT_RUN = range(4)
+_DRIVER = Path("/proc/driver/nvidia/version")
 _SLOW_LOOK_SECONDS = 5.0  # the daemon looks that often
 _MIB = 2**20
 
@@ -194,7 +195,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if sys.version_info < (3, 11):  # noqa: UP036 (nobody installs anything to run this)
         return _refuse(CANNOT_RUN, f"Python 3.11 is needed, this is {platform.python_version()}")
-    if not Path("/proc/driver/nvidia/version").exists():
+    if not _DRIVER.exists():
         return _refuse(NO_DRIVER, "there is no NVIDIA driver in this kernel: nothing to check")
     for source in ("crds", "nodedaemon", *_site_packages()):
         sys.path.append(str(_ROOT / source))

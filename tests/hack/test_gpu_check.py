@@ -110,16 +110,31 @@ async def test_a_driver_without_gpus_is_no_success(tmp_path: Path) -> None:
     assert "there is a GPU" in failed(await examine(tmp_path, FakeNvml()))
 
 
-@pytest.mark.skipif(
-    Path("/proc/driver/nvidia/version").exists(), reason="this machine has the driver"
-)
-def test_a_machine_without_a_driver_is_refused() -> None:
-    done = subprocess.run([PROGRAM], capture_output=True, text=True, timeout=60, check=False)
-    said: dict[str, Any] = json.loads(done.stdout)
-    assert done.returncode == gpu_check.NO_DRIVER == 2
+def test_a_machine_without_a_driver_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpu_check, "_DRIVER", tmp_path / "none")
+    assert gpu_check.main([]) == gpu_check.NO_DRIVER == 2
+    out, err = capsys.readouterr()
+    said: dict[str, Any] = json.loads(out)
     assert said["ok"] is False
     assert "no NVIDIA driver" in said["error"]
-    assert "no NVIDIA driver" in done.stderr
+    assert "no NVIDIA driver" in err
+
+
+def test_it_runs_on_this_machine_whether_that_has_a_driver_or_not() -> None:
+    done = subprocess.run(
+        [PROGRAM, "--looks", "2", "--pause", "0"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said: dict[str, Any] = json.loads(done.stdout)
+    has_driver = Path("/proc/driver/nvidia/version").exists()
+    assert (done.returncode != gpu_check.NO_DRIVER) is has_driver, done.stderr
+    assert said["ok"] is (done.returncode == gpu_check.OK)
+    assert (done.stderr == "") is said["ok"]
 
 
 def test_it_says_how_it_is_used() -> None:

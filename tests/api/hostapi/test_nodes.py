@@ -1,7 +1,6 @@
 """What clients see of hosts."""
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -267,14 +266,3 @@ async def test_who_may_see_hosts(world: World, client_of: ClientOf) -> None:
         for caller, status in (("anonymous", 401), ("newcomer", 403), ("viewer", 200)):
             async with client.get(path, headers=as_(caller)) as response:
                 assert response.status == status, (path, caller)
-
-
-def test_many_nodes_are_listed_fast(world: World) -> None:
-    """The whole list is kept until something changes; a change costs the one row."""
-    world.have(*(host(f"n{i}") for i in range(10)), *(lease(f"n{i}") for i in range(10)))
-    world.rows.encoded()
-    begun = time.perf_counter()
-    for _ in range(1000):
-        world.rows.changed()
-        world.rows.encoded()
-    assert time.perf_counter() - begun < 1.0
