@@ -419,3 +419,39 @@ async def test_a_docker_that_refuses_is_not_away(tmp_path: Path, name: str) -> N
         engine._unstarted.add("weir-u-1")  # as after a create
         with pytest.raises(EngineRefusedError, match="the moon is full"):
             await CALLS[name](engine)
+
+
+async def test_a_docker_that_shows_no_container_any_more_still_takes_a_signal(
+    tmp_path: Path,
+) -> None:
+    """Whoever stops one has looked at it: that the next look takes long holds up no KILL."""
+    shown = {
+        "Id": "1" * 64,
+        "Name": "/weir-u-1",
+        "State": {"Status": "running", "ExitCode": 0},
+        "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": "u"}},
+        "HostConfig": {},
+    }
+    looks: list[str] = []
+    signals: list[str] = []
+
+    async def answer(path: str, writer: asyncio.StreamWriter) -> None:
+        if path == "/version":
+            writer.write(VERSION)
+        elif "/kill" in path:
+            signals.append(path.partition("signal=")[2])
+            writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        elif looks:
+            await asyncio.sleep(3600)
+        else:
+            looks.append(path)
+            writer.write(json_answer(shown))
+
+    async with docker_that(answer, tmp_path) as engine:
+        seen = await engine.inspect("weir-u-1")
+        assert seen is not None
+        assert seen.state is InstanceState.RUNNING
+
+        await engine.signal("weir-u-1", 15)
+
+    assert signals == ["15"]

@@ -62,7 +62,7 @@ class DockerLifecycle(DockerLogs):
         self._unstarted: set[str] = set()  # made here and never started: no need to look first
         self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
-        self._updates = 0  # an inspection that began before an update is not remembered
+        self._updates = 0  # an inspection that began before a change is not remembered
         self._cpus: tuple[int, ...] | None = None
         self._root_dir = ""
         self._limits_layers = True  # until it says that it cannot
@@ -178,7 +178,9 @@ class DockerLifecycle(DockerLogs):
 
     async def signal(self, name: str, signal_number: int) -> None:
         """Send a signal to the container's program, and thaw it; see the port."""
-        seen = await self.inspect(name)
+        # Whoever stops a container has looked at it: a slow Docker is not asked the same again.
+        alive = (seen for seen in self._stable.values() if seen.state in _ALIVE)
+        seen = next((one for one in alive if one.name == name), None) or await self.inspect(name)
         if seen is None or seen.state not in _ALIVE:
             return
         with suppress(InstanceGoneError):
@@ -203,18 +205,13 @@ class DockerLifecycle(DockerLogs):
         """Move a container to these cores; an ended one is left as it is."""
         if (await self._known(name)).state in _ENDED:
             return
-        try:
-            await self._change(
-                name,
-                "/update",
-                InstanceState.CREATED,
-                *_ALIVE,
-                body={"CpusetCpus": format_cpulist(cpus)},
-            )
-        finally:
-            self._updates += 1
-            stable = self._stable.items()
-            self._stable = {id: seen for id, seen in stable if seen.name != name}
+        await self._change(
+            name,
+            "/update",
+            InstanceState.CREATED,
+            *_ALIVE,
+            body={"CpusetCpus": format_cpulist(cpus)},
+        )
 
     async def commit(self, name: str, image: str) -> None:
         """Keep the container's files as an image without our labels; see the port."""
@@ -370,6 +367,10 @@ class DockerLifecycle(DockerLogs):
         except RefusedError as exc:
             if (await self._known(name)).state in states:
                 raise refusal(exc) from exc
+        finally:
+            self._updates += 1
+            stable = self._stable.items()
+            self._stable = {id: seen for id, seen in stable if seen.name != name}
 
 
 def _path(name: str) -> str:
