@@ -92,7 +92,7 @@ class Daemon:
         ]
         for breaker, _ in self._breakers:
             breaker.on_change = self._report_host
-        gpus.on_change = self._report_host
+        gpus.on_change = self._gpus_changed
 
     @property
     def has_synced(self) -> bool:
@@ -235,6 +235,10 @@ class Daemon:
     def _report_host(self) -> None:
         self._host_queue.add(self._host_key)
 
+    def _gpus_changed(self) -> None:
+        self._report_host()
+        self._share_out()
+
     def _host_changed(self, key: Key) -> None:
         self._host_queue.add(key)
         self._share_out()
@@ -243,7 +247,7 @@ class Daemon:
         """Let what may be given to work be what the machine has, less what its Host reserves."""
         host = self._hosts.store.get(self._host_key)
         if host is not None:
-            share = share_of(host, self._machinery.capacity.current)
+            share = share_of(host, self._machinery.capacity.current, self._gpus.state)
             if share != self._machinery.holdings.share:
                 self._machinery.holdings.share = share
                 self._holdings_changed.set()

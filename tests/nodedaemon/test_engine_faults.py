@@ -147,6 +147,34 @@ async def test_a_sick_host_ends_nobodys_task_and_says_so(rig: Rig, moody: Moody)
     await until(lambda: rig.host_told("StartsFailing")[0] == "False")
 
 
+async def test_a_core_that_is_gone_since_the_bind_is_the_hosts_fault(
+    rig: Rig, moody: Moody
+) -> None:
+    """The Host says what is left, the Task goes back to be bound anew, and nothing is failing."""
+    rig.periods = replace(rig.periods, resync=60.0)  # nobody looks by chance
+    rig.start()
+    await until(rig.is_ready)
+    rig.world.cpus = (0, 1, 2)
+    moody.refuses = lambda spec: 3 in spec.cpus
+    key = rig.bind("t", cpus=(2, 3), command=["sleep", "60"])
+
+    await until(lambda: rig.told(key, "Started") == ("False", "Stopped"), timeout=10)
+    assert "core 3" in rig.message(key, "Started")
+    assert "finishedAt" not in rig.status(key)
+    assert "lastResult" not in rig.status(key)
+    host = rig.host()
+    assert host is not None
+    assert host["status"]["capacity"]["cpus"] == 3
+    assert rig.host_told("StartsFailing")[0] != "True"
+
+    late = rig.bind("late", cpus=(3,), command=["sleep", "60"])  # the operator's view was older
+    calls = moody.calls["create"]
+    await until(lambda: rig.told(late, "Started") == ("False", "Stopped"))
+    assert moody.calls["create"] == calls
+    good = rig.bind("good", cpus=(2,), command=["true"])
+    assert (await rig.finished(good))["exitCode"] == 0
+
+
 def bind_slow(rig: Rig, name: str, **spec: Any) -> Any:
     """Bind a Task whose start takes the engine for ever."""
     return rig.bind(name, command=["sleep", "60"], env=[{"name": "SLOW", "value": "1"}], **spec)

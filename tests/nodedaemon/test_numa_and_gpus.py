@@ -143,6 +143,20 @@ async def test_a_lost_gpu_is_named_and_its_task_runs_on(rig: Rig) -> None:
     await until(lambda: rig.host_told("GPUReady") == ("True", "GPUsReady"))
 
 
+async def test_a_gpu_that_is_lost_since_the_bind_is_the_hosts_fault(rig: Rig) -> None:
+    rig.start()
+    await until(lambda: rig.host_told("GPUReady")[0] == "True")
+    rig.gpus.reading = GpuReading((gpu(1, "b"),))
+    await until(lambda: rig.host_told("GPUReady") == ("False", "GPULost"))
+
+    key = rig.bind("trains", cpus=(0,), command=["sleep", "60"])
+    rig.api.change_status(TASK, key, gpus=[{"index": 0, "uuid": "GPU-a"}])
+
+    await until(lambda: rig.told(key, "Started") == ("False", "Stopped"))
+    assert "GPU-a" in rig.message(key, "Started")
+    assert "finishedAt" not in rig.status(key)
+
+
 async def test_a_driver_that_fails_takes_no_gpu_work(rig: Rig) -> None:
     rig.gpus.reading = GpusUnknownError("NVML failed: Driver/library version mismatch")
     rig.start()

@@ -16,6 +16,7 @@ from weir_kube.store import Key, Store
 from weir_nodedaemon.host.status import HostIdentity, MachineState, host_changes, new_host
 from weir_nodedaemon.instances.holdings import HostShare
 from weir_nodedaemon.machine.capacity import MachineCapacity
+from weir_nodedaemon.machine.gpus.watch import GpuState
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +28,20 @@ class ForeignHostError(WeirError):
     fatal = True
 
 
-def share_of(host: Mapping[str, Any], capacity: MachineCapacity) -> HostShare:
-    """Return what may be given to work, by what an administrator has reserved."""
+def share_of(
+    host: Mapping[str, Any], capacity: MachineCapacity, gpus: GpuState | None = None
+) -> HostShare:
+    """Return what may be given to work, by what an administrator has reserved.
+
+    Of GPUs nothing is known (``gpus`` is None) until they were looked at.
+    """
     reserved = (host.get("spec") or {}).get("reserved") or {}
     return HostShare(
         cpus=frozenset(capacity.cpus),
         memory_bytes=capacity.memory_bytes,
         reserved_cpus=frozenset(reserved.get("cpus") or ()),
         reserved_memory_bytes=memory_bytes(reserved.get("memory") or 0),
+        gpu_uuids=None if gpus is None else frozenset(gpu.uuid for gpu in gpus.gpus),
     )
 
 

@@ -29,6 +29,7 @@ class HostShare:
     memory_bytes: int
     reserved_cpus: frozenset[int] = frozenset()
     reserved_memory_bytes: int = 0
+    gpu_uuids: frozenset[str] | None = None  # None: not known yet
 
 
 class Holdings:
@@ -42,6 +43,18 @@ class Holdings:
         """Begin with nothing assumed."""
         self.share = share
         self._assumed: dict[str, Claim] = {}
+
+    def lacking(self, claim: Claim) -> str:
+        """Return what of a claim this host does not have (any more), in words; empty: nothing.
+
+        No wait helps: whoever bound the claim here did not know yet.
+        """
+        cores = sorted(claim.cpus - self.share.cpus)
+        if cores:
+            return f"{_cores(cores)} cannot be used any more"
+        known = self.share.gpu_uuids
+        gpus = [] if known is None else sorted(claim.gpu_uuids - known)
+        return f"GPU {', '.join(gpus)} cannot be used any more" if gpus else ""
 
     def assume(
         self, name: str, claim: Claim, observed: Mapping[str, ObservedInstance]

@@ -39,12 +39,14 @@ class StartResult:
         started: it runs.
         in_use: what of the host it waits for, once that takes a while.
         refused: the engine's words why the last try failed; another follows.
+        lacking: what of its claim the host does not have (any more): it can never start here.
         requeue_after: when to come again; None: something will wake the key.
     """
 
     started: bool = False
     in_use: str = ""
     refused: str = ""
+    lacking: str = ""
     requeue_after: dt.timedelta | None = None
 
 
@@ -110,6 +112,9 @@ class Starts:
             WeirError: whatever else ``begin`` raised; it may have been started all the same.
         """
         if id not in self._under_way:
+            lacking = self._holdings.lacking(claim)
+            if lacking:
+                return StartResult(lacking=lacking)
             refusal = self._holdings.assume(id.name, claim, self._engines.instances)
             if refusal is not None:
                 return self._wait(id, refusal, wake)
@@ -128,6 +133,7 @@ class Starts:
         try:
             task.result()
         except EngineRefusedError as exc:
+            engine.resync()  # does the machine still have what was claimed?
             return self._refused(id, str(exc))
         except CoresInUseError as exc:
             self._holdings.release(id.name)

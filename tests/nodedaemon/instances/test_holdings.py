@@ -138,3 +138,15 @@ def test_random_starts_and_ends_never_share_a_core() -> None:
 
 def _shares(container: ObservedInstance) -> bool:
     return container.labels[LABEL_CPU_POOL] == SHARED
+
+
+def test_what_a_host_does_not_have_any_more_is_named() -> None:
+    """Of GPUs nothing is known until they were looked at."""
+    here = Holdings(HostShare(frozenset({0, 1}), GIB, gpu_uuids=frozenset({"GPU-a"})))
+    unknown = Holdings(HostShare(frozenset({0, 1}), GIB))
+    gone = Claim(frozenset({0}), 0, frozenset({"GPU-b", "GPU-a"}))
+
+    assert here.lacking(Claim(frozenset({0, 1}), 0, frozenset({"GPU-a"}))) == ""
+    assert here.lacking(Claim(frozenset({1, 2, 3}), 0)) == "cores 2, 3 cannot be used any more"
+    assert here.lacking(gone) == "GPU GPU-b cannot be used any more"
+    assert unknown.lacking(gone) == ""

@@ -163,6 +163,9 @@ class Starter:
         except (ImagePullError, ApiError):
             self.release(run.id)  # nothing was created
             raise
+        if result.lacking:
+            missing = verdict.held_back(Reason.INSUFFICIENT_CAPACITY, result.lacking)
+            return Outcome(verdict=missing)
         if result.in_use:
             await self._status_writer.not_started(run.task, Reason.WAITING_FOR_CORES, result.in_use)
         elif result.refused:
