@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import sys
+import time
+import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -40,20 +42,27 @@ async def measure(name: str, system: System, size: Size) -> Report:
         system.reset()
 
 
-def run_one(name: str, size: Size, out: Path) -> None:
-    """Run one benchmark on a system of its own; print its tables, write its JSON."""
+def run_one(name: str, size: Size, out: Path) -> str:
+    """Run one benchmark on a system of its own; print its tables, write its JSON.
+
+    Returns:
+        What came of it, in one line.
+    """
     say(f"benchmark {name}, size {size.name}")
-    before = report.environment()
+    before, began = report.environment(), time.monotonic()
     if name in WITHOUT_SYSTEM:
         found = asyncio.run(_awaited(WITHOUT_SYSTEM[name](size)))
     else:
         with fresh_system() as system:
             found = asyncio.run(measure(name, system, size))
-    found.environment |= {**before, "loadAverageAfter": round(os.getloadavg()[0], 2)}
+    seconds = round(time.monotonic() - began)
+    load = round(os.getloadavg()[0], 2)
+    found.environment |= {**before, "loadAverageAfter": load, "seconds": seconds}
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.json"
     path.write_text(json.dumps(found.as_json(), indent=1) + "\n")
     print(f"\n{found.text()}\n\nas JSON: {os.path.relpath(path)}\n", flush=True)
+    return f"{found.verdict} | {seconds} s"
 
 
 async def _awaited(report: Awaitable[Report]) -> Report:
@@ -78,16 +87,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         parser.error(f"no benchmark {', '.join(unknown)}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try:
-        for name in options.benchmarks or NAMES:
-            run_one(name, SIZES[options.size], options.out)
-    except DevClusterError as exc:
-        print(f"\nerror: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing is left running", file=sys.stderr)
-        return 130
-    return 0
+    verdicts: list[str] = []
+    failed = False
+    for name in options.benchmarks or NAMES:
+        try:
+            verdicts.append(run_one(name, SIZES[options.size], options.out))
+        except DevClusterError as exc:
+            print(f"\nerror: {exc}\n{exc.hint}".rstrip(), file=sys.stderr)
+            failed = True
+        except KeyboardInterrupt:
+            print("\ninterrupted; nothing is left running", file=sys.stderr)
+            return 130
+        except Exception as exc:  # the others shall have been measured all the same
+            traceback.print_exc()
+            verdicts.append(f"{name}: FAILED {exc!r}")
+            failed = True
+    print("\n".join(verdicts), flush=True)
+    return int(failed)
 
 
 if __name__ == "__main__":

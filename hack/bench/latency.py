@@ -107,7 +107,7 @@ def _report(size: Size, weir: list[Sample], raw: list[raw_docker.RawTimes]) -> R
         "latency",
         size.name,
         figures=[
-            Figure("submit to finished, to raw Docker", told / raw_total, "x", at_most=1.25),
+            Figure("submit to finished, to raw Docker", told / raw_total, "x", at_most=1.1),
             Figure("submit to process started, to raw create+start", started / raw_start, "x"),
             Figure("submit to finished", told, "s"),
             Figure("raw create+start+wait+remove", raw_total, "s"),

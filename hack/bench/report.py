@@ -41,6 +41,12 @@ class Figure:
             return f"at most {self.at_most:g}"
         return "" if self.at_least is None else f"at least {self.at_least:g}"
 
+    @property
+    def text(self) -> str:
+        """It in words, with its goal."""
+        told = f"{self.name} {_shown(self.value)} {self.unit}".rstrip()
+        return f"{told} ({self.goal})" if self.goal else told
+
 
 @dataclass(frozen=True)
 class Table:
@@ -72,6 +78,15 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     samples: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """All that has a goal in one line, what is missed first."""
+        judged = [one for one in self.figures if one.reached is not None]
+        missed = [one.text for one in judged if not one.reached]
+        reached = [one.text for one in judged if one.reached]
+        word = f"MISSED {'; '.join(missed)} | reached" if missed else "reached"
+        return f"{self.benchmark}: {word} {'; '.join(reached)}".rstrip()
 
     def text(self) -> str:
         """Return it for a person."""

@@ -12,7 +12,7 @@ from bench.report import Figure, Report, Table
 from bench.sizes import Size
 from bench.system import OPERATOR, System
 from bench.tasks import Followed, create_all, followed, make_namespace, task
-from bench.usage import peak_rss_mib
+from bench.usage import cpu_seconds, own_cpu_seconds, peak_rss_mib
 from devcluster.console import say
 from weir_kube.api import Api
 from weir_kube.connect import connect
@@ -28,7 +28,10 @@ async def run(system: System, size: Size) -> Report:
     client = system.docker_client()
     system.start_operator()
     system.start_docker_daemon(host)
+    daemon = system.pid_of_daemon(host)
     rows: list[tuple[int, float, float, float]] = []
+    raw_cpu: list[float] = []
+    daemon_cpu: list[float] = []
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
         await make_namespace(api, _NAMESPACE)
         async with followed(api, _NAMESPACE) as tasks:
@@ -40,11 +43,15 @@ async def run(system: System, size: Size) -> Report:
                 turns = ["weir", "raw"] if number % 2 else ["raw", "weir"]
                 for turn in turns:
                     if turn == "raw":
+                        before = own_cpu_seconds()
                         raw = await asyncio.to_thread(
                             raw_docker.run_many, client, body, size.batch, _RAW_THREADS
                         )
+                        raw_cpu.append(1000 * (own_cpu_seconds() - before) / size.batch)
                     else:
+                        before = cpu_seconds(daemon)
                         told, removed = await _run_tasks(api, tasks, client, host, names)
+                        daemon_cpu.append(1000 * (cpu_seconds(daemon) - before) / size.batch)
                 rows.append((number + 1, raw, told, removed))
                 say(f"round {number + 1}: raw {raw:.1f} s, Tasks {removed:.1f} s")
     client.close()
@@ -62,7 +69,9 @@ async def run(system: System, size: Size) -> Report:
             Figure("the same, until the last end is told", median(r[1] / r[2] for r in rows), "x"),
             Figure("Tasks", size.batch / median(row[3] for row in rows), "1/s"),
             Figure("raw containers", size.batch / median(row[1] for row in rows), "1/s"),
-            Figure("daemon's memory", peak_rss_mib(system.pid_of_daemon(host)), "MiB", at_most=150),
+            Figure("CPU time of the daemon for a Task", median(daemon_cpu), "ms"),
+            Figure("CPU time of the SDK for a raw container", median(raw_cpu), "ms"),
+            Figure("daemon's memory", peak_rss_mib(daemon), "MiB", at_most=150),
             Figure(
                 "operator's memory", peak_rss_mib(system.process(OPERATOR).pid), "MiB", at_most=150
             ),

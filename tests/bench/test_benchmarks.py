@@ -102,6 +102,17 @@ def test_a_goal_is_told_and_not_enforced(figure: Figure, reached: bool | None) -
     assert figure.reached is reached
 
 
+def test_a_verdict_is_one_line_that_begins_with_what_is_missed() -> None:
+    report = Report("some", "tiny")
+    report.figures += [Figure("kept", 1.5, "x", at_most=2), Figure("told", 7.0)]
+    assert report.verdict == "some: reached kept 1.500 x (at most 2)"
+
+    report.figures.append(Figure("lost", 0.5, "x", at_least=0.85))
+    assert report.verdict == (
+        "some: MISSED lost 0.500 x (at least 0.85) | reached kept 1.500 x (at most 2)"
+    )
+
+
 def test_a_table_is_aligned() -> None:
     table = Table("title", ("NAME", "VALUE"), [("a", 0.5), ("longer", 12.34)])
 
