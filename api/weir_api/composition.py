@@ -37,6 +37,7 @@ from weir_api.settings import Settings
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_api.web.app import Ready, make_app
+from weir_api.web.connections import ConnectionLimits
 from weir_api.web.endpoint import Family
 from weir_api.web.origin import Origins, own_host_names
 from weir_api.web.server import HttpServer
@@ -111,7 +112,7 @@ def compose(
             limits=Limits(body_bytes=chosen.max_body_bytes),
             origins=_origins(chosen),
         )
-        return HttpServer(app)
+        return HttpServer(app, ConnectionLimits(proxies=chosen.trusted_proxy))
 
     return Parts(
         (host,),

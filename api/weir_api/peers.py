@@ -43,6 +43,12 @@ class Peers:
         return any(address in network for network in self._trusted)
 
 
+def is_in(peer: str, networks: Sequence[Network]) -> bool:
+    """Tell whether a peer is in one of these networks."""
+    found = _address(peer)
+    return found is not None and any(found in network for network in networks)
+
+
 def neighbourhood(peer: str) -> str:
     """Return what a peer is counted under: its IPv4 address, or its IPv6 network of 64 bits."""
     found = _address(peer)

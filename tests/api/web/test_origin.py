@@ -4,6 +4,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from weir_api.errors import AccessDeniedError
 from weir_api.web.origin import Origins, origin_of, own_host_names
@@ -54,6 +55,14 @@ def test_what_is_unsafe_comes_from_our_own_pages(
 
     assert allowed(origins, verb, given) is fine
     assert allowed(origins, "GET", {**OURS, **headers})
+
+
+def test_two_origins_are_none() -> None:
+    request = make_mocked_request(
+        "POST", "/", CIMultiDict([*OURS.items(), ("Origin", "http://weir.example:8000")] * 2)
+    )
+    with pytest.raises(AccessDeniedError):
+        Origins().check(request)
 
 
 @pytest.mark.parametrize(
