@@ -50,9 +50,9 @@ class Origins:
             )
         if request.method in SAFE_METHODS and "Upgrade" not in headers:
             return
-        origin = headers.get("Origin")
-        if origin is not None:
-            page = origin_of(origin)
+        origins = headers.getall("Origin", ())
+        if origins:
+            page = origin_of(origins[0]) if len(origins) == 1 else None  # browsers send one
             if page is not None and (page in self.trusted or _is_of(page, headers.get("Host", ""))):
                 return
         elif headers.get("Sec-Fetch-Site", "none") in _FETCHED_BY_US:

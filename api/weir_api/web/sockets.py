@@ -16,6 +16,7 @@ _HEARTBEAT_SECONDS = 30.0
 # A client that takes nothing for so long is cut off, never waited for.
 _STALLED_SECONDS = 30.0
 _CLOSE_SECONDS = 2.0
+_MESSAGES_IN_A_ROW = 16
 # Who cannot be known for so long may not stay.
 _CHECK_SECONDS = 15.0
 
@@ -26,7 +27,10 @@ class Socket:
     def __init__(self, message_bytes: int) -> None:
         """Take messages of so many bytes at most."""
         self._socket = web.WebSocketResponse(
-            heartbeat=_HEARTBEAT_SECONDS, max_msg_size=message_bytes, timeout=_CLOSE_SECONDS
+            heartbeat=_HEARTBEAT_SECONDS,
+            max_msg_size=message_bytes,
+            timeout=_CLOSE_SECONDS,
+            autoping=False,  # it would answer a flood of them without a break
         )
         self._request: web.Request | None = None
         self._handling: asyncio.Timeout | None = None
@@ -43,9 +47,15 @@ class Socket:
 
     async def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Go through the client's messages until either side closes."""
+        count = 0
         async for message in self._socket:
+            count += 1
+            if not count % _MESSAGES_IN_A_ROW:
+                await asyncio.sleep(0)  # what is here already would be taken without a break
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 yield message.data
+            elif message.type is WSMsgType.PING:
+                await self._deliver(self._socket.pong(message.data))
 
     async def send(self, message: str | bytes) -> None:
         """Send a message; waits for the client, but not for ever.
@@ -53,12 +63,15 @@ class Socket:
         Raises:
             ConnectionError: it is gone, or has taken nothing for too long.
         """
+        if isinstance(message, str):
+            await self._deliver(self._socket.send_str(message))
+        else:
+            await self._deliver(self._socket.send_bytes(message))
+
+    async def _deliver(self, sending: Awaitable[None]) -> None:
         try:
             async with asyncio.timeout(_STALLED_SECONDS):
-                if isinstance(message, str):
-                    await self._socket.send_str(message)
-                else:
-                    await self._socket.send_bytes(message)
+                await sending
         except TimeoutError:
             self._cut_off()
             raise ConnectionResetError("the client takes nothing") from None

@@ -428,6 +428,43 @@ def _handshaken(port: int, path: str) -> stdlib_socket.socket:
     return client
 
 
+@pytest.mark.parametrize("opcode", [0x9, 0x2])
+async def test_a_flood_of_small_messages_leaves_turns_to_others(
+    world: Made, unused_tcp_port: int, opcode: int
+) -> None:
+    made, _ = world
+    made.shelf.things["a"] = "hello"
+    frames = 20_000
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await asyncio.sleep(0)
+            turns += 1
+
+    with _handshaken(unused_tcp_port, "/listen/a") as client:
+        await until(lambda: made.shelf.begun)
+        # Kept from reading meanwhile, the server finds them all at once.
+        client.setblocking(False)
+        sent = client.send((bytes([0x80 | opcode, 0x80]) + bytes(4)) * frames)
+        client.setblocking(True)
+        beside = asyncio.create_task(other())
+        answers = await asyncio.to_thread(_read, client, sent // 6 * 2)
+        beside.cancel()
+
+    assert answers >= sent // 6 * 2
+    assert turns > sent // 6 / 100
+
+
+def _read(client: stdlib_socket.socket, least: int) -> int:
+    client.settimeout(60)
+    count = 0
+    while count < least:
+        count += len(client.recv(65536))
+    return count
+
+
 async def test_a_socket_whose_client_never_reads_is_cut_off(
     world: Made, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
