@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from weir_cli.words import seconds_of
+from weir_cli.formatting import parse_duration
 
 _TASK_PREFIX = re.compile(r"(wt|tasks?(\.weir\.dev)?)/")
 _HOST_PREFIX = re.compile(r"(wh|hosts?(\.weir\.dev)?)/")
@@ -160,7 +160,7 @@ def _run_number(text: str) -> int:
 
 def _duration(text: str) -> str:
     try:
-        seconds_of(text)
+        parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text

@@ -48,7 +48,7 @@ def complete(words: Sequence[str]) -> Choices | Files | AskKubectl:
         return _beginning(current, _flags(line))
     if line.command is None:
         return _beginning(current, ((known.name, known.summary) for known in COMMANDS))
-    argument = line.next_word
+    argument = line.next_positional
     return _values(line, argument, current) if argument else Choices()
 
 
@@ -69,7 +69,7 @@ def _values(line: ParsedLine, argument: Argument, current: str) -> Choices | Fil
 
 def _noun(line: ParsedLine, argument: Argument) -> Noun | None:
     if isinstance(argument.noun, Mapping):
-        return argument.noun.get(line.words[0]) if line.words else None
+        return argument.noun.get(line.positionals[0]) if line.positionals else None
     return argument.noun
 
 

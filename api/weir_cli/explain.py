@@ -1,12 +1,12 @@
-"""Why a Task is where it is, in words. Pure: objects in, text out."""
+"""Why a Task is where it is, for people. Pure: objects in, text out."""
 
 import datetime as dt
 import signal
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from weir_cli.room import lacks, rooms_of
-from weir_cli.words import age_words, bytes_words, cpu_words, table
+from weir_cli.formatting import format_age, format_bytes, format_cpu, table
+from weir_cli.usage import describe_lacks, usage_of_hosts
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType, Reason
 from weir_crds.demand import Request, request_of
@@ -68,17 +68,17 @@ def explain_host(host: Object, tasks: Iterable[Object] | None, now: dt.datetime)
         tasks: the Tasks of all namespaces; None: the person may not see them.
         now: the time.
     """
-    (room,) = rooms_of([host], tasks or ())
-    if room.obstacles:
-        lines = [f"Host {room.name} takes no new Tasks: it {'; it '.join(room.obstacles)}."]
+    (usage,) = usage_of_hosts([host], tasks or ())
+    if usage.obstacles:
+        lines = [f"Host {usage.name} takes no new Tasks: it {'; it '.join(usage.obstacles)}."]
     else:
-        lines = [f"Host {room.name} takes new Tasks."]
+        lines = [f"Host {usage.name} takes new Tasks."]
     for condition in (host.get("status") or {}).get("conditions") or ():
         since = _age(condition.get("lastTransitionTime"), now)
         lines += [f"{line} (for {since})" for line in _quoted(condition)]
     if tasks is None:
         return [*lines, "You may not list the Tasks of all namespaces: who is there is not known."]
-    count = "1 Task has" if room.tasks == 1 else f"{room.tasks or 'no'} Tasks have"
+    count = "1 Task has" if usage.tasks == 1 else f"{usage.tasks or 'no'} Tasks have"
     return [*lines, f"{count[0].upper()}{count[1:]} a place on it."]
 
 
@@ -90,7 +90,7 @@ def _ended(
     run = f", run {status['runID']}" if (status.get("runID") or 0) > 1 else ""
     head = f"Task {name} ended {_ago(status['finishedAt'], now)}{where}{run}."
     reason = condition.get("reason", "")
-    lines = [head, _end_words(reason, spec, status), *_quoted(condition)]
+    lines = [head, _describe_end(reason, spec, status), *_quoted(condition)]
     if reason == Reason.COMPLETED:
         return lines
     if status.get("startedAt"):
@@ -98,23 +98,23 @@ def _ended(
     return lines
 
 
-def _end_words(reason: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+def _describe_end(reason: str, spec: Mapping[str, Any], status: Mapping[str, Any]) -> str:
     match reason:
         case Reason.NON_ZERO_EXIT:
             return f"Its program exited with code {status.get('exitCode')}."
         case Reason.SIGNALLED:
-            return f"Signal {_signal_words(status.get('signal'))} ended its program."
+            return f"Signal {_describe_signal(status.get('signal'))} ended its program."
         case Reason.OOM_KILLED:
             limit = (spec.get("resources") or {}).get("memory")
             return (
                 f"It needed more memory than its limit, spec.resources.memory ({limit}), so the"
                 " kernel killed it. A new Task may ask for more."
             )
-    words = _ENDED.get(reason)
-    if words is None:
+    text = _ENDED.get(reason)
+    if text is None:
         return f"It ended with reason {reason or 'unknown'}."
-    return words.format(
-        timeout=age_words(dt.timedelta(seconds=spec.get("timeoutSeconds") or 0)),
+    return text.format(
+        timeout=format_age(dt.timedelta(seconds=spec.get("timeoutSeconds") or 0)),
         image=spec.get("image"),
         on_host_lost=spec.get("onHostLost"),
     )
@@ -142,12 +142,12 @@ def _waiting(
     if condition and condition["reason"] == Reason.BACK_OFF:
         return [*lines, *_pause_before(task)]
     asked = request_of(task)
-    lines.append(f"It asks for {_asked_words(asked)}.")
+    lines.append(f"It asks for {_describe_asked(asked)}.")
     if not hosts:
         return [*lines, "There is no Host at all."]
     unfinished = [other for other in tasks or () if not _has_ended(other)]
-    rooms = rooms_of(hosts, unfinished)
-    refusals = {room.name: lacks(asked, room) for room in rooms}
+    usages = usage_of_hosts(hosts, unfinished)
+    refusals = {usage.name: describe_lacks(asked, usage) for usage in usages}
     rows = [
         (host, "no" if found else "yes", "; ".join(found) or "-")
         for host, found in refusals.items()
@@ -237,14 +237,14 @@ def _host_trouble(
             *_when_lost(spec),
         ]
     found = []
-    for kind, words in (
+    for kind, trouble in (
         (ConditionType.READY, "is not heard of"),
         (ConditionType.DOCKER_READY, "has no working Docker"),
     ):
         condition = conditions.of(host, kind)
         if condition is None or condition["status"] != conditions.TRUE:
             since = _age((condition or {}).get("lastTransitionTime"), now)
-            found += [f"Host {name} {words} for {since}.", *_quoted(condition)]
+            found += [f"Host {name} {trouble} for {since}.", *_quoted(condition)]
             if condition and condition["status"] == conditions.UNKNOWN:
                 found += _when_lost(spec)
             break
@@ -253,7 +253,7 @@ def _host_trouble(
 
 def _when_lost(spec: Mapping[str, Any]) -> list[str]:
     """Return what is done with a Task whose host stays lost."""
-    grace = age_words(dt.timedelta(seconds=spec.get("hostLostGraceSeconds", 300)))
+    grace = format_age(dt.timedelta(seconds=spec.get("hostLostGraceSeconds", 300)))
     match spec.get("onHostLost", "Wait"):
         case "Restart":
             return [f"It is run anew elsewhere {grace} after that: spec.onHostLost is Restart."]
@@ -271,15 +271,15 @@ def _quoted(condition: Mapping[str, Any] | None) -> list[str]:
     return [f"  {condition['type']}={condition['status']} {condition['reason']}{end}"]
 
 
-def _asked_words(asked: Request) -> str:
+def _describe_asked(asked: Request) -> str:
     if asked.cores:
         parts = [f"{asked.cores} core{'s' if asked.cores > 1 else ''} of its own"]
     elif asked.cpu_millis:
-        parts = [f"{cpu_words(asked.cpu_millis)} cpu on the shared cores"]
+        parts = [f"{format_cpu(asked.cpu_millis)} cpu on the shared cores"]
     else:
         parts = ["a place on the shared cores"]
     if asked.memory_bytes:
-        parts.append(f"{bytes_words(asked.memory_bytes)} memory")
+        parts.append(f"{format_bytes(asked.memory_bytes)} memory")
     if asked.gpus:
         parts.append(f"{asked.gpus} gpu{'s' if asked.gpus > 1 else ''}")
     if asked.host_name:
@@ -318,7 +318,7 @@ def _order(task: Object) -> tuple[int, str]:
     return -(task["spec"].get("priority") or 0), task["metadata"].get("creationTimestamp") or ""
 
 
-def _signal_words(number: int | None) -> str:
+def _describe_signal(number: int | None) -> str:
     try:
         return f"{number} ({signal.Signals(number or 0).name})"
     except ValueError:
@@ -332,7 +332,7 @@ def _names(task: Object) -> str:
 
 def _age(since: str | None, now: dt.datetime) -> str:
     try:
-        return age_words(now - parse_time(since or ""))
+        return format_age(now - parse_time(since or ""))
     except InvalidTimeError:
         return "an unknown time"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from weir_cli.words import bytes_words, cpu_words, table
+from weir_cli.formatting import format_bytes, format_cpu, table
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import request_of
@@ -60,7 +60,7 @@ class HostFigures:
 
 @dataclass(frozen=True, slots=True)
 class GpuFigures:
-    """What a GPU of a host does, whoever has it; None: it does not tell."""
+    """What a GPU of a host does, whoever has it; None: not known."""
 
     host: str
     index: int
@@ -284,7 +284,7 @@ def _host_row(row: HostFigures) -> list[str]:
     return [
         row.name,
         f"{_cpu(row.used)}/{row.cpus}",
-        f"{_memory(row.used)}/{bytes_words(row.memory_bytes)}",
+        f"{_memory(row.used)}/{format_bytes(row.memory_bytes)}",
         f"{row.load:.2f}",
         _pids(row.used),
         str(row.tasks),
@@ -292,24 +292,24 @@ def _host_row(row: HostFigures) -> list[str]:
 
 
 def _gpu_row(row: GpuFigures) -> list[str]:
-    used = _UNKNOWN if row.used_bytes is None else bytes_words(row.used_bytes)
+    used = _UNKNOWN if row.used_bytes is None else format_bytes(row.used_bytes)
     return [
         row.host,
         str(row.index),
         _UNKNOWN if row.percent is None else f"{row.percent}%",
-        f"{used}/{bytes_words(row.memory_bytes)}",
+        f"{used}/{format_bytes(row.memory_bytes)}",
         _UNKNOWN if row.celsius is None else f"{row.celsius}C",
         row.name,
     ]
 
 
 def _task_row(row: TaskFigures) -> list[str]:
-    limit = f"/{bytes_words(row.limit_bytes)}" if row.limit_bytes else ""
+    limit = f"/{format_bytes(row.limit_bytes)}" if row.limit_bytes else ""
     return [
         row.namespace,
         row.name,
         row.host,
-        f"{_cpu(row.used)}/{cpu_words(row.asked_millis)}",
+        f"{_cpu(row.used)}/{format_cpu(row.asked_millis)}",
         f"{_memory(row.used)}{limit}",
         _pids(row.used),
     ]
@@ -320,7 +320,7 @@ def _cpu(used: Used) -> str:
 
 
 def _memory(used: Used) -> str:
-    return _UNKNOWN if used.memory_bytes is None else bytes_words(used.memory_bytes)
+    return _UNKNOWN if used.memory_bytes is None else format_bytes(used.memory_bytes)
 
 
 def _pids(used: Used) -> str:

@@ -5,11 +5,18 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from weir_cli.formatting import (
+    format_age,
+    format_bytes,
+    format_cpu,
+    format_ranges,
+    serialize,
+    table,
+)
 from weir_cli.kubectl import Kubectl
 from weir_cli.options import HostsOptions
-from weir_cli.room import NodeRoom, Room, rooms_of
 from weir_cli.tasks import bound_tasks
-from weir_cli.words import age_words, bytes_words, cpu_words, data, ranges, table
+from weir_cli.usage import HostUsage, NumaUsage, usage_of_hosts
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import HOST
@@ -49,7 +56,7 @@ def print_hosts(kubectl: Kubectl, options: HostsOptions) -> None:
     if tasks is None:
         print("You may not list the Tasks of all namespaces: use is not known.", file=sys.stderr)
     if options.output in ("json", "yaml"):
-        print(data(hosts_json(hosts, tasks), options.output))
+        print(serialize(hosts_json(hosts, tasks), options.output))
     elif not hosts:
         print("No hosts found.", file=sys.stderr)
     elif options.numa:
@@ -71,8 +78,8 @@ def hosts_table(
     """Return a line for each host; ``tasks`` None: not known."""
     objects = {host["metadata"]["name"]: host for host in hosts}
     rows = [
-        _host_row(room, objects[room.name], now, known=tasks is not None, wide=wide)
-        for room in rooms_of(hosts, tasks or ())
+        _host_row(usage, objects[usage.name], now, known=tasks is not None, wide=wide)
+        for usage in usage_of_hosts(hosts, tasks or ())
     ]
     return table(_HEADER + (_WIDE_HEADER if wide else ()), rows, with_header=headers)
 
@@ -80,9 +87,9 @@ def hosts_table(
 def numa_table(hosts: list[Object], tasks: Iterable[Object] | None, *, headers: bool = True) -> str:
     """Return a line for each NUMA node of the hosts; ``tasks`` None: not known."""
     rows = [
-        _node_row(room, node, known=tasks is not None)
-        for room in rooms_of(hosts, tasks or ())
-        for node in room.nodes
+        _node_row(usage, node, known=tasks is not None)
+        for usage in usage_of_hosts(hosts, tasks or ())
+        for node in usage.nodes
     ]
     return table(_NUMA_HEADER, rows, with_header=headers)
 
@@ -91,29 +98,29 @@ def hosts_json(hosts: list[Object], tasks: Iterable[Object] | None) -> list[dict
     """Return what the table shows, exactly, for programs."""
     objects = {host["metadata"]["name"]: host for host in hosts}
     result = []
-    for room in rooms_of(hosts, tasks or ()):
+    for usage in usage_of_hosts(hosts, tasks or ()):
         row: dict[str, Any] = {
-            "name": room.name,
-            "status": _status(objects[room.name]),
-            "cpus": sum(len(node.cores) for node in room.nodes),
-            "memoryBytes": room.memory_bytes,
-            "memoryReservedBytes": room.memory_reserved,
-            "gpus": sorted(room.gpus),
-            "numa": [_node_json(node, known=tasks is not None) for node in room.nodes],
+            "name": usage.name,
+            "status": _status(objects[usage.name]),
+            "cpus": sum(len(node.cores) for node in usage.nodes),
+            "memoryBytes": usage.memory_bytes,
+            "memoryReservedBytes": usage.memory_reserved,
+            "gpus": sorted(usage.gpus),
+            "numa": [_node_json(node, known=tasks is not None) for node in usage.nodes],
         }
         if tasks is not None:
             row["used"] = {
-                "exclusiveCpus": room.exclusive,
-                "sharedMillis": room.shared_millis,
-                "memoryBytes": room.memory_held,
-                "gpus": sorted(index for index, holder in room.gpus.items() if holder),
-                "tasks": room.tasks,
+                "exclusiveCpus": usage.exclusive,
+                "sharedMillis": usage.shared_millis,
+                "memoryBytes": usage.memory_held,
+                "gpus": sorted(index for index, holder in usage.gpus.items() if holder),
+                "tasks": usage.tasks,
             }
         result.append(row)
     return result
 
 
-def _node_json(node: NodeRoom, *, known: bool) -> dict[str, Any]:
+def _node_json(node: NumaUsage, *, known: bool) -> dict[str, Any]:
     row: dict[str, Any] = {
         "id": node.id,
         "cpus": sorted(node.cores),
@@ -125,30 +132,32 @@ def _node_json(node: NodeRoom, *, known: bool) -> dict[str, Any]:
     return row
 
 
-def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: bool) -> list[str]:
-    free_gpus = sum(holder is None for holder in room.gpus.values())
+def _host_row(
+    usage: HostUsage, host: Object, now: dt.datetime, *, known: bool, wide: bool
+) -> list[str]:
+    free_gpus = sum(holder is None for holder in usage.gpus.values())
     use = [
-        str(room.exclusive),
-        cpu_words(room.shared_millis),
-        str(max(0, room.free_cores - room.shared_cores)),
+        str(usage.exclusive),
+        format_cpu(usage.shared_millis),
+        str(max(0, usage.free_cores - usage.shared_cores)),
     ]
     row = [
-        room.name,
+        usage.name,
         _status(host),
-        str(sum(len(node.cores) for node in room.nodes)),
+        str(sum(len(node.cores) for node in usage.nodes)),
         *(use if known else [_UNKNOWN] * len(use)),
-        bytes_words(room.memory_bytes),
-        bytes_words(max(0, room.memory_for_work - room.memory_held)) if known else _UNKNOWN,
-        str(len(room.gpus)),
+        format_bytes(usage.memory_bytes),
+        format_bytes(max(0, usage.memory_for_work - usage.memory_held)) if known else _UNKNOWN,
+        str(len(usage.gpus)),
         str(free_gpus) if known else _UNKNOWN,
-        str(room.tasks) if known else _UNKNOWN,
+        str(usage.tasks) if known else _UNKNOWN,
         _age(host, now),
     ]
     if wide:
         status = host.get("status") or {}
         row += [
-            ranges(node.id for node in room.nodes),
-            _reserved(room),
+            format_ranges(node.id for node in usage.nodes),
+            _reserved(usage),
             ",".join(f"{e['name']} {e.get('version') or ''}" for e in status.get("engines") or ()),
             (status.get("endpoint") or {}).get("url") or "",
             (status.get("info") or {}).get("kernel") or "",
@@ -156,33 +165,33 @@ def _host_row(room: Room, host: Object, now: dt.datetime, *, known: bool, wide: 
     return row
 
 
-def _node_row(room: Room, node: NodeRoom, *, known: bool) -> list[str]:
+def _node_row(usage: HostUsage, node: NumaUsage, *, known: bool) -> list[str]:
     return [
-        room.name,
+        usage.name,
         str(node.id),
         str(len(node.cores)),
         str(len(node.held)) if known else _UNKNOWN,
         str(node.free) if known else _UNKNOWN,
-        _UNKNOWN if node.memory_bytes is None else bytes_words(node.memory_bytes),
-        ranges(node.reserved),
+        _UNKNOWN if node.memory_bytes is None else format_bytes(node.memory_bytes),
+        format_ranges(node.reserved),
         str(len(set(node.held.values()))) if known else _UNKNOWN,
     ]
 
 
-def _reserved(room: Room) -> str:
-    cores = [core for node in room.nodes for core in node.reserved]
-    parts = [f"cpus {ranges(cores)}"] if cores else []
-    if room.memory_reserved:
-        parts.append(bytes_words(room.memory_reserved))
+def _reserved(usage: HostUsage) -> str:
+    cores = [core for node in usage.nodes for core in node.reserved]
+    parts = [f"cpus {format_ranges(cores)}"] if cores else []
+    if usage.memory_reserved:
+        parts.append(format_bytes(usage.memory_reserved))
     return ", ".join(parts)
 
 
 def _status(host: Object) -> str:
-    """Return one word per thing that matters, as ``kubectl get nodes`` does."""
+    """Return one state per thing that matters, as ``kubectl get nodes`` does."""
     spec = host.get("spec") or {}
     approval = spec.get("approval", "Pending")
     ready = conditions.of(host, ConditionType.READY)
-    words = [
+    states = [
         "Ready"
         if ready and ready["status"] == conditions.TRUE
         else "Unknown"
@@ -190,19 +199,19 @@ def _status(host: Object) -> str:
         else "NotReady"
     ]
     docker = conditions.of(host, ConditionType.DOCKER_READY)
-    if words == ["Ready"] and (docker is None or docker["status"] != conditions.TRUE):
-        words.append("DockerNotReady")
+    if states == ["Ready"] and (docker is None or docker["status"] != conditions.TRUE):
+        states.append("DockerNotReady")
     if conditions.is_true(host, ConditionType.DISK_PRESSURE):
-        words.append("DiskFull")
+        states.append("DiskFull")
     if conditions.is_true(host, ConditionType.STARTS_FAILING):
-        words.append("StartsFailing")
+        states.append("StartsFailing")
     if approval != "Approved":
-        words.append("NotApproved")
+        states.append("NotApproved")
     if spec.get("unschedulable"):
-        words.append("SchedulingDisabled")
-    return ",".join(words)
+        states.append("SchedulingDisabled")
+    return ",".join(states)
 
 
 def _age(host: Object, now: dt.datetime) -> str:
     created = host["metadata"].get("creationTimestamp")
-    return age_words(now - parse_time(created)) if created else "<unknown>"
+    return format_age(now - parse_time(created)) if created else "<unknown>"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from weir_cli.words import seconds_of
+from weir_cli.formatting import parse_duration
 from weir_crds.errors import WeirError
 from weir_crds.kinds import Kind
 from weir_kube.store import Object
@@ -30,7 +30,7 @@ _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class KubectlError(WeirError):
-    """kubectl failed; the message is what it said."""
+    """kubectl failed; the message is its own."""
 
     reason = "KubectlFailed"
 
@@ -218,7 +218,7 @@ def deadline_of(flags: Sequence[str]) -> float:
     asked = _asked_timeout(flags)
     if asked is None:
         return _DEFAULT_SECONDS
-    return seconds_of(asked) or _NO_LIMIT_SECONDS
+    return parse_duration(asked) or _NO_LIMIT_SECONDS
 
 
 def _asked_timeout(flags: Sequence[str]) -> str | None:

@@ -14,8 +14,8 @@ class ParsedLine:
     """What was read so far."""
 
     command: Command | None = None
-    words: list[str] = field(default_factory=list)
-    """Words that belong to no flag, the command aside."""
+    positionals: list[str] = field(default_factory=list)
+    """Arguments that belong to no flag, the command aside."""
     flags: list[str] = field(default_factory=list)
     """Flags and their values, as argparse takes them."""
     given: list[tuple[Argument, str | None]] = field(default_factory=list)
@@ -35,11 +35,11 @@ class ParsedLine:
         return next((flag for flag in self.arguments if name in flag.names), None)
 
     @property
-    def next_word(self) -> Argument | None:
-        """What the next word without a flag is; None: there may be none."""
+    def next_positional(self) -> Argument | None:
+        """What the next argument without a flag is; None: there may be none."""
         wanted = [argument for argument in self.arguments if not argument.is_flag]
         for at, argument in enumerate(wanted):
-            if argument.repeats or at == len(self.words):
+            if argument.repeats or at == len(self.positionals):
                 return argument
         return None
 
@@ -72,13 +72,13 @@ def parse_line(arguments: Sequence[str]) -> ParsedLine:
             if line.command is None:
                 line.unknown = line.unknown or word
         else:
-            line.words.append(word)
+            line.positionals.append(word)
     return line
 
 
 def reordered(line: ParsedLine) -> Sequence[str]:
-    """Return the command, its flags, then its words: argparse wants words in one row."""
-    return [*([line.command.name] if line.command else []), *line.flags, *line.words]
+    """Return the command, its flags, then its positionals: argparse wants those in one row."""
+    return [*([line.command.name] if line.command else []), *line.flags, *line.positionals]
 
 
 def _add_flag(line: ParsedLine, word: str) -> None:

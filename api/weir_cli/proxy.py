@@ -59,8 +59,8 @@ class KubectlProxy:
                 return str(found["status"]["token"])
             message = str(found["message"])
         except (ValueError, KeyError, TypeError):  # of the proxy itself: it reached nobody
-            words = answer.decode(errors="replace").strip()
-            raise KubectlError(f"Unable to connect to the server: {words}") from None
+            text = answer.decode(errors="replace").strip()
+            raise KubectlError(f"Unable to connect to the server: {text}") from None
         raise KubectlError(f"error: failed to create token: {message}")
 
     def _post(self, path: str, body: str) -> tuple[int, bytes]:
@@ -93,7 +93,7 @@ def kubectl_proxy(kubectl: Kubectl) -> Iterator[KubectlProxy]:
     """Run ``kubectl proxy``.
 
     Raises:
-        KubectlError: kubectl does not start; the message is what it said.
+        KubectlError: kubectl does not start; the message is its own.
     """
     folder = Path(tempfile.mkdtemp(prefix="kubectl-weir-"))
     command = kubectl.command("proxy", f"--unix-socket={folder / 'socket'}")
@@ -109,13 +109,13 @@ def kubectl_proxy(kubectl: Kubectl) -> Iterator[KubectlProxy]:
         raise KubectlError(f"error: kubectl proxy cannot be run: {error.strerror}") from error
     with keeper:  # on leaving, its stdin is closed and its end awaited
         if not _has_started(keeper):
-            said = (folder / "errors").read_text(errors="replace").strip()
-            raise KubectlError(said or "error: kubectl proxy did not start")
+            stderr = (folder / "errors").read_text(errors="replace").strip()
+            raise KubectlError(stderr or "error: kubectl proxy did not start")
         yield KubectlProxy(folder / "socket", kubectl.deadline_seconds)
 
 
 def _has_started(keeper: "subprocess.Popen[bytes]") -> bool:
-    """Wait for the line by which the proxy says that it serves; its end is an empty one."""
+    """Wait for the line that the proxy prints once it serves; its end is an empty one."""
     assert keeper.stdout is not None
     until = time.monotonic() + _START_SECONDS
     readable, _, _ = select.select([keeper.stdout], [], [], until - time.monotonic())

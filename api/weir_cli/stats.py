@@ -18,7 +18,7 @@ from weir_kube.store import Object
 
 _PATH = "/v1/stats"
 _AT_ONCE = 32
-# A daemon looks anew when its last look is two seconds old.
+# A daemon measures anew when its last sample is two seconds old.
 _APART_SECONDS = 2.1
 
 
@@ -31,8 +31,8 @@ class Answering(Protocol):
 
 
 @dataclass(order=True)
-class _Look:
-    """A look at a host: those that are ready before the others, first looks before second ones."""
+class _Sample:
+    """A question to a host: those that are ready before the others, first before second ones."""
 
     rank: int
     number: int
@@ -47,7 +47,7 @@ _READY, _NOT_READY, _NO_MORE = range(3)
 
 
 class _Survey:
-    """Looks that threads take and do; who fails is done with."""
+    """Samples that threads take and do; who fails is done with."""
 
     def __init__(
         self,
@@ -59,13 +59,13 @@ class _Survey:
         self._connect = connect
         self._answer_seconds = answer_seconds
         self._apart_seconds = apart_seconds
-        self._looks: queue.PriorityQueue[_Look] = queue.PriorityQueue()
+        self._samples: queue.PriorityQueue[_Sample] = queue.PriorityQueue()
         self._results: queue.SimpleQueue[tuple[str, Answers | Silence | KubectlError]]
         self._results = queue.SimpleQueue()
         self._over = threading.Event()
         for turn, host in enumerate(hosts):
             ready = conditions.is_true(host, ConditionType.READY)
-            self._looks.put(_Look(_READY if ready else _NOT_READY, 1, turn, host))
+            self._samples.put(_Sample(_READY if ready else _NOT_READY, 1, turn, host))
 
     def run(self, count: int, until: float) -> dict[str, Answers | Silence]:
         """Return what is known of the hosts once all are done, or time is up."""
@@ -87,14 +87,14 @@ class _Survey:
         finally:
             self._over.set()
             for turn in range(len(threads)):
-                self._looks.put(_Look(_NO_MORE, 0, turn, {}))
+                self._samples.put(_Sample(_NO_MORE, 0, turn, {}))
         return seen
 
     def _work(self) -> None:
-        while (look := self._looks.get()).rank != _NO_MORE and not self._over.is_set():
-            name = look.host["metadata"]["name"]
+        while (sample := self._samples.get()).rank != _NO_MORE and not self._over.is_set():
+            name = sample.host["metadata"]["name"]
             try:
-                found = self._take(look)
+                found = self._run_sample(sample)
             except NotContactedError as error:
                 found = Silence(str(error), failed=False)
             except DaemonRefusedError as error:
@@ -106,20 +106,22 @@ class _Survey:
                 found = Silence(str(error).partition("\n")[0])
             except WeirError as error:
                 found = Silence(str(error))
+            except (KeyError, TypeError, ValueError):
+                found = Silence(f"host {name} states an endpoint that cannot be read")
             if found is not None:
                 self._results.put((name, found))
 
-    def _take(self, look: _Look) -> Answers | Silence | None:
-        """Take a look; None: another is due later."""
-        if look.daemon is None:
-            daemon = self._connect(look.host)
+    def _run_sample(self, sample: _Sample) -> Answers | Silence | None:
+        """Take a sample; None: another is due later."""
+        if sample.daemon is None:
+            daemon = self._connect(sample.host)
             first = daemon.get_json(_PATH, self._answer_seconds)
             due = time.monotonic() + self._apart_seconds
-            self._looks.put(_Look(look.rank, 2, look.turn, look.host, due, daemon, first))
+            self._samples.put(_Sample(sample.rank, 2, sample.turn, sample.host, due, daemon, first))
             return None
-        self._over.wait(max(0.0, look.due - time.monotonic()))
-        answers = Answers(look.first, look.daemon.get_json(_PATH, self._answer_seconds))
-        name = look.host["metadata"]["name"]
+        self._over.wait(max(0.0, sample.due - time.monotonic()))
+        answers = Answers(sample.first, sample.daemon.get_json(_PATH, self._answer_seconds))
+        name = sample.host["metadata"]["name"]
         if not is_readable(name, answers):
             return Silence(f"host {name} answered with what cannot be read")
         return answers
@@ -140,7 +142,7 @@ def read_stats(
         connect: makes the client of a host's daemon.
         answer_seconds: how long one answer may take.
         all_seconds: how long all of it may take; who has not answered by then is not waited for.
-        apart_seconds: time between the two looks at a host.
+        apart_seconds: time between the two samples at a host.
 
     Raises:
         KubectlError: the person may not ask daemons at all.

@@ -23,11 +23,11 @@ from weir_cli.figures import (
     task_json,
     tasks_table,
 )
+from weir_cli.formatting import serialize
 from weir_cli.kubectl import ONE_BY_ONE, Kubectl
 from weir_cli.options import TopOptions
 from weir_cli.proxy import kubectl_proxy
 from weir_cli.stats import read_stats
-from weir_cli.words import data
 from weir_crds.facts import is_external
 from weir_crds.kinds import HOST, TASK
 from weir_kube.store import Object
@@ -111,7 +111,7 @@ def _print(
             shown["gpus"] = [gpu_json(row) for row in gpus]
         if options.what != "hosts":
             shown["tasks"] = [task_json(row) for row in tasks]
-        print(data(shown, options.output))
+        print(serialize(shown, options.output))
         return
     parts = []
     if options.what != "tasks" and hosts:

@@ -2,9 +2,9 @@
 
 from importlib import metadata
 
+from weir_cli.formatting import serialize, table
 from weir_cli.kubectl import Kubectl
 from weir_cli.options import VersionOptions
-from weir_cli.words import data, table
 from weir_crds.kinds import HOST
 
 
@@ -22,7 +22,7 @@ def print_version(kubectl: Kubectl, options: VersionOptions) -> None:
         found: dict[str, object] = {"client": client} | (
             {} if options.client else {"daemons": daemons}
         )
-        print(data(found, options.output))
+        print(serialize(found, options.output))
         return
     print(f"Client Version: {client}")
     if daemons:

@@ -57,7 +57,7 @@ def task(
     }
 
 
-def told(obj: dict[str, Any], *others: dict[str, Any], hosts: list[Any] | None = None) -> str:
+def explained(obj: dict[str, Any], *others: dict[str, Any], hosts: list[Any] | None = None) -> str:
     return "\n".join(explain(obj, [HOST] if hosts is None else hosts, [obj, *others], NOW))
 
 
@@ -67,7 +67,7 @@ def test_a_task_that_waits_is_told_what_each_host_lacks_and_who_goes_first() -> 
     later = task("later", created="2026-11-22T10:04:00Z")
     paused = task("held", {"suspend": True, "priority": 9})
     waiting = task(spec={"resources": {"cpu": 2, "memory": "1Gi"}}, conditions=[QUEUED])
-    assert told(waiting, holder, first, later, paused).splitlines() == [
+    assert explained(waiting, holder, first, later, paused).splitlines() == [
         "Task default/train has no host; it waits for 5m.",
         "  Scheduled=False InsufficientCapacity: 0/1 hosts: 1 lack cpu (n1)",
         "It asks for 2 cores of its own, 1Gi memory.",
@@ -94,7 +94,7 @@ def test_a_task_between_two_runs_is_told_how_the_last_one_ended_and_that_it_is_t
         },
         conditions=[condition("Scheduled", "False", "BackOff", message)],
     )
-    assert told(waiting).splitlines() == [
+    assert explained(waiting).splitlines() == [
         "Task default/train has no host; it waits for 5m.",
         "Its run 1 ended 5m ago on host n1: NonZeroExit, exit code 3.",
         f"  Scheduled=False BackOff: {message}",
@@ -106,16 +106,16 @@ def test_a_task_between_two_runs_is_told_how_the_last_one_ended_and_that_it_is_t
 def test_a_task_that_runs_again_is_told_how_the_last_run_ended() -> None:
     last = {"runID": 1, "reason": "HostLost", "finishedAt": AT}
     running = task(nodeName="n1", runID=2, startedAt=AT, lastResult=last, conditions=[STARTED])
-    assert "Its run 1 ended 5m ago: HostLost." in told(running)
+    assert "Its run 1 ended 5m ago: HostLost." in explained(running)
 
 
 def test_a_task_for_which_there_is_room_is_told_so() -> None:
-    assert told(task()).splitlines()[-3:] == [
+    assert explained(task()).splitlines()[-3:] == [
         "HOST   ROOM   WHY",
         "n1     yes    -",
         "There is room and nothing is before it: it should get its host any moment.",
     ]
-    assert "no operator runs" in told(task())
+    assert "no operator runs" in explained(task())
 
 
 @pytest.mark.parametrize(
@@ -127,13 +127,13 @@ def test_a_task_for_which_there_is_room_is_told_so() -> None:
     ],
 )
 def test_a_task_that_is_held_back_is_told_by_what(spec: dict[str, Any], words: str) -> None:
-    text = told(task(spec=spec, conditions=[QUEUED]))
+    text = explained(task(spec=spec, conditions=[QUEUED]))
     assert words in text
     assert "HOST" not in text
 
 
 def test_without_hosts_or_without_the_right_to_see_all_tasks() -> None:
-    assert "There is no Host at all." in told(task(), hosts=[])
+    assert "There is no Host at all." in explained(task(), hosts=[])
     assert "You may not list the Tasks of all namespaces" in "\n".join(
         explain(task(), [HOST], None, NOW)
     )
@@ -154,7 +154,7 @@ def test_without_hosts_or_without_the_right_to_see_all_tasks() -> None:
     ],
 )
 def test_what_it_asks_for(spec: dict[str, Any], expected: str) -> None:
-    assert f"It asks for {expected}." in told(task(spec=spec))
+    assert f"It asks for {expected}." in explained(task(spec=spec))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_what_it_asks_for(spec: dict[str, Any], expected: str) -> None:
     ],
 )
 def test_a_bound_task_is_told_how_far_it_is(status: dict[str, Any], words: str) -> None:
-    assert words in told(task(nodeName="n1", runID=1, scheduledAt=AT, **status))
+    assert words in explained(task(nodeName="n1", runID=1, scheduledAt=AT, **status))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_bound_task_is_told_how_far_it_is(status: dict[str, Any], words: str) 
     ],
 )
 def test_a_running_task_is_told_what_is_wanted_of_it(spec: dict[str, Any], words: str) -> None:
-    assert words in told(task(spec=spec, nodeName="n1", conditions=[STARTED]))
+    assert words in explained(task(spec=spec, nodeName="n1", conditions=[STARTED]))
 
 
 @pytest.mark.parametrize(
@@ -211,16 +211,16 @@ def test_a_task_whose_host_is_lost_is_told_what_comes_of_it(
 ) -> None:
     lost = HOST | {"status": {"conditions": [condition("Ready", "Unknown", "LeaseExpired")]}}
     running = task(spec=spec, nodeName="n1", runID=1, startedAt=AT, conditions=[STARTED])
-    assert words in told(running, hosts=[lost])
-    assert words in told(running, hosts=[])
-    assert words not in told(running)
+    assert words in explained(running, hosts=[lost])
+    assert words in explained(running, hosts=[])
+    assert words not in explained(running)
 
 
 def test_trouble_of_the_host_is_told() -> None:
     running = task(nodeName="n1", conditions=[STARTED])
     lost = {**HOST, "status": {"conditions": [condition("Ready", "Unknown", "LeaseExpired")]}}
-    assert "Host n1 is not heard of for 5m." in told(running, hosts=[lost])
-    assert "There is no Host n1" in told(running, hosts=[])
+    assert "Host n1 is not heard of for 5m." in explained(running, hosts=[lost])
+    assert "There is no Host n1" in explained(running, hosts=[])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_ended_task_is_told_how(reason: str, more: dict[str, Any], words: str
     status = "True" if reason == "Completed" else "False"
     ended = [condition("Succeeded", status, reason, "said so")]
     facts: dict[str, Any] = {"nodeName": "n1", "runID": 2, "finishedAt": AT, "startedAt": AT}
-    lines = told(task(spec=spec, conditions=ended, **facts, **more))
+    lines = explained(task(spec=spec, conditions=ended, **facts, **more))
     assert lines.startswith("Task default/train ended 5m ago on host n1, run 2.\n")
     assert words in lines
     assert f"  Succeeded={status} {reason}: said so" in lines
@@ -262,14 +262,14 @@ def test_every_reason_of_an_end_has_words() -> None:
         Reason.HOST_LOST,
     ):
         ended = [condition("Succeeded", "False", reason)]
-        assert "It ended with reason" not in told(task(finishedAt=AT, conditions=ended))
+        assert "It ended with reason" not in explained(task(finishedAt=AT, conditions=ended))
 
 
 @pytest.mark.parametrize("reason", sorted(HELD_BACK))
 def test_a_task_that_found_no_secret_is_not_said_to_have_failed(reason: str) -> None:
     result = {"runID": 1, "reason": reason, "nodeName": "n1", "finishedAt": AT}
     scheduled = condition("Scheduled", "False", "BackOff", f"run 1: {reason}, tried again at T")
-    text = told(task(runID=2, lastResult=result, conditions=[scheduled]))
+    text = explained(task(runID=2, lastResult=result, conditions=[scheduled]))
     assert "or there is none of that name" in text.replace("\n", " ")
     assert "retry 0 of 0" not in text
     assert "weir logs" not in text
@@ -278,7 +278,9 @@ def test_a_task_that_found_no_secret_is_not_said_to_have_failed(reason: str) -> 
 @pytest.mark.parametrize("reason", sorted(STARTED_FALSE))
 def test_every_reason_for_not_having_started_has_words(reason: str) -> None:
     started = condition("Started", "False", reason)
-    text = told(task(nodeName="n1", runID=1, scheduledAt=AT, conditions=[started])).splitlines()
+    text = explained(
+        task(nodeName="n1", runID=1, scheduledAt=AT, conditions=[started])
+    ).splitlines()
     assert len(text) == 3, "what it is, what that means, and the condition"
 
 

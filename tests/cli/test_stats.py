@@ -10,7 +10,6 @@ from weir_cli.figures import Answers, Silence
 from weir_cli.kubectl import KubectlError
 from weir_cli.stats import read_stats
 from weir_crds.daemon_endpoint import NotContactedError
-from weir_crds.errors import WeirError
 from weir_kube.errors import DaemonBrokeOffError, DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
@@ -39,7 +38,7 @@ class Fleet:
     def connect(self, host: Object) -> "Fleet.Daemon":
         name = host["metadata"]["name"]
         behaviour = self.behaviours.get(name)
-        if isinstance(behaviour, WeirError):
+        if isinstance(behaviour, Exception):
             raise behaviour
         return Fleet.Daemon(self, name)
 
@@ -85,6 +84,7 @@ def test_a_thousand_hosts_are_asked_twice_each_a_few_at_once() -> None:
         (DaemonUnavailableError("cannot reach it"), "cannot reach it"),
         (DaemonBrokeOffError("host bad broke off"), "host bad broke off"),
         (DaemonRefusedError("bad", "NotReady", "soon", 503), "host bad refused (NotReady): soon"),
+        (ValueError("no hex"), "host bad states an endpoint that cannot be read"),
         (lambda: {"host": {}}, "host bad answered with what cannot be read"),
         (lambda: [], "host bad answered with what cannot be read"),
     ],

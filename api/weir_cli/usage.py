@@ -1,33 +1,32 @@
 """What a host has and who holds what of it, and what it lacks for a Task. Pure.
 
 Computed from what the API server shows now, for people. The verdict is ``weir_crds.fit``'s, by
-which the operator places; here it is put into words.
+which the operator places; here it is put for people.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from weir_cli.words import bytes_words, cpu_words, ranges
+from weir_cli.formatting import format_bytes, format_cpu, format_ranges
 from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request, holding_of
 from weir_crds.facts import HostFacts, Obstacle, facts_of
-from weir_crds.fit import Lack, Subject, free_gpus
-from weir_crds.fit import lacks as verdict
+from weir_crds.fit import Lack, Subject, free_gpus, lacks
 from weir_crds.host_state import HostState
 from weir_kube.store import Key, Object, Objects, key_of
 
 
 @dataclass(slots=True)
-class NodeRoom:
+class NumaUsage:
     """A NUMA node of a host."""
 
     id: int
     cores: frozenset[int]
     reserved: frozenset[int]
     memory_bytes: int | None
-    """None: it has not told."""
+    """None: not known."""
     held: dict[int, Key] = field(default_factory=dict)
 
     @property
@@ -37,14 +36,14 @@ class NodeRoom:
 
 
 @dataclass(slots=True)
-class Room:
+class HostUsage:
     """A host, and what is in use on it."""
 
     name: str
     obstacles: list[str]
     """Why nothing new may start there, whatever it asks for."""
     labels: Mapping[str, str]
-    nodes: list[NodeRoom]
+    nodes: list[NumaUsage]
     memory_bytes: int
     memory_reserved: int
     gpus: dict[int, Key | None]
@@ -87,33 +86,33 @@ class Room:
         return max(0, self.memory_bytes - self.memory_reserved)
 
 
-def rooms_of(hosts: Objects, tasks: Iterable[Object]) -> list[Room]:
+def usage_of_hosts(hosts: Objects, tasks: Iterable[Object]) -> list[HostUsage]:
     """Return all hosts, by name, with what bound and unfinished Tasks hold."""
-    rooms = {room.name: room for room in map(_empty, hosts)}
+    usages = {usage.name: usage for usage in map(_empty, hosts)}
     for task in tasks:
         status = task.get("status") or {}
-        room = rooms.get(status.get("nodeName") or "")
-        if room is not None and not status.get("finishedAt"):
-            _hold(room, task)
-    return [rooms[name] for name in sorted(rooms)]
+        usage = usages.get(status.get("nodeName") or "")
+        if usage is not None and not status.get("finishedAt"):
+            _hold(usage, task)
+    return [usages[name] for name in sorted(usages)]
 
 
-def lacks(asked: Request, room: Room) -> list[str]:
-    """Return in words all that keeps a Task off a host; empty: it has room."""
+def describe_lacks(asked: Request, usage: HostUsage) -> list[str]:
+    """Return, for people, all that keeps a Task off a host; empty: it fits."""
     found: list[str] = []
-    for lack in sorted(verdict(asked, room.state), key=lambda lack: lack.subject.value):
-        found += [words for words in _WORDS[lack.subject](asked, room, lack) if words not in found]
+    for lack in sorted(lacks(asked, usage.state), key=lambda lack: lack.subject.value):
+        found += [line for line in _DESCRIBE[lack.subject](asked, usage, lack) if line not in found]
     return found
 
 
-def _empty(host: Object) -> Room:
+def _empty(host: Object) -> HostUsage:
     capacity, facts = capacity_of(host), facts_of(host)
-    return Room(
+    return HostUsage(
         name=host["metadata"]["name"],
         obstacles=_obstacles(host, facts),
         labels=host["metadata"].get("labels") or {},
         nodes=[
-            NodeRoom(node.id, node.cores, node.cores & capacity.reserved_cores, node.memory_bytes)
+            NumaUsage(node.id, node.cores, node.cores & capacity.reserved_cores, node.memory_bytes)
             for node in capacity.nodes
         ],
         memory_bytes=capacity.memory_bytes,
@@ -124,14 +123,14 @@ def _empty(host: Object) -> Room:
 
 
 def _obstacles(host: Object, facts: HostFacts) -> list[str]:
-    found = [_obstacle_words(host, obstacle) for obstacle in facts.obstacles]
+    found = [_describe_obstacle(host, obstacle) for obstacle in facts.obstacles]
     usable = not {Obstacle.EXTERNAL, Obstacle.NOT_READY}.intersection(facts.obstacles)
     if usable and not conditions.is_true(host, ConditionType.DOCKER_READY):
         found.append("has no working Docker" + _why_not(host, ConditionType.DOCKER_READY))
     return found
 
 
-def _obstacle_words(host: Object, obstacle: Obstacle) -> str:
+def _describe_obstacle(host: Object, obstacle: Obstacle) -> str:
     match obstacle:
         case Obstacle.EXTERNAL:
             return "is external: a runner of another make, which is given no Tasks"
@@ -153,75 +152,75 @@ def _why_not(host: Object, kind: ConditionType) -> str:
     return f" ({condition['reason']})" if condition else ""
 
 
-def _hold(room: Room, task: Object) -> None:
+def _hold(usage: HostUsage, task: Object) -> None:
     key, holding = key_of(task), holding_of(task)
-    room.state.hold(str(key), holding)
-    for node in room.nodes:
+    usage.state.hold(str(key), holding)
+    for node in usage.nodes:
         node.held.update(dict.fromkeys(node.cores.intersection(holding.cpus), key))
     for gpu in holding.gpus:
-        if gpu in room.gpus:
-            room.gpus[gpu] = key
+        if gpu in usage.gpus:
+            usage.gpus[gpu] = key
 
 
-def _host_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+def _describe_host(asked: Request, usage: HostUsage, lack: Lack) -> list[str]:
     if not lack.available:
-        if room.obstacles:
-            return room.obstacles
-        if not room.nodes:
+        if usage.obstacles:
+            return usage.obstacles
+        if not usage.nodes:
             return ["has not told what it has"]
-        if room.state.facts is not None and not room.state.facts.cores:
-            return [f"has no core for work, {cpu_words(asked.cpu_millis)} needed"]
+        if usage.state.facts is not None and not usage.state.facts.cores:
+            return [f"has no core for work, {format_cpu(asked.cpu_millis)} needed"]
         return [f"its engine {asked.engine} is not ready"]
-    if asked.host_name is not None and asked.host_name != room.name:
+    if asked.host_name is not None and asked.host_name != usage.name:
         return [f"the Task asks for host {asked.host_name}"]
     missing = {
-        f"{key}={value}" for key, value in asked.host_selector if room.labels.get(key) != value
+        f"{key}={value}" for key, value in asked.host_selector if usage.labels.get(key) != value
     }
     return [f"lacks the label {', '.join(sorted(missing))}"]
 
 
-def _cpu_words(asked: Request, room: Room, lack: Lack) -> list[str]:
+def _describe_cpu(asked: Request, usage: HostUsage, lack: Lack) -> list[str]:
     node, where = asked.numa_node, ""
     if node is not None:
         where = f" on NUMA node {node}"
-        if node not in room.state.free:
+        if node not in usage.state.free:
             return [f"has no NUMA node {node}"]
     if lack.never:
         cores = lack.of // 1000
         has = f"{cores or 'no'} core{'s' if cores > 1 else ''}"
-        return [f"has {has} for work{where}, {cpu_words(lack.needed)} needed"]
+        return [f"has {has} for work{where}, {format_cpu(lack.needed)} needed"]
     if not asked.cores:
-        shared = room.free_cores if node is None else len(room.state.free[node])
-        left = f"{cpu_words(lack.free)} of {shared} shared cores left{where}"
-        return [f"{left}, {cpu_words(lack.needed)} needed"]
+        shared = usage.free_cores if node is None else len(usage.state.free[node])
+        left = f"{format_cpu(lack.free)} of {shared} shared cores left{where}"
+        return [f"{left}, {format_cpu(lack.needed)} needed"]
     stay = f" ({lack.kept // 1000} more must stay shared)" if lack.kept else ""
     has = f"{lack.free // 1000} of {lack.of // 1000} cores free{where}{stay}"
     return [f"{has}, {asked.cores} needed"]
 
 
-def _memory_words(asked: Request, room: Room, lack: Lack) -> list[str]:
-    told = room.state.facts.numa_memory if room.state.facts else {}
-    where = f" on NUMA node {asked.numa_node}" if asked.numa_node in told else ""
-    of, needed = bytes_words(lack.of), bytes_words(lack.needed)
+def _describe_memory(asked: Request, usage: HostUsage, lack: Lack) -> list[str]:
+    known = usage.state.facts.numa_memory if usage.state.facts else {}
+    where = f" on NUMA node {asked.numa_node}" if asked.numa_node in known else ""
+    of, needed = format_bytes(lack.of), format_bytes(lack.needed)
     if lack.never:
         return [f"has {of} memory for work{where}, {needed} needed"]
-    return [f"{bytes_words(max(0, lack.free))} of {of} memory free{where}, {needed} needed"]
+    return [f"{format_bytes(max(0, lack.free))} of {of} memory free{where}, {needed} needed"]
 
 
-def _gpu_words(asked: Request, room: Room, lack: Lack) -> list[str]:
-    if unknown := set(asked.gpu_indices) - room.gpus.keys():
-        return [f"has no gpu {ranges(unknown)}"]
+def _describe_gpu(asked: Request, usage: HostUsage, lack: Lack) -> list[str]:
+    if unknown := set(asked.gpu_indices) - usage.gpus.keys():
+        return [f"has no gpu {format_ranges(unknown)}"]
     if lack.never:
         return [f"has {lack.of or 'no'} gpus, {lack.needed} needed"]
     if asked.gpu_indices:
-        free = {gpu.index for gpu in free_gpus(asked, room.state)}
-        return [f"gpu {ranges(set(asked.gpu_indices) - free)} is in use"]
+        free = {gpu.index for gpu in free_gpus(asked, usage.state)}
+        return [f"gpu {format_ranges(set(asked.gpu_indices) - free)} is in use"]
     return [f"{lack.free} of {lack.of} gpus free, {lack.needed} needed"]
 
 
-_WORDS: Mapping[Subject, Callable[[Request, Room, Lack], list[str]]] = {
-    Subject.HOST: _host_words,
-    Subject.CPU: _cpu_words,
-    Subject.MEMORY: _memory_words,
-    Subject.GPU: _gpu_words,
+_DESCRIBE: Mapping[Subject, Callable[[Request, HostUsage, Lack], list[str]]] = {
+    Subject.HOST: _describe_host,
+    Subject.CPU: _describe_cpu,
+    Subject.MEMORY: _describe_memory,
+    Subject.GPU: _describe_gpu,
 }

@@ -2,7 +2,7 @@ import datetime as dt
 
 import pytest
 
-from weir_cli.words import age_words, bytes_words, cpu_words, ranges, table
+from weir_cli.formatting import format_age, format_bytes, format_cpu, format_ranges, table
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from weir_cli.words import age_words, bytes_words, cpu_words, ranges, table
     ],
 )
 def test_ages_are_kubectls(seconds: float, words: str) -> None:
-    assert age_words(dt.timedelta(seconds=seconds)) == words
+    assert format_age(dt.timedelta(seconds=seconds)) == words
 
 
 @pytest.mark.parametrize(
@@ -45,20 +45,20 @@ def test_ages_are_kubectls(seconds: float, words: str) -> None:
     ],
 )
 def test_memory_is_rounded_to_what_matters(count: int, words: str) -> None:
-    assert bytes_words(count) == words
+    assert format_bytes(count) == words
 
 
 @pytest.mark.parametrize(
     ("millis", "words"), [(0, "0"), (500, "500m"), (4000, "4"), (1500, "1.5"), (2250, "2.25")]
 )
 def test_cpu(millis: int, words: str) -> None:
-    assert cpu_words(millis) == words
+    assert format_cpu(millis) == words
 
 
 def test_ranges() -> None:
-    assert ranges([8, 0, 2, 1, 3]) == "0-3,8"
-    assert ranges([4, 5]) == "4-5"
-    assert ranges([]) == ""
+    assert format_ranges([8, 0, 2, 1, 3]) == "0-3,8"
+    assert format_ranges([4, 5]) == "4-5"
+    assert format_ranges([]) == ""
 
 
 def test_columns_line_up_and_no_cell_is_empty() -> None:

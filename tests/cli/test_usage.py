@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from support.madeup import numa_capacity
-from weir_cli.room import lacks, rooms_of
+from weir_cli.usage import describe_lacks, usage_of_hosts
 from weir_crds.demand import request_of
 
 READY = [
@@ -53,11 +53,11 @@ BUSY = [
 
 
 def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
-    (room,) = rooms_of([host()], BUSY)
-    assert (room.exclusive, room.free_cores, room.shared_cores) == (4, 3, 2)
-    assert (room.shared_millis, room.memory_held, room.tasks) == (1500, 40 * 2**30, 4)
-    assert [(node.free, len(node.held)) for node in room.nodes] == [(0, 3), (3, 1)]
-    assert {index: str(holder) for index, holder in room.gpus.items() if holder} == {
+    (usage,) = usage_of_hosts([host()], BUSY)
+    assert (usage.exclusive, usage.free_cores, usage.shared_cores) == (4, 3, 2)
+    assert (usage.shared_millis, usage.memory_held, usage.tasks) == (1500, 40 * 2**30, 4)
+    assert [(node.free, len(node.held)) for node in usage.nodes] == [(0, 3), (3, 1)]
+    assert {index: str(holder) for index, holder in usage.gpus.items() if holder} == {
         1: "default/gpu"
     }
 
@@ -107,8 +107,8 @@ def test_use_is_what_bound_and_unfinished_tasks_hold() -> None:
 def test_all_that_a_busy_host_lacks_is_told(
     resources: dict[str, Any], placement: dict[str, Any] | None, expected: list[str]
 ) -> None:
-    (room,) = rooms_of([host()], BUSY)
-    assert lacks(request_of(task("asking", resources, placement)), room) == expected
+    (usage,) = usage_of_hosts([host()], BUSY)
+    assert describe_lacks(request_of(task("asking", resources, placement)), usage) == expected
 
 
 @pytest.mark.parametrize(
@@ -137,15 +137,15 @@ def test_all_that_a_busy_host_lacks_is_told(
     ],
 )
 def test_what_keeps_everything_off_a_host(changes: dict[str, Any], expected: list[str]) -> None:
-    (room,) = rooms_of([host(**changes)], [])
-    assert lacks(request_of(task("asking")), room) == expected
+    (usage,) = usage_of_hosts([host(**changes)], [])
+    assert describe_lacks(request_of(task("asking")), usage) == expected
 
 
 def test_a_share_that_is_tied_to_a_numa_node_keeps_its_cores_there() -> None:
     """As the operator sees it: what is said to lack nothing is placed."""
     tied = task("tied", {"cpu": "1500m"}, {"numaNode": 1}, nodeName="n1", cpus=[], numaNode=1)
-    (room,) = rooms_of([host()], [tied])
+    (usage,) = usage_of_hosts([host()], [tied])
     asked = request_of(task("asking", {"cpu": 3}, {"numaNode": 1}))
-    assert lacks(asked, room) == [
+    assert describe_lacks(asked, usage) == [
         "2 of 4 cores free on NUMA node 1 (2 more must stay shared), 3 needed"
     ]

@@ -11,7 +11,7 @@ _GAP = 3
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 
 
-def bytes_words(count: int) -> str:
+def format_bytes(count: int) -> str:
     """Return an amount of memory for people, rounded to what matters: ``7.5Gi``."""
     value, unit = float(count), ""
     for larger in _BINARY:
@@ -22,14 +22,14 @@ def bytes_words(count: int) -> str:
     return rounded.removesuffix(".0") + unit
 
 
-def cpu_words(millis: int) -> str:
+def format_cpu(millis: int) -> str:
     """Return an amount of cpu: ``500m``, ``4``, ``1.5``."""
     if millis % 1000 and millis < 1000:
         return f"{millis}m"
     return f"{millis / 1000:g}"
 
 
-def age_words(age: dt.timedelta) -> str:
+def format_age(age: dt.timedelta) -> str:
     """Return a time span as kubectl does, the longer the coarser: ``45s``, ``3m12s``, ``5d``.
 
     Source: ``HumanDuration`` in k8s.io/apimachinery/pkg/util/duration.
@@ -59,7 +59,7 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
     return f"{large}{large_unit}" + (f"{small}{small_unit}" if small else "")
 
 
-def ranges(numbers: Iterable[int]) -> str:
+def format_ranges(numbers: Iterable[int]) -> str:
     """Return numbers in the kernel's list format: ``0-3,8``."""
     parts: list[list[int]] = []
     for number in sorted(numbers):
@@ -80,7 +80,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, with_header: 
     )
 
 
-def data(value: Any, output: str) -> str:
+def serialize(value: Any, output: str) -> str:
     """Return what programs read, as ``json`` or ``yaml``."""
     if output == "json":
         return json.dumps(value, indent=2)
@@ -90,7 +90,7 @@ def data(value: Any, output: str) -> str:
     return text.rstrip("\n")
 
 
-def seconds_of(text: str) -> float:
+def parse_duration(text: str) -> float:
     """Return a time such as ``5``, ``5s`` or ``1m30s`` in seconds.
 
     Raises:
