@@ -22,9 +22,13 @@ PACKAGES = (
     Path(yaml.__file__).parent,
 )
 # Parsed by any Python 3, so that one that is too old is told so.
+# Ctrl-C ends it while it still imports, too.
 MAIN = """\
 import os
+import signal
 import sys
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if sys.version_info < (3, 11):
     sys.exit("error: kubectl weir needs Python 3.11 or newer, not %d.%d" % sys.version_info[:2])
