@@ -3,9 +3,9 @@
 import asyncio
 import datetime as dt
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 from weir_crds.errors import WeirError
 from weir_crds.kinds import HOST
@@ -93,6 +93,9 @@ class Daemon:
         for breaker, _ in self._breakers:
             breaker.on_change = self._report_host
         gpus.on_change = self._gpus_changed
+        metrics.ENGINE_READY.set_function(lambda: all(engine.ready for engine in machinery.engines))
+        for state in InstanceState:
+            metrics.CONTAINERS.labels(state).set_function(partial(self._count, state))
 
     @property
     def has_synced(self) -> bool:
@@ -201,7 +204,6 @@ class Daemon:
         self._sweep.queue.add(event.name)
 
     def _engine_changed(self, engine: Engine) -> None:
-        metrics.ENGINE_READY.set(all(engine.ready for engine in self._engines))
         self._report_host()
         if engine.ready:
             for kind in self._kinds_on(engine):
@@ -211,9 +213,6 @@ class Daemon:
         """After all of an engine was observed: look at what nobody may have reported."""
         await self._observe_machine()
         self._report_host()
-        states = Counter(seen.state for seen in self._engines.instances.values())
-        for state in InstanceState:
-            metrics.CONTAINERS.labels(state).set(states[state])
         if not self.has_synced:
             return
         for kind in self._kinds_on(engine):
@@ -226,6 +225,9 @@ class Daemon:
         self._sweep.enqueue_orphans()
         self._object_gone.set()
         self._holdings_changed.set()
+
+    def _count(self, state: InstanceState) -> float:
+        return sum(seen.state is state for seen in self._engines.instances.values())
 
     def _kinds_on(self, engine: Engine) -> list[InstanceKind]:
         return [kind for kind in self.kinds if kind.engine is engine]

@@ -68,10 +68,10 @@ class Process:
         elector = self._elector = LeaseElector(
             api, self._settings.system_namespace, LEASE_OPERATOR, self._settings.identity
         )
+        metrics.LEADER.set_function(lambda: elector.is_held)
         self._stage = "standby"
         if not await _first(stop, elector.acquire()):
             return
-        metrics.LEADER.set(1)
         self._stage = "filling the caches"
         source = KopfSource(api, on_started=self._take_signals)
         controller = self._controller = Operator(api, self._settings, source).controller
@@ -81,7 +81,6 @@ class Process:
             await asyncio.wait({stop, deciding, watching}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._stage = "stopping"
-            metrics.LEADER.set(0)
             await _end(deciding)
             await elector.release()
             await _end(watching)

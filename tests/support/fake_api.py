@@ -100,6 +100,10 @@ class FakeApi:
         """Return an object, also while the server does not answer."""
         return copy.deepcopy(self._of(kind).get(key))
 
+    def objects(self, kind: Kind) -> Mapping[Key, Object]:
+        """Return all objects of a kind, not to be changed."""
+        return self._of(kind)
+
     def lose_events(self, kind: Kind, *keys: Key) -> None:
         """Delete objects so that no watch tells of it; all watches of the kind have expired then.
 

@@ -62,10 +62,6 @@ class OperatorApi(FakeApi):
             raise exc
         return reply
 
-    def objects(self, kind: Kind) -> Mapping[Key, Object]:
-        """Return all objects of a kind, not to be changed."""
-        return self._of(kind)
-
     async def delete(
         self,
         kind: Kind,

@@ -41,6 +41,7 @@ class LayerWatch:
         self._engine = engine
         self._observations = observations
         self._over: set[str] = set()
+        LAYERS_OVER_LIMIT.set_function(lambda: len(self._over & observations.instances.keys()))
 
     async def measure(self) -> None:
         """Measure those that have a limit, and say which are beyond it; once for each."""
@@ -62,7 +63,6 @@ class LayerWatch:
                         format_bytes(limit),
                     )
         self._over = over
-        LAYERS_OVER_LIMIT.set(len(over))
 
     def _limited(self) -> Iterator[tuple[str, int]]:
         for name, container in self._observations.instances.items():

@@ -84,6 +84,7 @@ class Binder:
         self._owners: Counter[str] = Counter()
         self._unanswered = 0
         self._repeats = asyncio.Semaphore(_REPEATS_AT_ONCE)
+        metrics.BINDS_IN_FLIGHT.set_function(self.__len__)
 
     def __len__(self) -> int:
         """Return how many binds have no answer yet."""
@@ -109,7 +110,6 @@ class Binder:
             self._run(bind, on_done), name=f"bind {bind.pending.key}"
         )
         self._owners[bind.pending.owner] += 1
-        metrics.BINDS_IN_FLIGHT.set(len(self._tasks))
 
     def close(self) -> None:
         """Give up all binds; they may have taken effect, so nobody is told of an outcome."""
@@ -135,7 +135,6 @@ class Binder:
             logger.info("bound %s=%s host=%s cpus=%s", what, key, host, bind.placement.cpus)
         metrics.BINDS.labels(outcome.value).inc()
         metrics.BIND_SECONDS.observe(time.perf_counter() - started)
-        metrics.BINDS_IN_FLIGHT.set(len(self._tasks))
         on_done(bind, outcome)
 
     async def _write(self, bind: Bind) -> Outcome:

@@ -82,6 +82,7 @@ class Scheduler:
         self._barred: Set[str] = frozenset()
         self._wake = asyncio.Event()
         binder.on_room = self._wake.set
+        metrics.PENDING.set_function(lambda: len(self.queue) + len(self._held))
 
     def observe_host(self, name: str) -> None:
         """Take what the cache has of a Host.
@@ -181,7 +182,6 @@ class Scheduler:
                     reviewed_at = self._clock()
                 again = self.place_for(_TURN_SECONDS)
                 metrics.SCHEDULE_SECONDS.observe(time.perf_counter() - started)
-                metrics.PENDING.set(len(self.queue))
                 if again:
                     self._wake.set()
                     await asyncio.sleep(0)

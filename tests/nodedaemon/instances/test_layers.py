@@ -36,8 +36,9 @@ async def watch_of(engine: FakeEngine) -> LayerWatch:
 
 
 def over() -> float:
-    found: float = LAYERS_OVER_LIMIT._value.get()
-    return found
+    (family,) = LAYERS_OVER_LIMIT.collect()
+    (sample,) = family.samples
+    return sample.value
 
 
 async def test_one_beyond_its_limit_is_counted_and_named_once(

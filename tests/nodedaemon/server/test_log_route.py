@@ -7,6 +7,7 @@ from support.aio import until
 from support.daemon_server import CONTAINER, LOG, UID, ScriptedEngine, World
 from weir_nodedaemon.engines.port import InstanceState, Stream
 from weir_nodedaemon.server.output import Run, read_run
+from weir_nodedaemon.server.routes.metrics import LOG_STREAMS
 
 
 async def body(world: World, query: str = "") -> bytes:
@@ -81,9 +82,18 @@ async def test_follow_of_a_silent_run_answers_at_once(world: World) -> None:
 async def test_a_client_that_goes_away_frees_the_engines_stream(world: World) -> None:
     world.have_task()
     world.engine.add(CONTAINER)
+    before = being_read()
     async with world.get(LOG + "?follow=true"):
         await until(lambda: world.engine.readers == 1)
+        assert being_read() == before + 1
     await until(lambda: world.engine.readers == 0)
+    await until(lambda: being_read() == before)
+
+
+def being_read() -> float:
+    (family,) = LOG_STREAMS.collect()
+    (sample,) = family.samples
+    return sample.value
 
 
 async def test_a_slow_client_holds_the_engine_back(world: World) -> None:
