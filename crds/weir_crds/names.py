@@ -100,7 +100,7 @@ def identity_labels(container_name: str, host_name: str) -> dict[str, str]:
     parsed = parse_container_name(container_name)
     if parsed is None:
         raise ValueError(f"not a container's name: {container_name!r}")
-    return {LABEL_UID: parsed[0], LABEL_HOST: host_name}
+    return {LABEL_UID: parsed[0], LABEL_RUN: str(parsed[1]), LABEL_HOST: host_name}
 
 
 def kind_of_container(labels: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ import signal
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -296,6 +297,48 @@ async def test_what_somebody_runs_from_a_committed_container_is_not_ours(
     finally:
         client.remove_container(theirs, force=True)
         client.remove_image(f"{image}:1", force=True)
+
+
+async def test_one_of_ours_that_is_renamed_gets_its_name_back(rig: Rig, client: Any) -> None:
+    """And what somebody runs from an image of it keeps the name that they gave it."""
+    name = await rig.run("sleep 60")
+    image, theirs = f"localhost/debug-{name}", f"my-own-work-{uuid.uuid4().hex[:8]}"
+    client.commit(name, image, "1")
+    client.create_container(f"{image}:1", ["sleep", "60"], name=theirs)
+    renamed = f"mine-{uuid.uuid4().hex[:8]}"
+    try:
+        async with aclosing(rig.engine.events()) as events:
+            assert (await anext(events)).action == ""
+            client.rename(name, renamed)
+            told = await asyncio.wait_for(anext(events), 10)
+            assert (told.name, told.action) == ("", "")  # look at all
+        assert await rig.engine.inspect(name) is None
+
+        for _ in range(2):
+            seen = await rig.engine.observe()
+            assert {one: found.state for one, found in seen.items()} == {
+                name: InstanceState.RUNNING
+            }
+        assert await rig.engine.inspect(name) == seen[name]
+        assert client.inspect_container(theirs)["Name"] == f"/{theirs}"
+    finally:
+        client.remove_container(theirs, force=True)
+        client.remove_image(f"{image}:1", force=True)
+
+
+async def test_one_of_ours_whose_name_is_taken_hides_no_other(rig: Rig, client: Any) -> None:
+    name, other = await rig.run("sleep 60"), await rig.run("sleep 60")
+    renamed = f"mine-{uuid.uuid4().hex[:8]}"
+    client.rename(name, renamed)
+    client.create_container(rig.image, ["sleep", "60"], name=name)
+    try:
+        assert (await rig.engine.observe()).keys() == {other}
+        client.remove_container(name, force=True)
+        assert (await rig.engine.observe()).keys() == {name, other}
+    finally:
+        for left in (name, renamed):
+            with suppress(docker.errors.NotFound):
+                client.remove_container(left, force=True)
 
 
 async def test_an_image_that_we_keep_has_the_files_and_none_of_our_labels(

@@ -222,7 +222,8 @@ class Lifecycle(Protocol):
 
     An engine shows only what is this host's: its name is ``weir-<uid>-<n>``, and its labels say
     this host and that same uid. Whatever else bears our labels (somebody committed one of our
-    containers, and runs the image) is not seen and not touched.
+    containers, and runs the image) is not seen and not touched. One of ours that somebody renamed
+    gets its name back.
     """
 
     async def info(self) -> EngineInfo:

@@ -46,7 +46,8 @@ def inspected(**changes: Any) -> dict[str, Any]:
 def test_what_is_not_asked_for_is_left_to_the_image_and_to_docker() -> None:
     body = create_body(spec(), "h")
     assert body.keys() == {"Image", "Labels", "Env", "StopTimeout", "HostConfig"}
-    assert body["Labels"] == {"a": "b", "weir.dev/host": "h", "weir.dev/uid": "u"}
+    ours = {"weir.dev/host": "h", "weir.dev/uid": "u", "weir.dev/run": "1"}
+    assert body["Labels"] == {"a": "b", **ours}
     assert body["HostConfig"].keys() == {
         "Init",
         "NetworkMode",

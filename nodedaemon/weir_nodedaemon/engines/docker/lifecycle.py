@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from weir_crds.names import LABEL_HOST, OUR_LABELS
+from weir_crds.names import LABEL_HOST, LABEL_UID, OUR_LABELS
 from weir_nodedaemon.engines.docker import objects
 from weir_nodedaemon.engines.docker.client import json_lines
 from weir_nodedaemon.engines.docker.leftovers import Leftovers
@@ -62,6 +62,7 @@ class DockerLifecycle(DockerLogs):
         self._unstarted: set[str] = set()  # made here and never started: no need to look first
         self._leftovers = Leftovers()
         self._ours: set[str] = set()  # seen or made here: no need to look whose it is
+        self._theirs: set[str] = set()  # Docker's ids of what is run from images of ours
         self._updates = 0  # an inspection that began before a change is not remembered
         self._cpus: tuple[int, ...] | None = None
         self._root_dir = ""
@@ -96,6 +97,7 @@ class DockerLifecycle(DockerLogs):
             raise refusal(exc) from exc
         for gone in self._stable.keys() - {entry["Id"] for entry in listed}:
             del self._stable[gone]
+        self._theirs &= {entry["Id"] for entry in listed}
         seen = await asyncio.gather(*(self._refresh(entry) for entry in listed))
         found = {container.name: container for container in seen if container is not None}
         self._ours &= found.keys()
@@ -333,8 +335,12 @@ class DockerLifecycle(DockerLogs):
     async def _refresh(self, listed: Mapping[str, Any]) -> ObservedInstance | None:
         """Return the container of an entry of Docker's list, asking only when it changed."""
         shown = objects.listed(listed)
-        if shown is None or not objects.is_ours(shown, self._host_name):
+        if shown is None:
             return None
+        if not objects.is_ours(shown, self._host_name):
+            if not await self._has_its_name_back(listed, shown):
+                return None
+            shown = replace(shown, name=objects.own_name(shown, self._host_name))
         if shown.state is InstanceState.REMOVING:
             return shown  # Docker may fail to show it in detail
         known = self._stable.get(listed["Id"])
@@ -346,6 +352,28 @@ class DockerLifecycle(DockerLogs):
                 return await self._inspect(listed["Id"], seconds)
         except (EngineUnavailableError, EngineRefusedError):
             return replace(shown, state=InstanceState.UNKNOWN)
+
+    async def _has_its_name_back(self, listed: Mapping[str, Any], shown: ObservedInstance) -> bool:
+        """Give a container of ours that somebody renamed its name again; tell if it has it.
+
+        Under another name it would run on unseen, beside the one that takes its place. What
+        somebody runs from an image of one of our containers bears our labels, too, but so does
+        that image, and no image that we make containers from.
+        """
+        name, id = objects.own_name(shown, self._host_name), listed["Id"]
+        if not name or id in self._theirs:
+            return False
+        try:
+            image = await self._client.get(f"/images/{quote(listed['ImageID'], safe='')}/json")
+            if (image["Config"].get("Labels") or {}).get(LABEL_UID):
+                self._theirs.add(id)
+                return False
+            await self._client.call("POST", f"{_path(id)}/rename", params={"name": name})
+        except (RefusedError, EngineUnavailableError, KeyError, TypeError) as exc:
+            logger.warning("%s was renamed to %s, and stays so: %r", name, shown.name, exc)
+            return False
+        logger.warning("%s was renamed to %s, and has its name back", name, shown.name)
+        return True
 
     async def _known(self, name: str) -> ObservedInstance:
         container = await self.inspect(name)

@@ -5,7 +5,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from weir_crds.names import LABEL_HOST, LABEL_UID, identity_labels, parse_container_name
+from weir_crds.names import (
+    LABEL_HOST,
+    LABEL_RUN,
+    LABEL_UID,
+    container_name,
+    identity_labels,
+    parse_container_name,
+)
 from weir_nodedaemon.engines.docker.refusals import is_users_fault
 from weir_nodedaemon.engines.port import (
     ContainerSpec,
@@ -192,6 +199,18 @@ def is_ours(container: ObservedInstance, host_name: str) -> bool:
     )
 
 
+def own_name(container: ObservedInstance, host_name: str) -> str:
+    """Return the name under which a container was made here, by its labels; empty: it was not.
+
+    An image can carry these labels, too: see ``is_ours``.
+    """
+    labels = container.labels
+    uid, run = labels.get(LABEL_UID, ""), labels.get(LABEL_RUN, "")
+    if labels.get(LABEL_HOST) != host_name or not uid or not run.isdecimal():
+        return ""
+    return container_name(uid, int(run))
+
+
 def _start_error(words: str) -> str:
     """Return why a start failed for good; what may pass leaves a container to start again."""
     return words if is_users_fault(0, words) else ""
@@ -235,9 +254,12 @@ def usage(stats: Mapping[str, Any]) -> InstanceUsage | None:
 def event(message: Mapping[str, Any]) -> EngineEvent | None:
     """Return our view of an event, or None when it changes nothing that ``observe`` shows.
 
-    An event has the labels of the container, but it is the name that says whether it is ours.
+    An event has the labels of the container, but it is the name that says whether it is ours. Of
+    one that was renamed it says little: all is to be looked at.
     """
     action = message.get("Action")
+    if action == "rename":
+        return EngineEvent(name="", action="")
     name = message.get("Actor", {}).get("Attributes", {}).get("name")
     if action not in _EVENTS or not name or parse_container_name(name) is None:
         return None
