@@ -29,6 +29,7 @@ from weir_nodedaemon.instances.identity import InstanceID
 logger = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 2.0
+_GATHER_SECONDS = 0.05  # a start is noted twice, and many start at once: one write for all
 
 
 class StopReason(StrEnum):
@@ -156,6 +157,7 @@ class Journal:
         loop = asyncio.get_running_loop()
         try:
             while self._unwritten:
+                await asyncio.sleep(_GATHER_SECONDS)
                 self._writing, self._unwritten = self._unwritten, set()
                 batch = {self._path(id): _encode(id, self._entries[id]) for id in self._writing}
                 await loop.run_in_executor(self._thread, _write, batch)

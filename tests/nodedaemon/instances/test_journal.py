@@ -1,8 +1,10 @@
 """Notes about instances: whole or not at all, and never in the way."""
 
+import asyncio
 import datetime as dt
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,6 +119,21 @@ async def test_a_disk_that_stands_still_keeps_nobody_waiting(
     assert not notes(tmp_path)
     stands_still.set()
     await journal.close()
+
+
+async def test_notes_that_follow_each_other_closely_are_written_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[Path] = []
+    monkeypatch.setattr(journal_module, "write_json", lambda path, *_, **__: written.append(path))
+    journal = Journal(tmp_path)
+
+    for seconds in (1.0, 2.0, 3.0):
+        journal.put(RUN, replace(FULL, started_uptime=seconds))
+        await asyncio.sleep(0)  # what writes behind has its turn
+    await journal.close()
+
+    assert len(written) == 1
 
 
 async def test_an_unchanged_note_is_not_written_again(tmp_path: Path) -> None:
