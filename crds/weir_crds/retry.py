@@ -85,8 +85,21 @@ def is_stopped(status: Mapping[str, Any]) -> bool:
     )
 
 
-def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | None:
-    """Return when a Task without a host may be placed again, or None: it need not wait.
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """From when on a Task without a host waits for its next run, and for how many seconds."""
+
+    since: dt.datetime
+    seconds: int
+
+    @property
+    def ends_at(self) -> dt.datetime:
+        """When it may be placed again, by the clock that ``since`` was taken from."""
+        return self.since + dt.timedelta(seconds=self.seconds)
+
+
+def pause_of(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Pause | None:
+    """Return the pause before a Task's next run, over or not; None: there is none.
 
     The pause counts from when the operator unbound it, by the operator's own clock: that of a host
     may be wrong either way.
@@ -107,7 +120,7 @@ def due_at(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dt.datetime | 
         since = parse_time(scheduled["lastTransitionTime"])
     else:  # somebody else cleared the host: no better time is known
         since = parse_time(result["finishedAt"])
-    return since + dt.timedelta(seconds=seconds)
+    return Pause(since, seconds)
 
 
 def _pause_after(spec: Mapping[str, Any], reason: str, failures: int) -> int | None:

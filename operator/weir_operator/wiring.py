@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from weir_crds import host, task
 from weir_crds.schema import Resource
@@ -27,17 +28,22 @@ _WORKERS = 8
 _HOST_WORKERS = 4
 
 
+W = TypeVar("W", bound=Workload)
+
+
 @dataclass(frozen=True, slots=True)
-class WorkloadKind:
+class WorkloadKind(Generic[W]):
     """A kind that is placed on hosts."""
 
     resource: Resource
-    workload: Workload
-    reconciler: Callable[[Api, Store, Scheduler, Store, Liveness], Reconciler]
-    """Of: where to write, cache of the kind, scheduler, cache of Hosts, which of these live."""
+    workload: Callable[[], W]
+    reconciler: Callable[[Api, Placed[W], Scheduler, Store, Liveness], Reconciler]
+    """Of: where to write, the kind, scheduler, cache of Hosts, which of these live."""
 
 
-WORKLOADS: Sequence[WorkloadKind] = (WorkloadKind(task.RESOURCE, TaskWorkload(), TaskReconciler),)
+WORKLOADS: Sequence[WorkloadKind[Any]] = (
+    WorkloadKind(task.RESOURCE, TaskWorkload, TaskReconciler),
+)
 
 
 class Operator:
@@ -48,12 +54,12 @@ class Operator:
         api: Api,
         settings: Settings,
         source: Source,
-        workloads: Sequence[WorkloadKind] = WORKLOADS,
+        workloads: Sequence[WorkloadKind[Any]] = WORKLOADS,
     ) -> None:
         """Put the parts together; nothing runs yet."""
         hosts = Watched(SlimStore(host.RESOURCE), WorkQueue(host.RESOURCE.kind.plural))
         placed = [
-            Placed(SlimStore(one.resource), WorkQueue(one.resource.kind.plural), one.workload)
+            Placed(SlimStore(one.resource), WorkQueue(one.resource.kind.plural), one.workload())
             for one in workloads
         ]
         self.scheduler = Scheduler(
@@ -78,7 +84,7 @@ class Operator:
         )
         kinds = [WatchedKind(host.RESOURCE, hosts, host_reconciler, _HOST_WORKERS)]
         for one, cache in zip(workloads, placed, strict=True):
-            reconciler = one.reconciler(api, cache.store, self.scheduler, hosts.store, liveness)
+            reconciler = one.reconciler(api, cache, self.scheduler, hosts.store, liveness)
             sweep = _sweep(api, settings, one.resource)
             kinds.append(WatchedKind(one.resource, cache, reconciler, _WORKERS, sweep))
         self.controller = Controller(source, kinds, [leases.run, self.scheduler.run])

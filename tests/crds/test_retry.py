@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from weir_crds.retry import Finish, RetryAfter, due_at, is_retrying, is_stopped, next_step
+from weir_crds.retry import Finish, RetryAfter, is_retrying, is_stopped, next_step, pause_of
 
 NOON = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 RETRY: dict[str, Any] = {"limit": 3, "backoffSeconds": 10}
@@ -101,7 +101,8 @@ def test_when_it_may_be_placed_again(
     sentence: str, status: dict[str, Any], seconds: int | None
 ) -> None:
     due = None if seconds is None else NOON + dt.timedelta(seconds=seconds)
-    assert due_at({"retry": RETRY}, status) == due, sentence
+    pause = pause_of({"retry": RETRY}, status)
+    assert (pause and pause.ends_at) == due, sentence
 
 
 def told(*conditions: tuple[str, str, str], **status: Any) -> dict[str, Any]:

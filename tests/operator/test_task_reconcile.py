@@ -12,8 +12,11 @@ from weir_crds.kinds import HOST, TASK
 from weir_crds.times import now_rfc3339
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Key, Object, Store
+from weir_kube.workqueue import WorkQueue
 from weir_operator.host.liveness import Liveness
+from weir_operator.scheduling.watched import Placed
 from weir_operator.task.reconcile import TaskReconciler
+from weir_operator.task.workload import TaskWorkload
 
 NOW = dt.datetime(2026, 11, 22, 10, tzinfo=dt.UTC)
 KEY = Key(NAMESPACE, "t")
@@ -26,10 +29,15 @@ class Desk:
         self.api = OperatorApi()
         self.tasks, self.hosts = Store(), Store()
         self.seconds = 0.0
-        self.scheduler = task_scheduler(self.api, self.tasks, self.hosts, self.now)
+        self.clock_error = dt.timedelta()
+        """By how much the operator's wall clock is wrong."""
+        self.workload = TaskWorkload(clock=lambda: self.seconds)
+        self.scheduler = task_scheduler(
+            self.api, self.tasks, self.hosts, self.now, workload=self.workload
+        )
         self.reconciler = TaskReconciler(
             self.api,  # type: ignore[arg-type]
-            self.tasks,
+            Placed(self.tasks, WorkQueue("tasks"), self.workload),
             self.scheduler,
             self.hosts,
             Liveness(self.hosts, clock=lambda: self.seconds),
@@ -38,7 +46,7 @@ class Desk:
         )
 
     def now(self) -> dt.datetime:
-        return NOW + dt.timedelta(seconds=self.seconds)
+        return NOW + dt.timedelta(seconds=self.seconds) + self.clock_error
 
     def put(self, status: Object | None = None, **spec: Any) -> None:
         """Make or change the Task, and let the cache have it."""
@@ -214,3 +222,79 @@ async def test_an_end_without_an_answer_is_the_same_end() -> None:
     assert await desk.look(5) is None
     assert desk.status["finishedAt"] == now_rfc3339(NOW)
     assert len(desk.api.writes) == 1
+
+
+def back_off(desk: Desk, seconds: int = 100, since: dt.datetime = NOW) -> None:
+    """Let the Task have failed once, and been taken from its host."""
+    result = {"runID": 1, "reason": "NonZeroExit", "finishedAt": now_rfc3339(since)}
+    said = {
+        "type": "Scheduled",
+        "status": "False",
+        "reason": "BackOff",
+        "message": "",
+        "lastTransitionTime": now_rfc3339(since),
+    }
+    status = {"runID": 2, "failures": 1, "lastResult": result, "conditions": [said]}
+    desk.put(status, retry={"limit": 3, "backoffSeconds": seconds})
+
+
+HOUR = dt.timedelta(hours=1)
+
+
+@pytest.mark.parametrize("error", [HOUR, -HOUR, 9000 * HOUR, -9000 * HOUR])
+async def test_a_wall_clock_that_is_set_neither_delays_a_retry_nor_skips_its_back_off(
+    error: dt.timedelta,
+) -> None:
+    desk = Desk()
+    back_off(desk)
+    await desk.look(0)
+    desk.clock_error = error
+    assert await desk.look(40) == 30
+    assert await desk.look(95) == 5
+    assert len(desk.scheduler.queue) == 0
+    await desk.look(100)
+    assert len(desk.scheduler.queue) == 1
+    desk.clock_error = -error
+    await desk.look(500)
+    assert len(desk.scheduler.queue) == 1
+
+
+@pytest.mark.parametrize(
+    ("since", "left"),
+    [
+        pytest.param(NOW - dt.timedelta(seconds=60), 40, id="before this process began"),
+        pytest.param(NOW + HOUR, 100, id="by a clock that was ahead"),
+        pytest.param(NOW - HOUR, 0, id="long ago"),
+    ],
+)
+async def test_a_back_off_from_before_is_what_is_left_of_it_and_no_longer_than_a_whole_one(
+    since: dt.datetime, left: int
+) -> None:
+    desk = Desk()
+    back_off(desk, since=since)
+    if left:
+        await desk.look(0)
+        await desk.look(left - 1)
+        assert len(desk.scheduler.queue) == 0
+    await desk.look(left)
+    assert len(desk.scheduler.queue) == 1
+
+
+async def test_another_back_off_counts_for_itself_and_what_is_over_is_forgotten() -> None:
+    desk = Desk()
+    back_off(desk)
+    await desk.look(0)
+    await desk.look(100)
+    assert len(desk.scheduler.queue) == 1
+    desk.put({"runID": 2, "nodeName": "n1", "cpus": [0]})
+    await desk.look(101)
+    assert len(desk.workload.back_offs) == 0
+    back_off(desk, since=desk.now())
+    await desk.look(102)
+    assert len(desk.scheduler.queue) == 0
+    desk.api.remove(TASK, KEY)
+    desk.tasks.apply(
+        "DELETED", {**task("t", NAMESPACE), "metadata": desk.tasks.get(KEY)["metadata"]}
+    )
+    await desk.look(103)
+    assert len(desk.workload.back_offs) == 0

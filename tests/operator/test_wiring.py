@@ -25,4 +25,4 @@ def test_it_watches_the_kinds_that_the_list_says() -> None:
 def test_it_places_all_that_runs_on_hosts() -> None:
     placed = {one.resource.kind for one in WORKLOADS}
     assert placed == {one.kind for one in RESOURCES if one.is_workload}
-    assert all(one.workload.kind == one.resource.kind for one in WORKLOADS)
+    assert all(one.workload().kind == one.resource.kind for one in WORKLOADS)

@@ -18,6 +18,7 @@ from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.place import Placement
 from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Placed
 from weir_operator.scheduling.workload import NO_CLAIM, Changes, Claim, workload_key
 from weir_operator.wiring import WorkloadKind
 from weir_operator.writes import write_status
@@ -78,13 +79,18 @@ class BoxReconciler:
     """Says why a Box waits."""
 
     def __init__(
-        self, api: Api, store: Store, scheduler: Scheduler, hosts: Store, liveness: Liveness
+        self,
+        api: Api,
+        boxes: Placed[BoxWorkload],
+        scheduler: Scheduler,
+        hosts: Store,
+        liveness: Liveness,
     ) -> None:
         self._api = api
-        self._store = store
+        self._store = boxes.store
         self._scheduler = scheduler
         self._liveness = liveness
-        self._workload = BoxWorkload()
+        self._workload = boxes.workload
 
     def observe(self, key: Key) -> None:
         self._scheduler.observe_workload(workload_key(BOX, key))
@@ -104,4 +110,4 @@ class BoxReconciler:
         return None
 
 
-BOXES = WorkloadKind(RESOURCE, BoxWorkload(), BoxReconciler)
+BOXES = WorkloadKind(RESOURCE, BoxWorkload, BoxReconciler)

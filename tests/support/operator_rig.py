@@ -102,7 +102,7 @@ class OperatorRig:
     """Drives one operator and reads what it made of the world."""
 
     def __init__(
-        self, api: OperatorApi, settings: Settings, workloads: Sequence[WorkloadKind]
+        self, api: OperatorApi, settings: Settings, workloads: Sequence[WorkloadKind[Any]]
     ) -> None:
         self.api = api
         self.source = ReflectorSource(api)
@@ -178,7 +178,7 @@ class OperatorRig:
 async def running(
     api: OperatorApi,
     settings: Settings | None = None,
-    workloads: Sequence[WorkloadKind] = WORKLOADS,
+    workloads: Sequence[WorkloadKind[Any]] = WORKLOADS,
 ) -> AsyncIterator[OperatorRig]:
     """Run an operator on the API server until the block ends."""
     rig = OperatorRig(api, settings or Settings(), workloads)

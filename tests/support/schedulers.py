@@ -17,12 +17,13 @@ def task_scheduler(
     tasks: Store,
     hosts: Store,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+    workload: TaskWorkload | None = None,
     **more: Any,
 ) -> Scheduler:
     """Return a scheduler whose queues of reconciles nobody works off; ``more`` as it takes."""
     return Scheduler(
         Binder(api, now=now),
-        [Placed(tasks, WorkQueue("tasks"), TaskWorkload())],
+        [Placed(tasks, WorkQueue("tasks"), workload or TaskWorkload())],
         Watched(hosts, WorkQueue("hosts")),
         now=now,
         **more,

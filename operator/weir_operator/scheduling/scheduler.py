@@ -21,7 +21,7 @@ from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.place import Placement, offer_of, place
 from weir_operator.scheduling.queue import Pending, PendingQueue, Spare, pending_of
 from weir_operator.scheduling.watched import Placed, Watched
-from weir_operator.scheduling.workload import Claim, WorkloadKey, owner_of
+from weir_operator.scheduling.workload import Claim, Workload, WorkloadKey, owner_of
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Scheduler:
     def __init__(
         self,
         binder: Binder,
-        placed: Iterable[Placed],
+        placed: Iterable[Placed[Workload]],
         hosts: Watched,
         *,
         drain_after_seconds: float = DRAIN_AFTER_SECONDS,

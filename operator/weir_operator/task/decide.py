@@ -43,6 +43,10 @@ class Standing(Enum):
 def standing_of(task: Mapping[str, Any], now: dt.datetime) -> Standing:
     """Return where a Task is; the end counts before the bind, the bind before any wish.
 
+    Args:
+        task: the Task.
+        now: the time by which its back-off is judged: ``BackOffs.time_of``.
+
     Raises:
         InvalidTimeError: a time that the CRD should have refused.
     """
@@ -61,8 +65,8 @@ def standing_of(task: Mapping[str, Any], now: dt.datetime) -> Standing:
         return Standing.AWAITING_APPROVAL
     if spec.get("suspend"):
         return Standing.SUSPENDED
-    due = retry.due_at(spec, status)
-    return Standing.PENDING if due is None or due <= now else Standing.BACKING_OFF
+    pause = retry.pause_of(spec, status)
+    return Standing.PENDING if pause is None or pause.ends_at <= now else Standing.BACKING_OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,8 @@ def back_off(spec: Mapping[str, Any], status: Mapping[str, Any]) -> WaitReport:
     Raises:
         InvalidTimeError: a time that the CRD should have refused.
     """
-    result, due = status["lastResult"], retry.due_at(spec, status)
-    again = f", tried again at {now_rfc3339(due)}" if due else ""
+    result, pause = status["lastResult"], retry.pause_of(spec, status)
+    again = f", tried again at {now_rfc3339(pause.ends_at)}" if pause else ""
     return WaitReport(Reason.BACK_OFF, f"run {result['runID']}: {result['reason']}{again}")
 
 

@@ -15,6 +15,7 @@ from weir_operator import metrics
 from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.scheduler import Scheduler
+from weir_operator.scheduling.watched import Placed
 from weir_operator.scheduling.workload import Changes, workload_key
 from weir_operator.task import status
 from weir_operator.task.decide import (
@@ -30,6 +31,7 @@ from weir_operator.task.decide import (
     scheduled_reason,
     standing_of,
 )
+from weir_operator.task.workload import TaskWorkload
 from weir_operator.writes import refresh, write_status
 
 logger = logging.getLogger(__name__)
@@ -54,7 +56,7 @@ class TaskReconciler:
     def __init__(
         self,
         api: Api,
-        store: Store,
+        tasks: Placed[TaskWorkload],
         scheduler: Scheduler,
         hosts: Store,
         liveness: Liveness,
@@ -66,7 +68,7 @@ class TaskReconciler:
 
         Args:
             api: where to write.
-            store: cache of all Tasks.
+            tasks: the cache of all Tasks, and what the scheduler judges them by.
             scheduler: what places them; it learns every change.
             hosts: cache of all Hosts.
             liveness: which of them are lost.
@@ -74,10 +76,11 @@ class TaskReconciler:
             clock: monotonic seconds, for how long a Task has waited.
         """
         self._api = api
-        self._store = store
+        self._store = tasks.store
         self._hosts = hosts
         self._liveness = liveness
         self._scheduler = scheduler
+        self._back_offs = tasks.workload.back_offs
         self._now = now
         self._clock = clock
         self._waits: dict[Key, _Wait] = {}
@@ -95,13 +98,14 @@ class TaskReconciler:
         Raises:
             WeirError: a write failed, or the Task asks for something invalid.
         """
-        now = self._now()  # before the scheduler's: what it holds back is looked at when it is due
         self.observe(key)
         task = self._store.get(key)
         if task is None:
             self._waits.pop(key, None)
+            self._back_offs.forget(key)
             return None
-        standing = standing_of(task, now)
+        time = self._back_offs.time_of(task, self._now())
+        standing = standing_of(task, time)
         if standing is Standing.FINISHED:
             self._waits.pop(key, None)
             return None
@@ -121,10 +125,10 @@ class TaskReconciler:
             self._waits.pop(key, None)
             return None
         look_again = await self._report_waiting(key, task, standing, waiting)
-        due = retry.due_at(task["spec"], task.get("status") or {})
-        if standing is not Standing.BACKING_OFF or due is None:
+        pause = retry.pause_of(task["spec"], task.get("status") or {})
+        if standing is not Standing.BACKING_OFF or pause is None:
             return look_again
-        return min(look_again, max(0.0, (due - now).total_seconds()))
+        return min(look_again, max(0.0, (pause.ends_at - time).total_seconds()))
 
     async def _watch_host(self, key: Key, task: Object) -> float | None:
         """See to a Task whose host is lost; the acknowledgement of a lost daemon never comes."""

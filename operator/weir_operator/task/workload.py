@@ -1,7 +1,8 @@
-"""A Task as the scheduler sees it: bound it holds, pending it wants. Pure."""
+"""A Task as the scheduler sees it: bound it holds, pending it wants. No I/O."""
 
 import datetime as dt
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from weir_crds.demand import holding_of, request_of
@@ -10,6 +11,7 @@ from weir_operator.scheduling.messages import WaitReport
 from weir_operator.scheduling.place import Placement
 from weir_operator.scheduling.workload import NO_CLAIM, Changes, Claim
 from weir_operator.task import status
+from weir_operator.task.back_off import BackOffs
 from weir_operator.task.decide import Standing, standing_of
 
 
@@ -18,9 +20,13 @@ class TaskWorkload:
 
     kind = TASK
 
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Know of no Task yet; ``clock`` gives monotonic seconds, for back-offs."""
+        self.back_offs = BackOffs(clock=clock)
+
     def claim(self, obj: Mapping[str, Any], now: dt.datetime) -> Claim:
         """A Task holds until its daemon has told its end, or it was unbound."""
-        match standing_of(obj, now):
+        match standing_of(obj, self.back_offs.time_of(obj, now)):
             case Standing.BOUND | Standing.STOPPED:
                 return Claim(holds=holding_of(obj))
             case Standing.PENDING:
