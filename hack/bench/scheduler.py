@@ -141,7 +141,7 @@ class Fleet:
         self._writer = Writer(self._tasks)
         self._scheduler = Scheduler(
             WatchedBinder(self._writer, self),
-            [Placed(self._tasks, WorkQueue("bench"), TaskWorkload())],
+            [Placed(self._tasks, WorkQueue("bench"), TaskWorkload(time.monotonic))],
             Watched(self._host_store, WorkQueue("bench-hosts")),
             drain_after_seconds=size.drain_seconds,
         )

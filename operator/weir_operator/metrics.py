@@ -2,8 +2,8 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-PENDING = Gauge("weir_operator_pending_tasks", "Tasks that wait for a host.")
-BINDS_IN_FLIGHT = Gauge("weir_operator_binds_in_flight", "Binds being written.")
+PENDING = Gauge("weir_operator_pending_tasks", "Tasks that could run and have no host.")
+BINDS_IN_FLIGHT = Gauge("weir_operator_binds_in_flight", "Binds without an answer yet.")
 BINDS = Counter(
     "weir_operator_binds_total",
     "Binds by result: bound, conflict (decided anew), gone (Task deleted), refused (an error).",

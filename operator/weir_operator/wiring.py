@@ -1,7 +1,9 @@
 """The operator's parts, put together in one place, and the list of what it places."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from weir_crds import host, task
@@ -42,7 +44,7 @@ class WorkloadKind(Generic[W]):
 
 
 WORKLOADS: Sequence[WorkloadKind[Any]] = (
-    WorkloadKind(task.RESOURCE, TaskWorkload, TaskReconciler),
+    WorkloadKind(task.RESOURCE, partial(TaskWorkload, time.monotonic), TaskReconciler),
 )
 
 

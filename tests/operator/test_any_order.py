@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from support.aio import until
 from support.madeup import numa_capacity
@@ -15,6 +16,7 @@ from weir_crds.demand import request_of
 from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.errors import ApiError, ApiUnavailableError, ForbiddenError, TooManyRequestsError
 from weir_kube.store import Key
+from weir_operator.host.decide import STATES, state_of
 from weir_operator.scheduling.place import place
 from weir_operator.task.decide import Standing, standing_of
 
@@ -147,6 +149,25 @@ def assert_exclusive(api: OperatorApi) -> None:
     assert not held or max(held.values()) == 1
 
 
+def assert_gauges(rig: OperatorRig) -> None:
+    """Assert that a scrape now shows what the operator's caches show now."""
+    now = dt.datetime.now(dt.UTC)
+    standings = [standing_of(one, now) for one in rig.store(TASK).list()]
+    assert sample("weir_operator_pending_tasks") == standings.count(Standing.PENDING)
+    states = Counter(state_of(one) for one in rig.store(HOST).list())
+    for state in STATES:
+        assert sample("weir_operator_hosts", state=state) == states[state]
+    for kind in (TASK, HOST):
+        count = sample("weir_reflector_objects", kind=kind.kind)
+        assert count == len(rig.store(kind))
+    assert sample("weir_operator_binds_in_flight") == len(rig.scheduler._binder)
+
+
+def sample(name: str, **labels: str) -> float | None:
+    """Return what a gauge shows to Prometheus."""
+    return REGISTRY.get_sample_value(name, labels)
+
+
 @pytest.mark.parametrize("seed", range(8))
 async def test_any_order(seed: int) -> None:
     api = OperatorApi()
@@ -166,6 +187,7 @@ async def test_any_order(seed: int) -> None:
             for _ in range(chaos.dice.randint(0, 12)):
                 await asyncio.sleep(0)
             assert_exclusive(api)
+            assert_gauges(rig)
         chaos.calm()
         for name in sorted(chaos.lost):
             chaos.ready(name, "True")
@@ -182,6 +204,7 @@ async def test_any_order(seed: int) -> None:
             )
 
         await until(at_rest, "at rest", timeout=40)
+        assert_gauges(rig)
         assert_exclusive(api)
         held = {uid for state in scheduler.ledger.hosts.values() for uid in state.holdings}
         bound = chaos.tasks(Standing.BOUND)

@@ -31,7 +31,7 @@ class Desk:
         self.seconds = 0.0
         self.clock_error = dt.timedelta()
         """By how much the operator's wall clock is wrong."""
-        self.workload = TaskWorkload(clock=lambda: self.seconds)
+        self.workload = TaskWorkload(lambda: self.seconds)
         self.scheduler = task_scheduler(
             self.api, self.tasks, self.hosts, self.now, workload=self.workload
         )

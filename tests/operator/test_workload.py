@@ -28,7 +28,7 @@ BOUND = {"nodeName": "n1", "cpus": [4, 5], "numaNode": 1, "gpus": [{"index": 3, 
 def test_a_task_holds_or_wants(spec: dict[str, Any], status: dict[str, Any], claim: Claim) -> None:
     made = task("t", "team", resources={"cpu": 2}, **spec)
     made["status"] = status
-    assert TaskWorkload().claim(made, NOW) == claim
+    assert TaskWorkload(lambda: 0.0).claim(made, NOW) == claim
 
 
 def test_an_owner_is_a_label_or_a_namespace() -> None:

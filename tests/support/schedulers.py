@@ -1,6 +1,7 @@
 """A scheduler of Tasks over stores that a test fills by hand."""
 
 import datetime as dt
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,7 +24,7 @@ def task_scheduler(
     """Return a scheduler whose queues of reconciles nobody works off; ``more`` as it takes."""
     return Scheduler(
         Binder(api, now=now),
-        [Placed(tasks, WorkQueue("tasks"), workload or TaskWorkload())],
+        [Placed(tasks, WorkQueue("tasks"), workload or TaskWorkload(time.monotonic))],
         Watched(hosts, WorkQueue("hosts")),
         now=now,
         **more,

@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -81,6 +81,7 @@ class Binder:
         self.on_room: Callable[[], None] = lambda: None
         """Called when another bind may be started though none has ended."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._binds: dict[str, Bind] = {}
         self._owners: Counter[str] = Counter()
         self._unanswered = 0
         self._repeats = asyncio.Semaphore(_REPEATS_AT_ONCE)
@@ -93,6 +94,10 @@ class Binder:
     def __contains__(self, uid: object) -> bool:
         """Tell whether a bind of that object has no answer yet."""
         return uid in self._tasks
+
+    def __iter__(self) -> Iterator[Bind]:
+        """Go through the binds that have no answer yet."""
+        return iter(self._binds.values())
 
     @property
     def has_room(self) -> bool:
@@ -109,6 +114,7 @@ class Binder:
         self._tasks[bind.pending.uid] = asyncio.create_task(
             self._run(bind, on_done), name=f"bind {bind.pending.key}"
         )
+        self._binds[bind.pending.uid] = bind
         self._owners[bind.pending.owner] += 1
 
     def close(self) -> None:
@@ -127,7 +133,7 @@ class Binder:
             logger.warning("bind refused %s=%s host=%s: %s", what, key, host, exc)
         except Exception:
             logger.exception("bind failed %s=%s host=%s", what, key, host)
-        del self._tasks[bind.pending.uid]
+        del self._tasks[bind.pending.uid], self._binds[bind.pending.uid]
         self._owners[bind.pending.owner] -= 1
         if not self._owners[bind.pending.owner]:
             del self._owners[bind.pending.owner]

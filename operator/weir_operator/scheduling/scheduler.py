@@ -82,7 +82,16 @@ class Scheduler:
         self._barred: Set[str] = frozenset()
         self._wake = asyncio.Event()
         binder.on_room = self._wake.set
-        metrics.PENDING.set_function(lambda: len(self.queue) + len(self._held))
+        metrics.PENDING.set_function(self._count_pending)
+
+    def _count_pending(self) -> float:
+        """Return how many objects want a host by the cache, a bind under way or not."""
+        pending = len(self.queue) + len(self._held)
+        for bind in self._binder:
+            obj = bind.store.get(bind.pending.key.object_key)
+            if obj is not None and obj["metadata"]["uid"] == bind.pending.uid:
+                pending += bind.workload.claim(obj, self._now()).wants is not None
+        return pending
 
     def observe_host(self, name: str) -> None:
         """Take what the cache has of a Host.
@@ -357,7 +366,8 @@ class Scheduler:
         live = bind.store.get(pending.key.object_key)
         # A conflict with what the cache still shows would be one again at once.
         unchanged = outcome is Outcome.CONFLICT and live is bind.obj
-        if outcome is Outcome.REFUSED or unchanged:
+        is_due_later = outcome is Outcome.REFUSED or unchanged
+        if is_due_later and live is not None and self._is_current(pending, live):
             self._requeue_later(pending)
         else:
             self._requeue(pending.key)

@@ -1,7 +1,6 @@
 """For how long Tasks have been backing off, by a clock that nobody sets. No I/O."""
 
 import datetime as dt
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +26,7 @@ class BackOffs:
     run.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         """Make a record of none yet; ``clock`` gives monotonic seconds."""
         self._clock = clock
         self._seen: dict[Key, _BackOff] = {}

@@ -10,7 +10,7 @@ from weir_crds import retry
 from weir_crds.conditions import Reason
 from weir_crds.kinds import HOST, TASK
 from weir_kube.api import Api
-from weir_kube.store import Key, Object, Store
+from weir_kube.store import Key, Object, Store, key_of
 from weir_operator import metrics
 from weir_operator.host.liveness import Liveness
 from weir_operator.scheduling.messages import WaitReport
@@ -189,4 +189,6 @@ class TaskReconciler:
         return AT_ONCE
 
     async def _write(self, task: Object, changes: Changes) -> bool:
-        return await write_status(self._api, TASK, self._store, task, changes)
+        is_written = await write_status(self._api, TASK, self._store, task, changes)
+        self.observe(key_of(task))
+        return is_written

@@ -1,7 +1,6 @@
 """A Task as the scheduler sees it: bound it holds, pending it wants. No I/O."""
 
 import datetime as dt
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,9 +19,9 @@ class TaskWorkload:
 
     kind = TASK
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         """Know of no Task yet; ``clock`` gives monotonic seconds, for back-offs."""
-        self.back_offs = BackOffs(clock=clock)
+        self.back_offs = BackOffs(clock)
 
     def claim(self, obj: Mapping[str, Any], now: dt.datetime) -> Claim:
         """A Task holds until its daemon has told its end, or it was unbound."""
