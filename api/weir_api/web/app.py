@@ -11,7 +11,7 @@ from weir_api.web.frame import Frame, refuse_other_methods
 from weir_api.web.origin import Origins
 from weir_api.web.sockets import OpenSockets
 from weir_api.web.traffic import UnderWay
-from weir_api.web.validation import Limits
+from weir_api.web.validation import Limits, not_yet
 
 Ready = Callable[[], bool | str]
 """True: requests can be served. False, or words that say why: not."""
@@ -56,7 +56,8 @@ def make_app(
     probes = frozenset((_ALIVE, _READY))
     Frame(family.name, gate, stale_seconds, app[UNDER_WAY], probes).install(app)
     for endpoint in family.endpoints:
-        app.router.add_route(endpoint.method, endpoint.path, serve(endpoint, gate))
+        handler = serve(endpoint, gate)
+        app.router.add_route(endpoint.method, endpoint.path, handler, expect_handler=not_yet)
     for socket in family.sockets:
         app.router.add_route("GET", socket.path, serve_socket(socket, gate))
     refuse_other_methods(app, family.endpoints)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import orjson
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from pydantic import ValidationError
 
 from weir_api.errors import (
@@ -135,6 +135,18 @@ def refuse_too_large(request: web.Request, limit: int) -> None:
         raise BodyTooLargeError(_too_large(limit))
 
 
+async def not_yet(_request: web.Request) -> None:
+    """Say nothing to a client that asks before it sends its body: it may be refused unread."""
+
+
+async def _invite(request: web.Request) -> None:
+    """Have a client send its body, if it has asked (RFC 9110 section 10.1.1)."""
+    expects = request.headers.get("Expect", "").lower()
+    if expects == "100-continue" and request.version == HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer proper has not begun
+
+
 async def read_json(
     request: web.Request, limits: Limits, budget: BodyBudget, reading: Reading
 ) -> tuple[Any, bool]:
@@ -187,6 +199,7 @@ async def _read(
     size = 0
     try:
         async with asyncio.timeout(seconds) as reading.timeout:
+            await _invite(request)
             while chunk := await request.content.readany():
                 size += len(chunk)
                 if size > most:
@@ -206,6 +219,7 @@ class BodyStream:
 
     def __init__(self, request: web.Request, limit: int | None, pause_seconds: float) -> None:
         """Read a request's body; ``limit`` in bytes, None: as much as comes."""
+        self._request = request
         self._content = request.content
         self._limit = limit
         self._pause_seconds = pause_seconds
@@ -218,6 +232,7 @@ class BodyStream:
             SlowBodyError: nothing came for too long.
         """
         size = 0
+        await _invite(self._request)
         while chunk := await self._next():
             size += len(chunk)
             if self._limit is not None and size > self._limit:

@@ -105,6 +105,34 @@ async def test_who_sends_at_once_gets_in_however_many_only_begin(client_of: Clie
             assert ok.status == 200
 
 
+async def test_who_asks_before_sending_is_told_to_only_when_it_is_read(
+    client_of: ClientOf,
+) -> None:
+    async def takes(call: Call) -> dict[str, Any]:
+        return {"size": sum([len(chunk) async for chunk in call.body])}
+
+    answers = {200: Answer("Done.")}
+    stream = Endpoint(
+        "POST", "/api/up", takes, Capability.SUBMIT, "Up.", "it", answers, body=Stream()
+    )
+    client = await client_of([*ENDPOINTS, stream])
+
+    for path, caller, expect, lines in (
+        ("/api/it", "user", "100-continue", [100, 200]),
+        ("/api/up", "user", "100-Continue", [100, 200]),
+        ("/api/it", "user", "pancakes", [200]),  # RFC 9110 section 10.1.1: may be ignored
+        ("/api/up", "anonymous", "100-continue", [401]),
+    ):
+        body = b'{"name": "a"}'
+        async with connections(client, 1) as (one,):
+            one.begin(path, len(body), f"{caller}\r\nExpect: {expect}", b"")
+            if lines[0] == 100:
+                assert await one.status() == 100
+                assert await one.reader.readline() == b"\r\n"
+            one.writer.write(body)
+            assert await one.status() == lines[-1], path
+
+
 def buffered() -> int:
     """Return how many bytes of bodies the server holds, in its own lists and in its connections."""
     gc.collect()
