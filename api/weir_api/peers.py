@@ -29,8 +29,8 @@ class Peers:
         if seen is None:
             return UNKNOWN
         if self._trusted and self._is_trusted(seen):
-            said = ",".join(request.headers.getall(_FORWARDED_FOR, ())).split(",")
-            for text in reversed(said):
+            forwarded = ",".join(request.headers.getall(_FORWARDED_FOR, ())).split(",")
+            for text in reversed(forwarded):
                 before = _address(text)
                 if before is None:
                     break

@@ -83,17 +83,17 @@ def parse_environments(text: str) -> Environments:
         InvalidEnvironmentsError: it is no YAML, or not of the form that the module tells.
     """
     try:
-        told = yaml.safe_load(text)
+        loaded = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         raise InvalidEnvironmentsError(f"no YAML: {exc}") from exc
-    if told is None:
+    if loaded is None:
         return Environments()
-    if not isinstance(told, dict) or told.keys() - {"default", "images"}:
+    if not isinstance(loaded, dict) or loaded.keys() - {"default", "images"}:
         raise InvalidEnvironmentsError("it has the keys default and images, and no others")
-    images = told.get("images") or {}
+    images = loaded.get("images") or {}
     if not isinstance(images, dict) or not all(_is_text(item) for item in images.items()):
         raise InvalidEnvironmentsError("images: names, each with an image")
-    default = told.get("default") or DEFAULT_NAME
+    default = loaded.get("default") or DEFAULT_NAME
     if not isinstance(default, str):
         raise InvalidEnvironmentsError("default: the name of an environment")
     return Environments(images, default)

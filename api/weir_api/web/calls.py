@@ -255,9 +255,9 @@ def _path_reader(
 
 def _text_reader(name: str, kind: Any) -> Callable[[str, list[Fault]], Any]:
     adapter = TypeAdapter(kind)
-    told = adapter.json_schema()
-    is_number = told.get("type") == "integer"
-    is_any_number = is_number and told.keys() <= {"type", "title", "description"}
+    schema = adapter.json_schema()
+    is_number = schema.get("type") == "integer"
+    is_any_number = is_number and schema.keys() <= {"type", "title", "description"}
 
     def read(text: str, faults: list[Fault]) -> Any:
         if is_any_number and len(text) < 19 and text.isascii() and text.isdigit():

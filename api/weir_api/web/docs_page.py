@@ -238,26 +238,28 @@ def _type(schema: Object) -> str:
 
 
 def _bounds(schema: Object, required: bool) -> str:
-    told = ["required"] if required else []
+    shown = ["required"] if required else []
     if not required and "default" in schema:
-        told.append(f"default <code>{escape(json.dumps(schema['default']))}</code>")
+        shown.append(f"default <code>{escape(json.dumps(schema['default']))}</code>")
     for branch in (schema, *schema.get("anyOf", ())):
         for word, sign in _SIGNS.items():
             if word in branch and branch[word] not in (-BOUND, BOUND - 1):
-                told.append(f"{sign} {escape(str(branch[word]))}")
-    return ", ".join(told)
+                shown.append(f"{sign} {escape(str(branch[word]))}")
+    return ", ".join(shown)
 
 
 def _prose(text: str) -> str:
     """Return the little Markdown that descriptions use: paragraphs, lists, code, bold."""
-    told = []
+    shown = []
     for part in re.split(r"\n\s*\n", text.strip()):
         lines = part.split("\n")
         if part and all(line.startswith("- ") for line in lines):
-            told.append("<ul>" + "".join(f"<li>{_inline(one[2:])}</li>" for one in lines) + "</ul>")
+            shown.append(
+                "<ul>" + "".join(f"<li>{_inline(one[2:])}</li>" for one in lines) + "</ul>"
+            )
         elif part:
-            told.append(f"<p>{_inline(part)}</p>")
-    return "\n".join(told)
+            shown.append(f"<p>{_inline(part)}</p>")
+    return "\n".join(shown)
 
 
 def _inline(text: str) -> str:

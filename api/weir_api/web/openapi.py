@@ -78,8 +78,8 @@ def document(family: Family) -> Object:
 
 def error_meanings(endpoint: Endpoint, access: Access) -> dict[int, str]:
     """Return the error statuses that an endpoint can answer with, and what they mean there."""
-    told = endpoint.errors
-    found = set(told) | access.needs(endpoint.capability).refusals
+    errors = endpoint.errors
+    found = set(errors) | access.needs(endpoint.capability).refusals
     if endpoint.method != "GET":
         found |= {403, 503}
     if endpoint.body is not None:
@@ -88,7 +88,7 @@ def error_meanings(endpoint: Endpoint, access: Access) -> dict[int, str]:
         found.add(422)
     if endpoint.parameters:
         found.add(404)
-    return {status: told.get(status, _ERRORS.get(status, "")) for status in sorted(found)}
+    return {status: errors.get(status, _ERRORS.get(status, "")) for status in sorted(found)}
 
 
 def _operation(endpoint: Endpoint, family: Family, schemas: "Schemas", links: "Links") -> Object:
@@ -111,7 +111,7 @@ def _operation(endpoint: Endpoint, family: Family, schemas: "Schemas", links: "L
         },
     }
     parameters = [*schemas.path_parameters(endpoint), *schemas.query_parameters(endpoint)]
-    parameters += [_header(name, told) for name, told in endpoint.headers.items()]
+    parameters += [_header(name, meaning) for name, meaning in endpoint.headers.items()]
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -119,8 +119,10 @@ def _operation(endpoint: Endpoint, family: Family, schemas: "Schemas", links: "L
     return operation
 
 
-def _header(name: str, told: str | Mapping[str, Any]) -> Object:
-    schema = {"type": "string", "description": told} if isinstance(told, str) else dict(told)
+def _header(name: str, meaning: str | Mapping[str, Any]) -> Object:
+    schema = (
+        {"type": "string", "description": meaning} if isinstance(meaning, str) else dict(meaning)
+    )
     description = schema.pop("description", "")
     return {"name": name, "in": "header", "description": description, "schema": schema}
 
@@ -135,7 +137,7 @@ def _request_body(body: Json | Stream, schemas: "Schemas") -> Object:
 
 
 def _answer(answer: Answer, schemas: "Schemas", links: Object, dialect: Dialect) -> Object:
-    told: Object = {
+    shown: Object = {
         "description": answer.description,
         "headers": {
             "X-Request-ID": {"$ref": "#/components/headers/RequestId"},
@@ -143,18 +145,18 @@ def _answer(answer: Answer, schemas: "Schemas", links: Object, dialect: Dialect)
         },
     }
     if links:
-        told["links"] = links
+        shown["links"] = links
     media_type = answer.media_type
     if answer.model is not None:
         content: Object = {"schema": dialect.answer_schema(schemas.answer(answer))}
     elif media_type != JSON:
         content = {"schema": {"type": "string"}}
     else:
-        return told
+        return shown
     if answer.example is not None:
         content["example"] = answer.example
-    told["content"] = {media_type: content}
-    return told
+    shown["content"] = {media_type: content}
+    return shown
 
 
 def _error(status: int, description: str, dialect: Dialect) -> Object:
@@ -178,12 +180,12 @@ BOUND = 2**63
 
 class _Generator(GenerateJsonSchema):
     def int_schema(self, schema: core_schema.IntSchema) -> JsonSchemaValue:
-        told = super().int_schema(schema)
-        if not told.keys() & {"minimum", "exclusiveMinimum"}:
-            told["minimum"] = -BOUND
-        if not told.keys() & {"maximum", "exclusiveMaximum"}:
-            told["maximum"] = BOUND - 1
-        return told
+        made = super().int_schema(schema)
+        if not made.keys() & {"minimum", "exclusiveMinimum"}:
+            made["minimum"] = -BOUND
+        if not made.keys() & {"maximum", "exclusiveMaximum"}:
+            made["maximum"] = BOUND - 1
+        return made
 
 
 class Schemas:
@@ -247,14 +249,14 @@ class Schemas:
         """Return the path's parameters."""
         parameters = []
         for name in endpoint.parameters:
-            told: Object = {"type": "string"}
+            schema: Object = {"type": "string"}
             if name in endpoint.params:
-                told = dict(self._schemas[(id(endpoint.params[name]), "validation")])
+                schema = dict(self._schemas[(id(endpoint.params[name]), "validation")])
             parameter: Object = {"name": name, "in": "path", "required": True}
-            description = told.pop("description", None)
+            description = schema.pop("description", None)
             if description:
                 parameter["description"] = description
-            parameters.append({**parameter, "schema": told})
+            parameters.append({**parameter, "schema": schema})
         return parameters
 
     def query_parameters(self, endpoint: Endpoint) -> list[Object]:
@@ -265,12 +267,12 @@ class Schemas:
         required = schema.get("required", ())
         parameters = []
         for name, given in schema.get("properties", {}).items():
-            told = _without_null(given)
+            shape = _without_null(given)
             parameter: Object = {"name": name, "in": "query", "required": name in required}
-            description = told.pop("description", None)
+            description = shape.pop("description", None)
             if description:
                 parameter["description"] = description
-            parameters.append({**parameter, "schema": told})
+            parameters.append({**parameter, "schema": shape})
         return parameters
 
     def _resolved(self, schema: Object) -> Object:
@@ -288,13 +290,13 @@ class Schemas:
 
 def _without_null(schema: Object) -> Object:
     """Return the schema of what can be written in a query: no null can."""
-    told = {key: value for key, value in schema.items() if key != "title"}
-    if told.get("default", "") is None:
-        del told["default"]
-    branches = [one for one in told.pop("anyOf", ()) if one != {"type": "null"}]
+    kept = {key: value for key, value in schema.items() if key != "title"}
+    if kept.get("default", "") is None:
+        del kept["default"]
+    branches = [one for one in kept.pop("anyOf", ()) if one != {"type": "null"}]
     if len(branches) == 1:
-        return {**branches[0], **told}
-    return {**told, "anyOf": branches} if branches else told
+        return {**branches[0], **kept}
+    return {**kept, "anyOf": branches} if branches else kept
 
 
 class Links:

@@ -20,7 +20,7 @@ from weir_api.hostapi.accounts.wire import (
     UserChangesIn,
     UserOut,
 )
-from weir_api.hostapi.message import MessageOut
+from weir_api.hostapi.wire import MessageOut
 from weir_api.web.dialect import Object
 from weir_api.web.endpoint import Answer, Call, Json, endpoint
 

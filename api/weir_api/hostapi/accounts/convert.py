@@ -3,7 +3,7 @@
 from typing import Any
 
 from weir_api.access.accounts import Account, Token
-from weir_api.hostapi.times import wire_now
+from weir_api.hostapi.wire import wire_now
 from weir_crds.ids import account_id
 
 TAG = "Accounts"

@@ -24,7 +24,7 @@ from weir_api.hostapi.accounts.wire import (
     RegisterIn,
     RegisterQuery,
 )
-from weir_api.hostapi.message import MessageOut
+from weir_api.hostapi.wire import MessageOut
 from weir_api.web.dialect import Object, Reply
 from weir_api.web.endpoint import Answer, Call, Json, endpoint
 

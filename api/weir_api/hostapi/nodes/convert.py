@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from weir_api.hostapi.nodes.figures import Figures, gpu_info_of
-from weir_api.hostapi.times import wire_time
+from weir_api.hostapi.wire import wire_time
 from weir_crds import conditions
 from weir_crds.capacity import capacity_of
 from weir_crds.conditions import ConditionType

@@ -95,23 +95,23 @@ def gpu_info_of(gpu: Mapping[str, Any], memory_bytes: int, seen: Mapping[str, An
         "name": gpu.get("name") or "",
         "driver_version": gpu.get("driver") or "",
         "pci_bus_id": gpu.get("pciAddress") or "",
-        "gpu_utilization": _told(seen.get("utilisationPercent")),
-        "graphics_clock_mhz": _told(seen.get("graphicsClockMHz")),
-        "mem_utilization": _told(seen.get("memoryUtilisationPercent")),
-        "mem_clock_mhz": _told(seen.get("memoryClockMHz")),
+        "gpu_utilization": _reported(seen.get("utilisationPercent")),
+        "graphics_clock_mhz": _reported(seen.get("graphicsClockMHz")),
+        "mem_utilization": _reported(seen.get("memoryUtilisationPercent")),
+        "mem_clock_mhz": _reported(seen.get("memoryClockMHz")),
         "memory_total_mib": memory_bytes // MIB if known else UNKNOWN,
         "memory_used_mib": UNKNOWN if used is None else _whole(used) // MIB,
         "memory_free_mib": (
             UNKNOWN if used is None or not known else max(0, memory_bytes - _whole(used)) // MIB
         ),
-        "temperature": _told(seen.get("temperatureCelsius")),
-        "fan_speed": _told(seen.get("fanPercent")),
-        "power_usage_mw": _told(seen.get("powerMilliwatts")),
-        "power_limit_mw": _told(seen.get("powerLimitMilliwatts")),
+        "temperature": _reported(seen.get("temperatureCelsius")),
+        "fan_speed": _reported(seen.get("fanPercent")),
+        "power_usage_mw": _reported(seen.get("powerMilliwatts")),
+        "power_limit_mw": _reported(seen.get("powerLimitMilliwatts")),
     }
 
 
-def _told(value: Any) -> int:
+def _reported(value: Any) -> int:
     number = _number(value)
     return UNKNOWN if number is None else round(number)
 

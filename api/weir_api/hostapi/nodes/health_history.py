@@ -13,7 +13,7 @@ import orjson
 
 from weir_api.hostapi.nodes.convert import aggregate_of
 from weir_api.hostapi.nodes.node_rows import NodeRows
-from weir_api.hostapi.times import wire_now
+from weir_api.hostapi.wire import wire_now
 
 logger = logging.getLogger(__name__)
 

@@ -96,13 +96,13 @@ class Sampler:
                     seen = self._seen.setdefault(host["metadata"]["name"], _Seen())
                     if not seen.is_asking and self._clock() >= seen.not_before:
                         seen.is_asking = True
-                        group.create_task(self._look(host, seen))
+                        group.create_task(self._sample(host, seen))
                 await self._until(begun + seconds)
 
     async def _until(self, then: float) -> None:
         await asyncio.sleep(max(0.0, then - self._clock()))
 
-    async def _look(self, host: Object, seen: _Seen) -> None:
+    async def _sample(self, host: Object, seen: _Seen) -> None:
         name = host["metadata"]["name"]
         try:
             answer = await self._daemons.get_json(host, PATH, QUERY, _DEADLINE_SECONDS)

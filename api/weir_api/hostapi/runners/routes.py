@@ -3,7 +3,6 @@
 from weir_api.access.capabilities import Capability
 from weir_api.access.identity import Identity
 from weir_api.errors import AccessDeniedError
-from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.runners.reports import RunnerReports
 from weir_api.hostapi.runners.translate import KILLED_BY_RUNNER, Report
 from weir_api.hostapi.runners.wire import (
@@ -13,6 +12,7 @@ from weir_api.hostapi.runners.wire import (
     UpdateIn,
     UpdateOut,
 )
+from weir_api.hostapi.wire import MessageOut
 from weir_api.web.dialect import Object
 from weir_api.web.endpoint import Answer, Call, Json, endpoint
 

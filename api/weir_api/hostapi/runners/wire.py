@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from weir_api.hostapi.message import MessageOut
+from weir_api.hostapi.wire import MessageOut
 from weir_crds.names import LEASE_OPERATOR
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

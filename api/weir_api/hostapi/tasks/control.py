@@ -5,8 +5,8 @@ from typing import Any
 from weir_api.access.capabilities import Capability
 from weir_api.errors import BadRequestError, StateConflictError
 from weir_api.hostapi.entries import Entry
-from weir_api.hostapi.message import MessageOut
 from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, Status, TaskId
+from weir_api.hostapi.wire import MessageOut
 from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state.writer import Deed, Writer
 from weir_api.web.endpoint import Answer, Call, endpoint

@@ -9,7 +9,7 @@ from typing import Any
 from weir_api.hostapi.entries import Reading, UsernameOf
 from weir_api.hostapi.tasks.request import text_of
 from weir_api.hostapi.tasks.wire import Status
-from weir_api.hostapi.times import wire_now, wire_time
+from weir_api.hostapi.wire import wire_now, wire_time
 from weir_crds import ids, names
 from weir_crds.conditions import FALSE, TRUE, ConditionType, Reason
 from weir_crds.demand import holding_of, request_of

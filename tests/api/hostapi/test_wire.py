@@ -2,7 +2,7 @@
 
 import pytest
 
-from weir_api.hostapi.times import wire_time
+from weir_api.hostapi.wire import wire_time
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,9 @@
-"""Points in time as this API's clients read them: ISO 8601, UTC with its offset, microseconds."""
+"""What all parts of this API write alike: points in time (ISO 8601, UTC with its offset,
+microseconds), and the answer that only says that something is done."""
 
 import datetime as dt
+
+from pydantic import BaseModel, ConfigDict
 
 _SECONDS = len("2026-11-22T10:00:00")
 
@@ -23,3 +26,11 @@ def wire_time(text: str) -> str:
 def wire_now(now: dt.datetime) -> str:
     """Return an aware time likewise."""
     return now.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+class MessageOut(BaseModel):
+    """It is done, or on its way."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    message: str
