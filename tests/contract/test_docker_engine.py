@@ -397,8 +397,8 @@ async def test_a_probe_of_starts_leaves_nothing(rig: Rig, client: Any, docker_ho
     """Docker starts it, although its program is in no image."""
     host = f"probed-{uuid.uuid4().hex[:8]}"
     engine = DockerEngine(host, docker_host)
-    probe = StartProbe(engine, host)
-    probe.image = rig.image
+    probe = StartProbe(engine, host, pool=lambda: (0,), free_gpus=lambda gpus: gpus)
+    probe.like = rig.spec(memory_bytes=64 * MIB)
     began = time.time()
     await probe()
     await engine.close()

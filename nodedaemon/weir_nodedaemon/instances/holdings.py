@@ -74,6 +74,14 @@ class Holdings:
         """Give back what a start assumed; False when there was nothing."""
         return self._assumed.pop(name, None) is not None
 
+    def free_gpus(
+        self, gpus: Iterable[str], observed: Mapping[str, ObservedInstance]
+    ) -> tuple[str, ...]:
+        """Return those of some GPUs that this host has, and that nobody holds."""
+        held = frozenset().union(*(claim.gpu_uuids for claim in self._held(observed).values()))
+        known = self.share.gpu_uuids
+        return tuple(one for one in gpus if one not in held and (known is None or one in known))
+
     def pool(self, observed: Mapping[str, ObservedInstance]) -> tuple[int, ...]:
         """Return the cores of the shared pool: all less reserved less exclusive, at least one."""
         taken = frozenset().union(*(claim.cpus for claim in self._held(observed).values()))

@@ -94,7 +94,12 @@ class Machinery:
         self.shared_pool = SharedPool(self.engines, self.holdings)
         self.layers = LayerWatch(containers, self.container_engine.observations)
         self.breaker = Breaker()
-        self.start_probe = StartProbe(containers, self.host)
+        self.start_probe = StartProbe(
+            containers,
+            self.host,
+            pool=lambda: self.shared_pool.cpus,
+            free_gpus=lambda gpus: self.holdings.free_gpus(gpus, self.engines.instances),
+        )
         self.starts = Starts(self.engines, self.holdings, self.shared_pool, self.breaker)
 
     async def close(self) -> None:

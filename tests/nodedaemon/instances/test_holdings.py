@@ -150,3 +150,10 @@ def test_what_a_host_does_not_have_any_more_is_named() -> None:
     assert here.lacking(Claim(frozenset({1, 2, 3}), 0)) == "cores 2, 3 cannot be used any more"
     assert here.lacking(gone) == "GPU GPU-b cannot be used any more"
     assert unknown.lacking(gone) == ""
+
+
+def test_a_gpu_is_free_that_is_there_and_nobodys() -> None:
+    here = Holdings(HostShare(frozenset({0}), GIB, gpu_uuids=frozenset({"GPU-a", "GPU-b"})))
+    assert here.assume("weir-u-1", Claim(frozenset(), 0, frozenset({"GPU-a"})), {}) is None
+
+    assert here.free_gpus(("GPU-a", "GPU-b", "GPU-lost"), {}) == ("GPU-b",)

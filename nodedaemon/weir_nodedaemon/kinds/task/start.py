@@ -2,6 +2,7 @@
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from weir_crds.conditions import Reason
@@ -13,6 +14,7 @@ from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon.engines.port import (
     ContainerDefaults,
     ContainerEngine,
+    ContainerSpec,
     CreateRefusedError,
     ImagePullError,
     InstanceLostError,
@@ -110,7 +112,7 @@ class Starter:
             starts: starts under way, of all kinds.
             shared_pool: the instances without cores of their own.
             pulls: pulls of images.
-            probe: is told of images whose start failed.
+            probe: is told of what was to be started when that failed.
             status_writer: writes status.
             queue: the keys of Tasks.
         """
@@ -169,7 +171,7 @@ class Starter:
         if result.in_use:
             await self._status_writer.not_started(run.task, Reason.WAITING_FOR_CORES, result.in_use)
         elif result.refused:
-            self._probe.image = run.spec.image
+            self._probe.like = self._container_spec(run, {})
             await self._status_writer.not_started(run.task, Reason.CREATE_FAILED, result.refused)
         return Outcome(started=result.started, requeue_after=result.requeue_after)
 
@@ -229,20 +231,21 @@ class Starter:
         if not self._status_writer.is_current(run.task):
             raise _ChangedError
         if run.container is None:
-            await self._containers.create(
-                container_spec(
-                    run.task,
-                    run.spec,
-                    env,
-                    defaults=self._defaults,
-                    pool=self._shared_pool.cpus,
-                    memory_nodes=self._capacity.current.memory_nodes,
-                )
-            )
+            await self._containers.create(self._container_spec(run, env))
         if shared:  # the pool may have shrunk before anybody saw this container
             await self._engine.observations.observe(run.name)
             await self._shared_pool.fit(self._engine, run.name)
         await self._containers.start(run.name)
+
+    def _container_spec(self, run: Run, env: Mapping[str, str]) -> ContainerSpec:
+        return container_spec(
+            run.task,
+            run.spec,
+            env,
+            defaults=self._defaults,
+            pool=self._shared_pool.cpus,
+            memory_nodes=self._capacity.current.memory_nodes,
+        )
 
     async def _unreadable(self, run: Run, reason: Reason, message: str) -> Outcome:
         """Return when to read Secrets again: nobody tells when they or the role appear.
