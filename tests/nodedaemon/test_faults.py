@@ -2,12 +2,16 @@
 
 import asyncio
 
+import pytest
+
 from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import HOST, TASK
+from weir_crds.names import container_name
 from weir_kube.store import Key
 from weir_nodedaemon.engines.port import InstanceState
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.instances import sweep
+from weir_nodedaemon.logs.store import LogArchiveError, LogStore
 
 RUNNING = InstanceState.RUNNING
 
@@ -244,6 +248,76 @@ async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -
     scratch.mkdir()
     await rig.finished(key)
     assert LogStore(rig.state_dir / "logs", 2**20).summary(rig.task(key)["metadata"]["uid"], 1)
+
+
+async def test_output_of_a_run_that_is_followed_by_another_stays_until_it_can_be_kept(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The container has the only copy, and no reconcile looks after it any more: the sweep does."""
+    monkeypatch.setattr(sweep, "_OUTPUT_RETRY_SECONDS", 0.1)
+    key = rig.bind("full", command=["sh", "-c", "echo out; exit 2"], retry={"limit": 1})
+    rig.start()
+    scratch = rig.state_dir / "logs" / ".scratch"
+    scratch.rmdir()
+    scratch.write_text("in the way")
+    await until(lambda: rig.told(key, "Started") == ("False", "Stopped"))
+    uid = rig.task(key)["metadata"]["uid"]
+    rig.api.change_status(TASK, key, nodeName="n2", runID=2, conditions=[])
+    name = container_name(uid, 1)
+    failures = f"output not archived instance={name}"
+    await until(lambda: caplog.text.count(failures) > 1, "the sweep has tried")
+    assert rig.world.containers[name].seen.state is InstanceState.EXITED
+
+    scratch.unlink()
+    scratch.mkdir()
+    await until(lambda: name not in rig.world.containers, timeout=10)
+    assert LogStore(rig.state_dir / "logs", 2**20).summary(uid, 1)
+
+
+async def test_output_that_cannot_be_removed_keeps_no_other_from_going(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [rig.bind(f"t{number}") for number in range(4)]
+    daemon = rig.start()
+    for key in keys:
+        await rig.finished(key)
+    uids = sorted(rig.task(key)["metadata"]["uid"] for key in keys)
+    logs, remove = rig.machinery.logs, rig.machinery.logs.remove
+
+    async def stuck(uid: str) -> None:
+        if uid == uids[1]:
+            raise LogArchiveError("Input/output error")
+        await remove(uid)
+
+    monkeypatch.setattr(logs, "remove", stuck)
+    for key in keys:
+        rig.api.remove(TASK, key)
+    await until(lambda: logs.uids() == {uids[1]})
+    assert daemon.has_synced
+    monkeypatch.setattr(logs, "remove", remove)
+    await daemon._sweep.sweep_output()
+    assert not logs.uids()
+    await until(lambda: not list(rig.state_dir.glob("runs/*.json")))
+
+
+async def test_a_note_that_cannot_be_read_goes_once_no_container_is_of_it(rig: Rig) -> None:
+    key = rig.bind("runs", command=["sleep", "60"])
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    await rig.kill()
+    uid = rig.task(key)["metadata"]["uid"]
+    notes = rig.state_dir / "runs"
+    torn = notes / "0b39f1a2-9c5e-4a53-8f8e-111111111111-3.json"
+    (notes / f"{uid}-7.json").write_text("")
+    torn.write_text('{"uid": "0b39')
+    rig.start()
+
+    await until(lambda: not torn.exists())
+    assert (notes / f"{uid}-7.json").exists()  # of what runs here nothing is removed
+    rig.want(key, desiredState="Killed")
+    await rig.finished(key)
+    await until(lambda: not (notes / f"{uid}-7.json").exists())
+    assert (notes / f"{uid}-1.json").exists()
 
 
 async def test_a_host_on_which_nothing_starts_takes_no_new_work_and_ends_no_task(rig: Rig) -> None:

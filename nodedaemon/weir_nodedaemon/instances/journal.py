@@ -12,7 +12,7 @@ import dataclasses
 import datetime as dt
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -105,9 +105,12 @@ class Journal:
         for leftover in (*root.glob("*.tmp"), *root.glob(".*.draft")):
             with suppress(OSError):  # a disk that is read-only by now
                 leftover.unlink()
+        self._unreadable: dict[Path, str] = {}
         for path in root.glob("*.json"):
             found = _read(path)
-            if found is not None:
+            if found is None:
+                self._unreadable[path] = path.stem.rpartition("-")[0]  # the uid, by ``_path``
+            else:
                 self._entries[found[0]] = found[1]
 
     def get(self, id: InstanceID) -> JournalEntry | None:
@@ -138,14 +141,25 @@ class Journal:
         """Return every uid of which there are notes, with one of them: they name its object."""
         return {id.uid: entry for id, entry in self._entries.items()}
 
+    async def remove_unreadable(self, but: Collection[str]) -> None:
+        """Remove the files that say nothing, but those of these uids: they may be written anew."""
+        gone = [path for path, uid in self._unreadable.items() if uid not in but]
+        for path in gone:
+            del self._unreadable[path]
+            if not any(self._path(id) == path for id in self._entries):
+                logger.warning("removing note that cannot be read path=%s", path)
+                await self._unlink([path])
+
     async def remove(self, uid: str) -> None:
         """Forget all instances of an object."""
         gone = [id for id in self._entries if id.uid == uid]
         for id in gone:
             del self._entries[id]
             self._unwritten.discard(id)
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._thread, _unlink, [self._path(id) for id in gone])
+        await self._unlink([self._path(id) for id in gone])
+
+    async def _unlink(self, paths: list[Path]) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, _unlink, paths)
 
     async def close(self) -> None:
         """Write what is not written yet, and let the thread end."""

@@ -33,6 +33,7 @@ from weir_nodedaemon.logs.store import LogStore
 logger = logging.getLogger(__name__)
 
 _CACHE_LAG_SECONDS = 5.0
+_OUTPUT_RETRY_SECONDS = 60.0
 _UNKNOWN_SECONDS = 2.0
 _LIVES_SECONDS = 3600.0  # how long the API server's word on an object that lives elsewhere holds
 
@@ -102,8 +103,8 @@ class Sweep:
             return _UNKNOWN_SECONDS
         if seen.state in (InstanceState.RUNNING, InstanceState.PAUSED):
             return await self._stop(kind, name, seen)
-        if seen.state is InstanceState.EXITED:
-            await self._keep_output(kind, name, seen)
+        if seen.state is InstanceState.EXITED and not await self._keep_output(kind, name, seen):
+            return _OUTPUT_RETRY_SECONDS
         await kind.engine.lifecycle.remove(name)
         kind.engine.observations.forget(name)
         self._orphans.discard(name)
@@ -115,9 +116,11 @@ class Sweep:
         """Remove the output and the notes of objects that are gone.
 
         Raises:
-            WeirError: the API server or the disk did not answer; the rest stays for the next time.
+            WeirError: the API server did not answer, and the rest stays for the next time; or the
+                disk failed for one of them.
         """
-        if not all(kind.store.has_synced for kind in self._kinds.values()):
+        synced = all(kind.store.has_synced for kind in self._kinds.values())
+        if not synced or not all(engine.observations.complete for engine in self._engines):
             return
         noted = self._journal.objects()
         stored = await asyncio.to_thread(self._logs.uids)
@@ -125,6 +128,7 @@ class Sweep:
         left = sorted(uid for uid in (stored | noted.keys()) - here if not self._is_cached(uid))
         unnamed = {uid for uid in left if uid not in noted}
         living = await self._living(unnamed) if unnamed else frozenset()
+        failure: WeirError | None = None
         for uid in left:
             entry = noted.get(uid)
             if entry is None:
@@ -132,9 +136,16 @@ class Sweep:
             else:
                 lives = await self._lives_elsewhere(uid, entry.kind, entry.namespace, entry.name)
             if not lives:
-                await self._logs.remove(uid)
+                try:
+                    await self._logs.remove(uid)
+                except WeirError as exc:
+                    failure = exc  # its notes name it for the next time
+                    continue
                 await self._journal.remove(uid)
                 logger.info("removed output uid=%s", uid)
+        await self._journal.remove_unreadable(but={uid for uid in here if uid})
+        if failure is not None:
+            raise failure
 
     def _is_cached(self, uid: str) -> bool:
         return any(kind.store.of_uid(uid) is not None for kind in self._kinds.values())
@@ -161,14 +172,14 @@ class Sweep:
         elsewhere = (obj.get("status") or {}).get("nodeName") != self._host
         return elsewhere or kind.current(obj) != InstanceID.parse(name)
 
-    async def _keep_output(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> None:
-        """Archive the output if the object is still there; that it fails holds nothing up."""
+    async def _keep_output(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> bool:
+        """Archive the output if the object is still there; False: the container has it still."""
         labels, id = seen.labels, InstanceID.parse(name)
         namespace, of = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
         if id is None or kind.output is None:
-            return
+            return True
         if not await self._lives_elsewhere(id.uid, kind.kind.kind, namespace, of):
-            return
+            return True
         if self._journal.get(id) is None:
             self._journal.put(id, JournalEntry(kind.kind.kind, namespace, of, started=True))
         try:
@@ -177,7 +188,9 @@ class Sweep:
             raise
         except WeirError as exc:
             metrics.LOGS_LOST.labels(exc.reason).inc()
-            logger.warning("output is lost instance=%s: %s", name, exc)
+            logger.warning("output not archived instance=%s: %s", name, exc)
+            return False
+        return True
 
     async def _stop(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> float:
         id, labels = InstanceID.parse(name), seen.labels
