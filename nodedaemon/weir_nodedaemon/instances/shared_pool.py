@@ -84,8 +84,10 @@ class SharedPool:
         Of an engine that is away only the first is tried.
         """
         failures: list[WeirError] = []
-        instances = engine.observations.instances
-        for name in sorted(name for name, seen in instances.items() if is_shared(seen)):
+        wanted = self.cpus
+        instances = engine.observations.instances.items()
+        off = [name for name, seen in instances if is_shared(seen) and seen.cpus != wanted]
+        for name in sorted(off):
             try:
                 await self.fit(engine, name)
             except WeirError as exc:
