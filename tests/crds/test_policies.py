@@ -328,7 +328,8 @@ def test_secrets_are_readable_only_where_the_role_was_bound(
         *("create", "rolebinding", "weir-secrets", "--clusterrole=weir-secrets"),
         *(f"--serviceaccount={SYSTEM_NAMESPACE}:weir-nodedaemon", "-n", namespace),
     )
-    assert may(cluster, daemon, "get", "secrets", namespace=namespace)
+    knows = partial(may, cluster, daemon, "get", "secrets", namespace=namespace)
+    eventually(knows, what="the binding is in force")
     assert may(cluster, daemon, "get", "configmaps", namespace=namespace)
     assert not may(cluster, daemon, "list", "secrets", namespace=namespace)
     assert not may(cluster, daemon, "get", "secrets", namespace="default")

@@ -11,7 +11,18 @@ from support.rest_people import Person, delete_accounts, first_admin
 from support.tasks import BUSYBOX
 from support.weir_system import WeirSystem
 from weir_crds.kinds import TASK
-from weir_crds.names import DEFAULT_NAMESPACE
+from weir_crds.names import DEFAULT_NAMESPACE, LABEL_ALLOW_PRIVILEGED
+
+
+@pytest.fixture
+def privileged_namespace(cluster: Cluster) -> Iterator[str]:
+    """A fresh namespace where Tasks may mount folders of the host.
+
+    It has its label from the start: the API server takes a moment to see one that comes later.
+    """
+    name = cluster.create_namespace({LABEL_ALLOW_PRIVILEGED: "true"})
+    yield name
+    cluster.delete_namespace(name)
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,11 @@ def ended_as(obj: dict[str, Any]) -> tuple[str, int, int]:
     return condition(obj, "Succeeded")["reason"], status["runID"], status.get("failures", 0)
 
 
-def test_a_task_succeeds_in_its_third_run(weir: WeirSystem, namespace: str, tmp_path: Path) -> None:
+def test_a_task_succeeds_in_its_third_run(
+    weir: WeirSystem, privileged_namespace: str, tmp_path: Path
+) -> None:
     """Every run is a container of its own, and its output stays."""
-    weir.kubectl("label", "namespace", namespace, "weir.dev/allow-privileged=true")
+    namespace = privileged_namespace
     with weir.watch_containers() as watcher:
         created = weir.create(
             task(

@@ -13,10 +13,10 @@ pytestmark = pytest.mark.e2e
 
 
 def test_twenty_tasks_of_one_core_share_two_cores(
-    weir: WeirSystem, namespace: str, tmp_path: Path
+    weir: WeirSystem, privileged_namespace: str, tmp_path: Path
 ) -> None:
     """Never more than two run at once; each program is held to what status.cpus says."""
-    weir.kubectl("label", "namespace", namespace, "weir.dev/allow-privileged=true")
+    namespace = privileged_namespace
     here = [{"hostPath": str(tmp_path), "mountPath": "/data"}]
     with weir.watch_containers() as watcher:
         for number in range(20):

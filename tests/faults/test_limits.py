@@ -49,6 +49,7 @@ def test_a_full_disk_loses_output_and_no_verdict(
     system: FaultySystem, own_docker: str, faulty_namespace: str, tmp_path: Path
 ) -> None:
     """The Host says so and gets no new work; what runs ends as it should; then all is well."""
+    gate = _made(tmp_path / "gate")
     with (
         small_disk(tmp_path / "disk", 8) as disk,
         ExtraHost(
@@ -56,12 +57,15 @@ def test_a_full_disk_loses_output_and_no_verdict(
         ) as host,
     ):
         here = {"placement": {"hostName": host.name}, "resources": {"cpu": 0}}
-        script = "sleep 4; yes 0123456789 | head -c 300000; exit 3"
-        system.create(task("runs", faulty_namespace, command=["sh", "-c", script], **here))
+        mounts = [{"hostPath": str(gate), "mountPath": "/gate"}]
+        opens = "while [ ! -e /gate/open ]; do sleep 0.2; done"
+        command = ["sh", "-c", f"{opens}; yes 0123456789 | head -c 300000; exit 3"]
+        system.create(task("runs", faulty_namespace, command=command, mounts=mounts, **here))
         system.wait_condition(faulty_namespace, "runs", "Started", "True")
         _fill(disk / "filler")
         system.loop.call(system.docker.cut)  # who loses Docker looks at everything
         eventually(lambda: host.told("DiskPressure") == "True", "the Host says so")
+        (gate / "open").touch()
         system.create(task("waits", faulty_namespace, command=["echo", "out"], **here))
 
         ran = system.wait_finished(faulty_namespace, "runs")

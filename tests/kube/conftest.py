@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from devcluster.rest import Rest
 from support.api_proxy import ApiProxy
 from support.cluster import Cluster
+from support.polling import eventually
 from support.tcp_proxy import TcpProxy
 from weir_kube.api import Api
 from weir_kube.connect import connect
@@ -73,7 +75,13 @@ def admin_token(cluster: Cluster) -> str:
     }
     path = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
     cluster.admin.json("POST", path, binding)
-    return cluster.kubectl("create", "token", "test-admin", "--duration=2h").strip()
+    token = cluster.kubectl("create", "token", "test-admin", "--duration=2h").strip()
+    bearer = Rest(
+        cluster.server, cluster.plane.pki.ca, headers={"Authorization": f"Bearer {token}"}
+    )
+    # The API server takes a moment to know of a binding.
+    eventually(lambda: bearer.answers("/api/v1/secrets"), "the binding is in force")
+    return token
 
 
 @pytest.fixture

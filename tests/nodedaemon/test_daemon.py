@@ -170,7 +170,7 @@ async def test_a_grace_goes_on_after_a_restart(rig: Rig) -> None:
 
 
 async def test_pause_and_resume(rig: Rig) -> None:
-    key = rig.bind("stops", command=["sleep", "0.5"], timeoutSeconds=1)
+    key = rig.bind("stops", command=["sleep", "1.5"], timeoutSeconds=2)
     rig.start()
     await until(lambda: rig.container(key) is RUNNING)
 
@@ -178,7 +178,7 @@ async def test_pause_and_resume(rig: Rig) -> None:
     await until(lambda: rig.told(key, "Paused") == ("True", "Paused"))
     assert rig.container(key) is PAUSED
     assert rig.told(key, "Started")[0] == "True"
-    await rig.quiet(1.2)
+    await rig.quiet(2.2)
     rig.want(key, desiredState="Running")
 
     status = await rig.finished(key)

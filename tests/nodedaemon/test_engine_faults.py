@@ -143,7 +143,7 @@ async def test_a_sick_host_ends_nobodys_task_and_says_so(rig: Rig, moody: Moody)
 
     moody.refuses = lambda spec: False
     for key in tasks:
-        assert (await rig.finished(key, timeout=20))["exitCode"] == 0
+        assert (await rig.finished(key))["exitCode"] == 0
     await until(lambda: rig.host_told("StartsFailing")[0] == "False")
 
 
@@ -230,11 +230,11 @@ async def test_a_slow_start_holds_no_fence_up(rig: Rig, moody: Moody) -> None:
 
 async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
     """``docker container prune`` while the API server is away, and a restart besides."""
-    key = rig.bind("t", command=["sh", "-c", "sleep 0.3; exit 7"])
+    key = rig.bind("t", command=rig.ends_when_told(7))
     rig.start()
     await until(lambda: rig.told(key, "Started")[0] == "True")
     rig.api.available = False
-    await until(lambda: rig.container(key) is EXITED)
+    rig.tell_to_end(key)
     notes = list(rig.state_dir.glob("runs/*.json"))
     await until(lambda: any('"exit_code": 7' in note.read_text() for note in notes))
     await rig.kill()

