@@ -133,6 +133,26 @@ async def test_what_is_refused_for_unknown_reasons_is_tried_a_bounded_number_of_
     assert all(rig.container(key) is RUNNING for key in others)
 
 
+async def test_what_is_refused_is_not_tried_again_before_its_time(
+    rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often all is looked at meanwhile, or the Task changes."""
+    monkeypatch.setattr(starts, "_RETRY_SECONDS", 600.0)
+    monkeypatch.setattr(starts, "_RETRY_MAX_SECONDS", 600.0)
+    moody.refuses = lambda spec: "BAD" in spec.env
+    rig.start()
+    bad = rig.bind("bad", env=[{"name": "BAD", "value": "1"}])
+    await until(lambda: rig.told(bad, "Started") == ("False", "CreateFailed"))
+    for priority in range(1, 4):
+        rig.want(bad, priority=priority)
+        rig.machinery.container_engine.resync()
+        other = rig.bind(f"o{priority}", command=["true"])
+        await rig.finished(other)
+
+    assert moody.calls["create"] == 1 + 3
+    assert rig.message(bad, "Started") == WORDS
+
+
 async def test_a_sick_host_ends_nobodys_task_and_says_so(rig: Rig, moody: Moody) -> None:
     moody.refuses = lambda spec: True
     rig.start()

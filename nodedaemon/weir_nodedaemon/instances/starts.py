@@ -58,6 +58,15 @@ class _Wait:
     since: float
 
 
+@dataclass(slots=True)
+class _Refusal:
+    """A start that the engine refused, and that is tried again at its time, not when woken."""
+
+    tries: int = 0
+    message: str = ""
+    again_at: float = 0.0
+
+
 class Starts:
     """Starts instances of any kind, and remembers for which something is under way."""
 
@@ -79,7 +88,7 @@ class Starts:
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._under_way: dict[InstanceID, asyncio.Task[None]] = {}
         self._waiting: dict[InstanceID, _Wait] = {}
-        self._refusals: dict[InstanceID, int] = {}
+        self._refusals: dict[InstanceID, _Refusal] = {}
 
     def is_under_way(self, id: InstanceID) -> bool:
         """Tell whether the engine is at work on a start: it says nothing of the instance yet."""
@@ -115,6 +124,9 @@ class Starts:
             lacking = self._holdings.lacking(claim)
             if lacking:
                 return StartResult(lacking=lacking)
+            left = self._pause_left(id)
+            if left is not None:
+                return left
             refusal = self._holdings.assume(id.name, claim, self._engines.instances)
             if refusal is not None:
                 return self._wait(id, refusal, wake)
@@ -188,15 +200,25 @@ class Starts:
 
         While starts fail whatever they are of, none is: the host is sick, and not the spec.
         """
-        tries = self._refusals[id] = self._refusals.get(id, 0) + 1
+        refusal = self._refusals.setdefault(id, _Refusal())
+        refusal.tries += 1
         self._breaker.failed(id.name, message)
-        if tries >= TRIES and not self._breaker.trouble:
+        if refusal.tries >= TRIES and not self._breaker.trouble:
             raise CreateRefusedError(f"{message} ({TRIES} tries)")
         self._holdings.release(id.name)
         self.wake_waiting()
-        seconds = exponential(tries, _RETRY_SECONDS, _RETRY_MAX_SECONDS)
+        seconds = exponential(refusal.tries, _RETRY_SECONDS, _RETRY_MAX_SECONDS)
+        refusal.message, refusal.again_at = message, self._clock() + seconds
         logger.warning("start refused instance=%s again in %.1f s: %s", id.name, seconds, message)
         return StartResult(refused=message, requeue_after=dt.timedelta(seconds=seconds))
+
+    def _pause_left(self, id: InstanceID) -> StartResult | None:
+        """Return what holds until a refused start may be tried again; None: now."""
+        refusal = self._refusals.get(id)
+        left = refusal.again_at - self._clock() if refusal is not None else 0.0
+        if refusal is None or left <= 0:
+            return None
+        return StartResult(refused=refusal.message, requeue_after=dt.timedelta(seconds=left))
 
     def _wait(self, id: InstanceID, refusal: str, wake: Callable[[], None]) -> StartResult:
         """Let the key come back when something is given back; say so once it takes a while."""
