@@ -31,6 +31,8 @@ kill $!
 rm -rf "$0"
 """
 _START_SECONDS = 30.0
+# The name of a socket has 107 bytes at most, 103 on macOS; ours needs 28 of them.
+_LONGEST_FOLDER = 70
 
 
 class KubectlProxy:
@@ -95,7 +97,9 @@ def kubectl_proxy(kubectl: Kubectl) -> Iterator[KubectlProxy]:
     Raises:
         KubectlError: kubectl does not start; the message is its own.
     """
-    folder = Path(tempfile.mkdtemp(prefix="kubectl-weir-"))
+    usual = tempfile.gettempdir()
+    place = usual if len(usual) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 (mkdtemp is safe there)
+    folder = Path(tempfile.mkdtemp(prefix="kubectl-weir-", dir=place))
     command = kubectl.command("proxy", f"--unix-socket={folder / 'socket'}")
     try:
         keeper = subprocess.Popen(  # noqa: S603 (the kubectl that is on the person's own path)

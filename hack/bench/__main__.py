@@ -11,7 +11,18 @@ import traceback
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from bench import control, facade, latency, report, restart, scheduler, storm, throughput, writes
+from bench import (
+    cli,
+    control,
+    facade,
+    latency,
+    report,
+    restart,
+    scheduler,
+    storm,
+    throughput,
+    writes,
+)
 from bench.report import Report
 from bench.sizes import SIZES, Size
 from bench.system import System, fresh_system
@@ -28,6 +39,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "facade": facade.run,
     "writes": writes.run,
     "storm": storm.run,
+    "cli": cli.run,
 }
 WITHOUT_SYSTEM: dict[str, Callable[[Size], Awaitable[Report]]] = {"scheduler": scheduler.run}
 """Benchmarks of one part alone, in this process."""

@@ -37,6 +37,9 @@ class Size:
     # storm
     storm: int  # good Tasks
     storm_stop_seconds: float  # so long dockerd stands still
+    # cli
+    cli_hosts: int
+    cli_tasks: int
 
 
 SIZES = {
@@ -62,6 +65,8 @@ SIZES = {
             write_rounds=1,
             storm=18,
             storm_stop_seconds=3.0,
+            cli_hosts=10,
+            cli_tasks=40,
             fleets=(2, 4),
             scheduler_seconds=1.0,
             drain_seconds=0.2,
@@ -86,6 +91,8 @@ SIZES = {
             write_rounds=3,
             storm=45,
             storm_stop_seconds=10.0,
+            cli_hosts=100,
+            cli_tasks=1000,
             fleets=(20, 100),
             scheduler_seconds=8.0,
             drain_seconds=2.0,
@@ -110,6 +117,8 @@ SIZES = {
             write_rounds=7,
             storm=180,
             storm_stop_seconds=30.0,
+            cli_hosts=1000,
+            cli_tasks=10_000,
             fleets=(100, 300, 1000),
             scheduler_seconds=20.0,
             drain_seconds=5.0,

@@ -61,6 +61,13 @@ async def test_status_writes_are_compared_with_those_without_rules(system: Syste
     assert "status write of a Task to one without rules" in found
 
 
+async def test_the_plugin_is_measured_in_a_fleet(system: System) -> None:
+    report = await measure("cli", system, SIZES["tiny"])
+
+    assert _checked(report)["CPU of `hosts`, 10 hosts, 40 Tasks"]["value"] > 0
+    assert {row[:2] for row in report.tables[0].rows} == {(1, 4), (10, 40)}
+
+
 @pytest.mark.docker
 async def test_good_tasks_end_right_in_a_storm(system: System) -> None:
     found = _checked(await measure("storm", system, SIZES["tiny"]))

@@ -77,6 +77,15 @@ def test_a_task_that_waits_is_told_what_each_host_lacks_and_who_goes_first() -> 
     ]
 
 
+def test_a_clock_that_is_behind_or_ahead_makes_no_nonsense() -> None:
+    running = task(nodeName="n1", runID=1, startedAt=AT, conditions=[STARTED])
+    for hours, age in ((-2, "0s"), (2, "125m")):
+        now = NOW + dt.timedelta(hours=hours)
+        assert explain(running, [HOST], None, now)[0].endswith(f"running on host n1 for {age}.")
+        assert explain(task(), [HOST], [], now)[0].endswith(f"it waits for {age}.")
+        assert f"(for {age})" in explain_host(HOST, [], now)[1]
+
+
 def test_a_task_between_two_runs_is_told_how_the_last_one_ended_and_that_it_is_tried_again() -> (
     None
 ):

@@ -125,7 +125,7 @@ async def test_a_fleet_costs_a_handful_of_kubectl_processes(
         )
         await host.admin.patch(HOST, name, {"status": {"endpoint": endpoint}}, subresource="status")
     runs = tmp_path / "runs"
-    scratch = tmp_path / "scratch"
+    scratch = tmp_path / ("long-" * 20)  # longer than the name of a socket may be
     scratch.mkdir()
     try:
         got = await weir(
