@@ -21,9 +21,9 @@ from weir_cli.kubectl import Kubectl, KubectlError
 from weir_kube.kinds import SERVICEACCOUNT
 
 # Whatever ends us, kill -9 too, closes the pipe that it reads: then the proxy and its folder go.
-# Ctrl-C, which the whole process group gets, must not end it before that.
+# A signal that the whole process group gets, as of Ctrl-C, must not end it before it has done that.
 _KEEPER = """
-trap '' INT
+trap : INT HUP TERM
 "$@" 2>"$0/errors" &
 exec >&- 2>&-
 read -r _

@@ -1,4 +1,4 @@
-"""What the kubectl plugin costs in a fleet: CPU and memory of each command, with its kubectls."""
+"""What the kubectl plugin costs in a fleet: CPU time of each command, with its kubectls."""
 
 import asyncio
 import os
@@ -37,8 +37,6 @@ class Cost:
 
     wall_seconds: float
     cpu_seconds: float
-    memory_mib: float
-    """Of the largest process."""
 
 
 async def run(system: System, size: Size) -> Report:
@@ -63,16 +61,16 @@ async def run(system: System, size: Size) -> Report:
         tables=[
             Table(
                 "each command once, with all that it starts",
-                ("HOSTS", "TASKS", "COMMAND", "SECONDS", "CPU SECONDS", "MIB"),
+                ("HOSTS", "TASKS", "COMMAND", "SECONDS", "CPU SECONDS"),
                 rows,
             )
         ],
     )
 
 
-def _row(system: System, command: Sequence[str]) -> tuple[float, float, float]:
+def _row(system: System, command: Sequence[str]) -> tuple[float, float]:
     cost = _cost(system, command)
-    return cost.wall_seconds, cost.cpu_seconds, cost.memory_mib
+    return cost.wall_seconds, cost.cpu_seconds
 
 
 def _cost(system: System, command: Sequence[str]) -> Cost:
@@ -94,7 +92,7 @@ def _cost(system: System, command: Sequence[str]) -> Cost:
     if process.returncode not in (0, 1):  # 1: of top, since nobody answers
         raise RuntimeError(f"{command} ended with {process.returncode}")
     cpu = used.ru_utime + used.ru_stime
-    return Cost(time.monotonic() - before, cpu, used.ru_maxrss / 1024)
+    return Cost(time.monotonic() - before, cpu)
 
 
 async def _make_hosts(admin: Api, numbers: range) -> None:

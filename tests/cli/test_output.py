@@ -57,8 +57,13 @@ async def test_a_stdout_that_does_not_block_gets_every_byte(
     assert (process.returncode, err, got == lines) == (0, b"", True)
 
 
-async def test_ctrl_c_ends_top_without_a_word_and_leaves_nothing(
-    host: ServedHost, kubeconfig: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGTERM])
+async def test_a_signal_to_all_of_a_terminal_ends_top_and_leaves_nothing(
+    host: ServedHost,
+    kubeconfig: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -72,11 +77,13 @@ async def test_ctrl_c_ends_top_without_a_word_and_leaves_nothing(
     monkeypatch.setattr(host.engine, "usage", hangs)
     await host.run_task("train")
     env = with_kubectl() | {"TMPDIR": str(scratch)}
-    process = await start_weir(kubeconfig, "top", "hosts", host.name, env=env)
+    process = await start_weir(
+        kubeconfig, "top", "hosts", host.name, env=env, start_new_session=True
+    )
     async with asyncio.timeout(60):
         await asked.wait()
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, number)
         out, err = await process.communicate()
-    assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
+    assert (process.returncode, out, err) == (-number, b"", b"")
     await until(lambda: not list(scratch.iterdir()))
     go_on.set()
