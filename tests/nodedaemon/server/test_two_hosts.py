@@ -109,7 +109,7 @@ async def test_a_host_that_states_anothers_address_and_certificate_shows_nothing
         assert caught.value.status == 401
     got = await weir(Path(cluster.admin_kubeconfig), "top", "hosts", name)
     assert got.code == 1
-    assert f"host {name} refused (Unauthorized)" in got.err
+    assert f"host {name} refused (Unauthorized)" in got.out.decode()  # in its own row
 
 
 @pytest.mark.parametrize("approval", ["Pending", "Rejected"])
@@ -132,7 +132,8 @@ async def test_a_host_that_is_not_approved_hears_from_nobody(
         *(weir(Path(cluster.admin_kubeconfig), *words) for words in by_plugin)
     ):
         assert got.code == 1
-        assert f"host {name} is not approved ({approval})" in got.err
+        said = got.out.decode() + got.err  # a table says it in the host's own row
+        assert f"host {name} is not approved ({approval})" in said
     assert asked == []
 
 
