@@ -96,7 +96,8 @@ def test_a_second_term_does_not_wait(make: Make) -> None:
 
     os.kill(facade.process.pid, signal.SIGTERM)
 
-    eventually(lambda: not facade.process.running(), facade.log, timeout=5)
+    # Of its own accord it would wait for the half request for 20 s.
+    eventually(lambda: not facade.process.running(), facade.log, timeout=15)
     assert facade.process.stop() == 0
     connection.close()
 

@@ -38,7 +38,7 @@ async def test_follow_waits_for_the_start_says_so_and_ends_with_the_run(
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
     assert process.stderr is not None
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await process.stderr.readline() == b"waiting for train to start: it has no host\n"
         queued = {
             "type": "Scheduled",
@@ -148,7 +148,7 @@ async def test_output_that_breaks_off_is_an_error_after_what_came(
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
     await until(lambda: host.engine.readers == 1)
     host.engine.remove(container)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"some\n")
     assert b"broke off" in err

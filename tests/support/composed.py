@@ -74,7 +74,7 @@ async def composed(kubeconfig: Path, namespace: str, *flags: str) -> AsyncIterat
         parts = compose(chosen, api, caches, stack, ready=lambda: True)
         works = (work() for work in (caches.run, *parts.background))
         await stack.enter_async_context(going_on(*works))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await caches.synced()
         http = await stack.enter_async_context(served(parts.listeners[0].build()))
         yield Composed(parts.families[0], caches, Writer(api, caches), http)

@@ -146,7 +146,7 @@ class Facade:
 
     async def see(self, look: Callable[[], Any]) -> None:
         """Wait until the facade's caches show something."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not look():  # noqa: ASYNC110 (what is looked at knows no events)
                 await asyncio.sleep(0.01)
 
@@ -183,7 +183,7 @@ async def facade(
             ready=lambda: True,
         )
         await stack.enter_async_context(going_on(caches.run(), events.run()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await caches.synced()
         http = await stack.enter_async_context(served(HttpServer(app)))
         made = Facade(admin, namespace, caches, index, http)

@@ -108,7 +108,7 @@ async def replica(
         service = AuthService(settings or AuthSettings(), caches, writer)
         stack.callback(service.close)
         await stack.enter_async_context(going_on(caches.run(), service.run()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await caches.synced()
         app = make_app(
             host_api(

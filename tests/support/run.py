@@ -19,7 +19,7 @@ from support.leftovers import RUN_ENV, leftovers, remember
 _WORKER_ENV = "PYTEST_XDIST_WORKER"  # gw0, gw1, …; pytest-xdist sets it
 # Short, because unix sockets are made below it.
 _PREFIX = Path("/tmp/weir-test-")
-_GONE_SECONDS = 10.0
+_GONE_SECONDS = 30.0
 
 NewState = Callable[..., AbstractContextManager[State]]
 

@@ -4,6 +4,7 @@ TLS passes through it untouched, so a kubeconfig only needs another port.
 """
 
 import asyncio
+import socket
 from types import TracebackType
 from typing import Self
 
@@ -18,11 +19,14 @@ class TcpProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._reserved: socket.socket | None = None  # else its port may be another's meanwhile
         self._port = 0
         self.delay_seconds = 0.0  # before each piece that is forwarded, both ways
         self.accepted = 0
 
     async def __aenter__(self) -> Self:
+        self._reserved = _bound(0)
+        self._port = self._reserved.getsockname()[1]
         await self.listen()
         return self
 
@@ -36,6 +40,8 @@ class TcpProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        assert self._reserved is not None
+        self._reserved.close()
 
     @property
     def port(self) -> int:
@@ -49,8 +55,7 @@ class TcpProxy:
 
     async def listen(self) -> None:
         """Accept connections (again)."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._server = await asyncio.start_server(self._accept, sock=_bound(self._port))
 
     async def refuse(self) -> None:
         """Cut all connections and refuse new ones, as a host whose server is down does."""
@@ -108,3 +113,11 @@ class TcpProxy:
     def _close(self, writer: asyncio.StreamWriter) -> None:
         self._connections.discard(writer)
         writer.close()
+
+
+def _bound(port: int) -> socket.socket:
+    """Bind a port of loopback; two that do not listen may have the same."""
+    made = socket.socket()
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("127.0.0.1", port))
+    return made

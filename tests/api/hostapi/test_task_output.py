@@ -32,7 +32,7 @@ async def test_no_stream_goes_on_for_ever(
         "GET", "/api/drops", stream, Capability.PUBLIC, "Drops", "Test", answers, streams=True
     )
     client = await client_of([endpoint])
-    async with asyncio.timeout(10), client.get("/api/drops") as answer:
+    async with asyncio.timeout(60), client.get("/api/drops") as answer:
         assert answer.status == 200
         with pytest.raises(aiohttp.ClientError):
             await answer.read()

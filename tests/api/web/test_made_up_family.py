@@ -333,7 +333,7 @@ async def test_an_open_socket_is_closed_when_its_caller_may_not_have_it_any_more
     async with http.ws_connect("/listen/a") as socket:
         await socket.receive_str()
         made.access.withdrawn.add("keeper")
-        message = await asyncio.wait_for(socket.receive(), 10)
+        message = await asyncio.wait_for(socket.receive(), 60)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
         assert message.extra == "show your badge"
     await until(lambda: made.shelf.ended == 1)
@@ -346,7 +346,7 @@ async def test_an_open_socket_is_closed_when_its_object_is_gone(world: Made) -> 
     async with http.ws_connect("/listen/a") as socket:
         await socket.receive_str()
         del made.shelf.things["a"]
-        message = await asyncio.wait_for(socket.receive(), 10)
+        message = await asyncio.wait_for(socket.receive(), 60)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.POLICY_VIOLATION)
     await until(lambda: made.shelf.ended == 1)
 
@@ -377,7 +377,7 @@ async def test_an_open_socket_is_closed_when_it_cannot_be_found_out_whether_it_m
         async with http.ws_connect("/listen/a") as socket:
             await socket.receive_str()
             made.access.trouble = trouble
-            message = await asyncio.wait_for(socket.receive(), 10)
+            message = await asyncio.wait_for(socket.receive(), 60)
             assert (message.type, message.data) == (WSMsgType.CLOSE, code)
         found = [one for one in caplog.records if one.name == "weir_api.web.sockets"]
         assert bool(found) is logged
@@ -393,7 +393,7 @@ async def test_a_socket_may_be_closed_twice(world: Made) -> None:
         await socket.receive_str()
         made.access.withdrawn.add("keeper")
         made.stopping.set()
-        message = await asyncio.wait_for(socket.receive(), 10)
+        message = await asyncio.wait_for(socket.receive(), 60)
         assert message.type is WSMsgType.CLOSE
     await until(lambda: made.shelf.ended == 1)
 
@@ -405,7 +405,7 @@ async def test_sockets_get_a_close_frame_when_the_server_ends(world: Made) -> No
     async with http.ws_connect("/listen/a") as socket:
         await socket.receive_str()
         made.stopping.set()
-        message = await asyncio.wait_for(socket.receive(), 10)
+        message = await asyncio.wait_for(socket.receive(), 60)
         assert (message.type, message.data) == (WSMsgType.CLOSE, WSCloseCode.GOING_AWAY)
     await until(lambda: made.shelf.ended == 1)
 
@@ -475,7 +475,7 @@ async def test_a_socket_whose_client_never_reads_is_cut_off(
 
     with _handshaken(unused_tcp_port, "/listen/a"):
         await until(lambda: made.shelf.ended == 1)
-        await until(lambda: made.server and not made.server.connections, "no connection", 20)
+        await until(lambda: made.server and not made.server.connections, "no connection")
 
 
 async def test_a_client_that_never_reads_keeps_a_socket_no_longer_than_its_caller_may(
@@ -487,8 +487,8 @@ async def test_a_client_that_never_reads_keeps_a_socket_no_longer_than_its_calle
     with _handshaken(unused_tcp_port, "/listen/a"):
         await until(lambda: made.shelf.begun)
         made.access.withdrawn.add("keeper")
-        await until(lambda: made.shelf.ended == 1, timeout=20)
-        await until(lambda: made.server and not made.server.connections, "no connection", 20)
+        await until(lambda: made.shelf.ended == 1)
+        await until(lambda: made.server and not made.server.connections, "no connection")
 
 
 async def test_a_client_that_never_reads_does_not_keep_the_server_from_its_end(
@@ -503,5 +503,5 @@ async def test_a_client_that_never_reads_does_not_keep_the_server_from_its_end(
     with _handshaken(unused_tcp_port, "/listen/a"):
         await until(lambda: made.shelf.begun)
         made.stopping.set()
-        await asyncio.wait_for(ends, 30)
+        await asyncio.wait_for(ends, 60)
     assert made.shelf.ended == 1

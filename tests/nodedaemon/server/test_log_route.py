@@ -256,7 +256,7 @@ async def _get(world: World) -> aiohttp.ClientResponse:
 async def test_streams_beyond_the_limit_are_asked_to_come_later(world: World) -> None:
     world.have_task()
     world.engine.add(CONTAINER)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         readers = await asyncio.gather(*(_get(world) for _ in range(64)))
         assert await reason(world) == (429, "TooManyStreams")
         for reader in readers:
