@@ -20,6 +20,9 @@ WRONG = (None, True, 0, -1, 2.5, 1e300, 2**63, "", "x", [], {}, [[]], {"a": 1}, 
 NO_NUMBERS = ("abc", "1.5", "1e3", "0x10", "", " ", "é", "%00", "../x", "null", "{}", "\u0661")
 NUMBERS = ("0", "-1", "9" * 19, "9" * 30, "9" * 5000)
 TOO_BIG = json.dumps({"command": "x" * 2_000_000, "username": "x" * 2_000_000}).encode()
+# What strangers may send is kept small.
+STRANGERS = ("/api/auth/login", "/api/auth/register")
+STRANGERS_BYTES = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,12 @@ class Sender:
         reply = self.send(operation, path, body, JSON)
         assert reply.status == status, (operation.method, path[:100], str(body)[:100], reply)
 
+    def refuse_wrong(self, operation: Operation, value: Any) -> None:
+        """Send a body that is JSON, but not what is wanted."""
+        body = json.dumps(value).encode()
+        too_large = operation.path in STRANGERS and len(body) > STRANGERS_BYTES
+        self.refuse(operation, operation.url(), body, 413 if too_large else 422)
+
 
 @pytest.fixture
 def sender(small_world: SmallWorld) -> Iterator[Sender]:
@@ -128,13 +137,12 @@ def test_fields_of_a_wrong_type(sender: Sender) -> None:
             continue
         for value in WRONG:
             if not isinstance(value, dict):
-                sender.refuse(operation, operation.url(), json.dumps(value).encode(), 422)
+                sender.refuse_wrong(operation, value)
         for name, schema in properties(sender.document, operation.body).items():
             for value in (*WRONG, ODD + "\0", [ODD, "\0"], {ODD: "\0"}, {"\0": ODD}):
                 if fits(sender.document, schema, value):
                     continue
-                body = {**example(operation), name: value}
-                sender.refuse(operation, operation.url(), json.dumps(body).encode(), 422)
+                sender.refuse_wrong(operation, {**example(operation), name: value})
 
 
 @pytest.mark.usefixtures("nothing_made")

@@ -311,10 +311,7 @@ class TaskSubmit:
 
 
 class PendingQuota:
-    """How much of one owner may wait for a decision: nobody has agreed to any of it yet.
-
-    What other replicas made counts once it has been heard of here.
-    """
+    """How much of one owner may wait for a decision, as far as it has been heard of here."""
 
     def __init__(self, index: WorkloadIndex, most: int) -> None:
         """Let ``most`` Tasks of an owner wait."""
