@@ -123,7 +123,7 @@ async def test_what_is_refused_for_unknown_reasons_is_tried_a_bounded_number_of_
 
     bad = rig.bind("bad", env=[{"name": "BAD", "value": "1"}])
     await until(lambda: rig.told(bad, "Started") == ("False", "CreateFailed"))
-    assert rig.message(bad, "Started") == WORDS
+    assert rig.message(bad, "Started").startswith(WORDS)  # by now it may be the last try
     await rig.finished(bad)
 
     assert rig.told(bad, "Succeeded") == ("False", "CreateFailed")
