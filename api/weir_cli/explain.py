@@ -71,6 +71,11 @@ def explain_host(host: Object, tasks: Iterable[Object] | None, now: dt.datetime)
     (usage,) = usage_of_hosts([host], tasks or ())
     if usage.obstacles:
         lines = [f"Host {usage.name} takes no new Tasks: it {'; it '.join(usage.obstacles)}."]
+    elif usage.kept_free_for:
+        lines = [
+            f"Host {usage.name} takes no new Task but {usage.kept_free_for}, which waits longest:"
+            " it is kept free until that has room."
+        ]
     else:
         lines = [f"Host {usage.name} takes new Tasks."]
     for condition in (host.get("status") or {}).get("conditions") or ():
@@ -147,7 +152,7 @@ def _waiting(
         return [*lines, "There is no Host at all."]
     unfinished = [other for other in tasks or () if not _has_ended(other)]
     usages = usage_of_hosts(hosts, unfinished)
-    refusals = {usage.name: describe_lacks(asked, usage) for usage in usages}
+    refusals = {usage.name: describe_lacks(asked, usage, name) for usage in usages}
     rows = [
         (host, "no" if found else "yes", "; ".join(found) or "-")
         for host, found in refusals.items()

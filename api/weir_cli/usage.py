@@ -47,6 +47,8 @@ class HostUsage:
     memory_bytes: int
     memory_reserved: int
     gpus: dict[int, Key | None]
+    kept_free_for: str | None
+    """The Task but for which it takes nothing new, ``namespace/name``."""
     state: HostState
     """Its account, as the operator keeps it."""
 
@@ -97,11 +99,19 @@ def usage_of_hosts(hosts: Objects, tasks: Iterable[Object]) -> list[HostUsage]:
     return [usages[name] for name in sorted(usages)]
 
 
-def describe_lacks(asked: Request, usage: HostUsage) -> list[str]:
-    """Return, for people, all that keeps a Task off a host; empty: it fits."""
+def describe_lacks(asked: Request, usage: HostUsage, name: str = "") -> list[str]:
+    """Return, for people, all that keeps a Task off a host; empty: it fits.
+
+    Args:
+        asked: what the Task asks for.
+        usage: the host.
+        name: the Task, ``namespace/name``: a host may be kept free for it alone.
+    """
     found: list[str] = []
     for lack in sorted(lacks(asked, usage.state), key=lambda lack: lack.subject.value):
         found += [line for line in _DESCRIBE[lack.subject](asked, usage, lack) if line not in found]
+    if usage.kept_free_for not in {None, name}:
+        found.append(f"is kept free for {usage.kept_free_for}, which waits longest")
     return found
 
 
@@ -118,8 +128,14 @@ def _empty(host: Object) -> HostUsage:
         memory_bytes=capacity.memory_bytes,
         memory_reserved=capacity.reserved_memory_bytes,
         gpus={gpu.index: None for gpu in capacity.gpus},
+        kept_free_for=_kept_free_for(host),
         state=HostState(host["metadata"]["name"], facts),
     )
+
+
+def _kept_free_for(host: Object) -> str | None:
+    condition = conditions.of(host, ConditionType.KEPT_FREE)
+    return condition["message"] if condition else None
 
 
 def _obstacles(host: Object, facts: HostFacts) -> list[str]:

@@ -37,6 +37,7 @@ class ConditionType(StrEnum):
     GPU_READY = "GPUReady"
     DISK_PRESSURE = "DiskPressure"
     STARTS_FAILING = "StartsFailing"
+    KEPT_FREE = "KeptFree"
 
 
 class Reason(StrEnum):
@@ -47,7 +48,7 @@ class Reason(StrEnum):
     # Task Scheduled, False
     QUEUED = "Queued"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
-    DRAINING_HOST = "DrainingHost"
+    DRAINING_HOST = "DrainingHost"  # Host KeptFree, True, too
     UNSCHEDULABLE = "Unschedulable"
     SUSPENDED = "Suspended"
     AWAITING_APPROVAL = "AwaitingApproval"

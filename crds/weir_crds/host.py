@@ -213,7 +213,7 @@ class HostStatus(Model):
     """Uids of what was left on the machine when it was given up, to be removed if it returns."""
     conditions: Conditions | None = None
     """What was observed: Ready (daemon; operator when the Lease expired), DockerReady, QemuReady,
-    GPUReady, DiskPressure, StartsFailing (daemon), Approved (operator)."""
+    GPUReady, DiskPressure, StartsFailing (daemon), Approved, KeptFree (operator)."""
 
 
 class Host(Model):

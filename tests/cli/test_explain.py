@@ -308,3 +308,14 @@ def test_a_host_that_takes_nothing_new_says_why(changes: list[Any], said: str) -
     host = HOST | {"status": HOST["status"] | {"conditions": kept + changes}}
     first = explain_host(host, [], NOW)[0]
     assert first.startswith(f"Host n1 takes no new Tasks: it {said}")
+
+
+@pytest.mark.parametrize(("name", "room"), [("train", "no"), ("large", "yes")])
+def test_a_host_that_is_kept_free_has_room_for_one_alone(name: str, room: str) -> None:
+    kept = condition("KeptFree", "True", "DrainingHost", "default/large")
+    host = HOST | {"status": HOST["status"] | {"conditions": [*HOST["status"]["conditions"], kept]}}
+    lines = explained(task(name), hosts=[host]).splitlines()
+    (row,) = [line for line in lines if line.startswith("n1")]
+    assert row.split()[:2] == ["n1", room]
+    assert ("is kept free for default/large" in row) == (room == "no")
+    assert explain_host(host, [], NOW)[0].startswith("Host n1 takes no new Task but default/large")

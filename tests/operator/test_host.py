@@ -187,3 +187,26 @@ def test_a_host_that_is_unknown_is_looked_at_again_for_its_account_alone() -> No
     ]
     assert judged(EMPTY, None, expires=-5, conditions=unknown) == Verdict()
     assert judged(USED, 4, expires=-5, conditions=unknown).look_again_seconds == 6
+
+
+def test_a_host_that_is_kept_free_says_so_for_as_long_as_it_is() -> None:
+    def decided(host: Object, kept_free_for: str | None) -> Verdict:
+        return decide(
+            host,
+            approve_pending=True,
+            expires_in_seconds=10,
+            allocated=EMPTY,
+            allocated_age_seconds=0,
+            kept_free_for=kept_free_for,
+            now=NOW,
+        )
+
+    host = quiet_host()
+    before = host["status"]["conditions"]
+    changes = decided(host, "ns/large").changes
+    assert [
+        (c["type"], c["status"], c["message"]) for c in changes["conditions"][len(before) :]
+    ] == [("KeptFree", "True", "ns/large")]
+    host["status"] |= changes
+    assert decided(host, "ns/large").changes == {}
+    assert decided(host, None).changes["conditions"] == before

@@ -35,6 +35,7 @@ def decide(
     expires_in_seconds: float,
     allocated: Mapping[str, Any],
     allocated_age_seconds: float | None,
+    kept_free_for: str | None = None,
     now: dt.datetime,
 ) -> Verdict:
     """Decide what a Host's spec and status should say.
@@ -45,6 +46,7 @@ def decide(
         expires_in_seconds: when its Lease counts as expired; not positive: it does.
         allocated: what its Tasks hold, as it is to be written.
         allocated_age_seconds: when this process last wrote that; None: never.
+        kept_free_for: the workload, ``namespace/name``, but for which it takes nothing new.
         now: the time, for conditions.
     """
     spec, status = host.get("spec") or {}, host.get("status") or {}
@@ -54,6 +56,7 @@ def decide(
         return Verdict(approve=True)
     before = status.get("conditions") or []
     after = _with_approval(before, approval, generation, now)
+    after = _with_kept_free(after, kept_free_for, generation, now)
     ready = conditions.get(before, ConditionType.READY)
     look_again: float | None = None
     lost = False
@@ -100,6 +103,25 @@ def _with_approval(
         status,
         reason,
         message,
+        now=now,
+        observed_generation=generation,
+    )
+
+
+def _with_kept_free(
+    before: list[Condition], workload: str | None, generation: int | None, now: dt.datetime
+) -> list[Condition]:
+    current = conditions.get(before, ConditionType.KEPT_FREE)
+    if workload is None:
+        return before if current is None else conditions.without(before, ConditionType.KEPT_FREE)
+    if current is not None and current["message"] == workload:
+        return before
+    return conditions.set_condition(
+        before,
+        ConditionType.KEPT_FREE,
+        TRUE,
+        Reason.DRAINING_HOST,
+        workload,
         now=now,
         observed_generation=generation,
     )

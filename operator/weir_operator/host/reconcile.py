@@ -131,6 +131,7 @@ class HostReconciler:
             expires_in_seconds=await self._expires_in(name, host),
             allocated=allocated_of(self._scheduler.ledger.hosts.get(name)),
             allocated_age_seconds=None if written_at is None else clock - written_at,
+            kept_free_for=self._kept_free_for(name),
             now=self._now(),
         )
         if verdict.approve:
@@ -145,6 +146,10 @@ class HostReconciler:
                 logger.warning("lost host=%s: its Lease was not renewed", name)
             self.observe(key)
         return verdict.look_again_seconds
+
+    def _kept_free_for(self, name: str) -> str | None:
+        drain = self._scheduler.drain
+        return str(drain.pending.key) if drain is not None and drain.host == name else None
 
     async def _expires_in(self, name: str, host: Object) -> float:
         """Return in how many seconds a host is to be called lost; not positive: now.

@@ -333,6 +333,7 @@ class Scheduler:
         for one in (before, drain):
             if one is not None:
                 self.ledger.freed[one.host] = None  # others may have it now, or only this one
+                self._account_changed(one.host)
                 self._reconcile(one.pending.key)
         if drain is not None:
             key = drain.pending.key
