@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,10 @@ async def host(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterato
 def kubeconfig(cluster: Cluster) -> Path:
     """Of an administrator."""
     return Path(cluster.admin_kubeconfig)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """An empty folder for TMPDIR, with a name short enough for a socket in it."""
+    with tempfile.TemporaryDirectory(prefix="weir-cli-", dir="/tmp") as folder:
+        yield Path(folder)

@@ -61,12 +61,10 @@ async def test_a_stdout_that_does_not_block_gets_every_byte(
 async def test_a_signal_to_all_of_a_terminal_ends_top_and_leaves_nothing(
     host: ServedHost,
     kubeconfig: Path,
-    tmp_path: Path,
+    scratch: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: signal.Signals,
 ) -> None:
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
     asked, go_on = asyncio.Event(), asyncio.Event()
 
     async def hangs(name: str) -> None:
@@ -82,6 +80,7 @@ async def test_a_signal_to_all_of_a_terminal_ends_top_and_leaves_nothing(
     )
     async with asyncio.timeout(60):
         await asked.wait()
+        assert len(list(scratch.iterdir())) == 1
         os.killpg(process.pid, number)
         out, err = await process.communicate()
     assert (process.returncode, out, err) == (-number, b"", b"")

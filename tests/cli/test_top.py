@@ -145,7 +145,7 @@ async def test_a_fleet_costs_a_handful_of_kubectl_processes(
     assert names_in(scratch) == set()
 
 
-async def test_kill_9_leaves_no_kubectl_behind(kubeconfig: Path, tmp_path: Path) -> None:
+async def test_kill_9_leaves_no_kubectl_behind(kubeconfig: Path, scratch: Path) -> None:
     script = (
         "import sys\nfrom weir_cli.kubectl import Kubectl\n"
         "from weir_cli.proxy import kubectl_proxy\n"
@@ -154,19 +154,19 @@ async def test_kill_9_leaves_no_kubectl_behind(kubeconfig: Path, tmp_path: Path)
     )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", script, str(kubeconfig)),
-        env=with_kubectl() | {"TMPDIR": str(tmp_path)},
+        env=with_kubectl() | {"TMPDIR": str(scratch)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
     assert process.stdout is not None
     async with asyncio.timeout(30):
         await process.stdout.readline()
-        (folder,) = names_in(tmp_path)
-        address = str(tmp_path / folder / "socket")
+        (folder,) = names_in(scratch)
+        address = str(scratch / folder / "socket")
         reader, writer = await asyncio.open_unix_connection(address)
         process.kill()
         await process.wait()
-    await until(lambda: not names_in(tmp_path))
+    await until(lambda: not names_in(scratch))
     async with asyncio.timeout(30):
         assert await reader.read() == b""  # whoever listened has ended
     writer.close()
