@@ -80,7 +80,7 @@ async def test_a_signal_to_all_of_a_terminal_ends_top_and_leaves_nothing(
     )
     async with asyncio.timeout(60):
         await asked.wait()
-        assert len(list(scratch.iterdir())) == 1
+        await until(lambda: len(list(scratch.iterdir())) == 1)
         os.killpg(process.pid, number)
         out, err = await process.communicate()
     assert (process.returncode, out, err) == (-number, b"", b"")
