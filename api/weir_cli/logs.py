@@ -152,6 +152,8 @@ def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
                 dropped = int(headers.get("Weir-Dropped-Bytes", "0"))
                 if dropped and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)
+                if headers.get("Weir-Output-Gap"):
+                    print("(some of the output in here could not be stored)", file=sys.stderr)
                 for data in pieces:
                     write_output(data)
                 return

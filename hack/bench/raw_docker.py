@@ -16,8 +16,6 @@ from weir_nodedaemon.engines.port import ContainerDefaults
 from weir_nodedaemon.kinds.task.container import container_spec
 from weir_nodedaemon.machine.capacity import capacity
 
-_LOG_LIMIT_BYTES = 32 * 1024 * 1024  # the daemon's default
-
 
 @dataclass(frozen=True)
 class RawTimes:
@@ -52,7 +50,7 @@ def body_of(task: Mapping[str, Any], host: str, pool: tuple[int, ...]) -> dict[s
         task,
         TaskSpec.model_validate(task["spec"]),
         {},
-        defaults=ContainerDefaults(host, _LOG_LIMIT_BYTES),
+        defaults=ContainerDefaults(host),
         pool=pool,
         memory_nodes=capacity().memory_nodes,
     )

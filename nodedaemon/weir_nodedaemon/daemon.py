@@ -82,7 +82,7 @@ class Daemon:
             kinds=kinds,
             stopper=machinery.stopper,
             journal=machinery.journal,
-            logs=machinery.logs,
+            collector=machinery.collector,
         )
         for engine in self._engines:
             engine.on_change = self._holdings_changed.set

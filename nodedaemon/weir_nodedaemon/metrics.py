@@ -27,10 +27,4 @@ FENCED = Counter(
     "Containers stopped because the Lease could not be renewed and another host may run them.",
 )
 ENGINE_READY = Gauge("weir_daemon_engine_ready", "1 while the container engine answers.")
-LOGS_LOST = Counter(
-    "weir_daemon_logs_lost", "Runs whose output could not be archived, by reason.", ["reason"]
-)
-LOGS_TRUNCATED = Counter(
-    "weir_daemon_logs_truncated", "Runs that printed more than is kept: the newest is there."
-)
 RECORDS_LOST = Counter("weir_daemon_records_lost", "Notes about runs that the disk refused.")

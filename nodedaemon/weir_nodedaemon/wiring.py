@@ -24,7 +24,7 @@ from weir_nodedaemon.instances.contact import Contact
 from weir_nodedaemon.instances.identity import uptime
 from weir_nodedaemon.instances.machinery import Machinery
 from weir_nodedaemon.kinds import KINDS
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.machine import cgroup
 from weir_nodedaemon.machine import identity as machine
 from weir_nodedaemon.machine.capacity import CapacityWatch, MachineCapacity, Share, capacity
@@ -74,7 +74,6 @@ async def serve(chosen: Settings) -> None:
             capacity=capacity_watch,
             defaults=ContainerDefaults(
                 chosen.host_name,
-                chosen.log_limit_bytes,
                 chosen.pids_limit,
                 chosen.always_pull_images,
             ),
@@ -88,18 +87,17 @@ async def serve(chosen: Settings) -> None:
         server = DaemonServer(
             api,
             hosts,
-            tasks,
-            engine,
+            {kind.kind: kind.store for kind in kinds if kind.output is not None},
             logs,
-            host_name=chosen.host_name,
-            listen=chosen.listen,
-            certificate=certificate,
-            stats=Stats(
+            Stats(
                 engine,
                 tasks.list,
                 gpus=gpus.figures,
                 sample=partial(sample_host, CpuSensors(chosen.sysfs_root)),
             ),
+            host_name=chosen.host_name,
+            listen=chosen.listen,
+            certificate=certificate,
         )
         port = await server.start()
         stack.push_async_callback(server.close)

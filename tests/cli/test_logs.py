@@ -18,13 +18,12 @@ async def test_output_of_a_running_and_of_an_ended_task_comes_byte_by_byte(
     host: ServedHost, kubeconfig: Path
 ) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, BYTES)
-    host.engine.print(container, b"oops\n", Stream.STDERR)
+    await host.runs.print(container, BYTES)
+    await host.runs.print(container, b"oops\n", Stream.STDERR)
     for _ in range(2):
         got = await weir(kubeconfig, "logs", "-n", host.namespace, "train")
         assert (got.code, got.out, got.err) == (0, BYTES + b"oops\n", "")
-        if container in host.engine.containers:
-            await host.archive(container)
+        await host.runs.end(container)
     got = await weir(kubeconfig, "-n", host.namespace, "logs", "wt/train", "--stream=stderr")
     assert (got.code, got.out) == (0, b"oops\n")
     got = await weir(kubeconfig, "logs", "-n", host.namespace, "--tail", "1", "task.weir.dev/train")
@@ -53,13 +52,13 @@ async def test_follow_waits_for_the_start_says_so_and_ends_with_the_run(
             b" (InsufficientCapacity: 0/1 hosts: 1 lack cpu (n1))\n"
         )
         container = container_name(obj["metadata"]["uid"], 1)
-        host.engine.add(container)
+        await host.runs.add(container)
         await host.set_running("train")
-        await until(lambda: host.engine.readers == 1)
-        host.engine.print(container, b"first\n")
+        await until(lambda: host.runs.readers == 1)
+        await host.runs.print(container, b"first\n")
         assert await process.stdout.readline() == b"first\n"
-        host.engine.print(container, b"last")
-        await host.archive(container)
+        await host.runs.print(container, b"last")
+        await host.runs.end(container)
         assert await process.stdout.read() == b"last"
         assert await process.wait() == 0
 
@@ -68,8 +67,8 @@ async def test_a_daemon_that_hears_of_the_start_a_little_later_is_asked_again(
     host: ServedHost, kubeconfig: Path
 ) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, b"here\n")
-    host.engine.end(container)
+    await host.runs.print(container, b"here\n")
+    await host.runs.end(container)
     known = host.tasks.list()[0]
     host.tasks.apply("DELETED", known)
     before = host.times_not_found()
@@ -144,10 +143,10 @@ async def test_output_that_breaks_off_is_an_error_after_what_came(
     host: ServedHost, kubeconfig: Path
 ) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, b"some\n")
+    await host.runs.print(container, b"some\n")
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
-    await until(lambda: host.engine.readers == 1)
-    host.engine.remove(container)
+    await until(lambda: host.runs.readers == 1)
+    await host.runs.lose(container)
     async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert (process.returncode, out) == (1, b"some\n")
@@ -169,12 +168,12 @@ async def test_ctrl_c_ends_without_a_word_and_frees_the_engine(
 ) -> None:
     await host.run_task("train")
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
-    await until(lambda: host.engine.readers == 1)
+    await until(lambda: host.runs.readers == 1)
     process.send_signal(signal.SIGINT)
     async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
-    await until(lambda: host.engine.readers == 0)
+    await until(lambda: host.runs.readers == 0)
 
 
 async def test_a_reader_that_goes_away_ends_it_without_a_word(
@@ -186,9 +185,9 @@ async def test_a_reader_that_goes_away_ends_it_without_a_word(
         kubeconfig, "logs", "-f", "-n", host.namespace, "train", stdout=writes
     )
     os.close(writes)
-    await until(lambda: host.engine.readers == 1)
+    await until(lambda: host.runs.readers == 1)
     os.close(reads)
-    host.engine.print(container, b"nobody reads this\n")
+    await host.runs.print(container, b"nobody reads this\n")
     async with asyncio.timeout(60):
         _, err = await process.communicate()
     assert (process.returncode, err) == (141, b"")

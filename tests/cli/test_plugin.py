@@ -64,8 +64,8 @@ async def test_all_commands_work_with_the_standard_library_alone(
     host: ServedHost, kubeconfig: Path, file: Path
 ) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, b"here\n")
-    host.engine.end(container)
+    await host.runs.print(container, b"here\n")
+    await host.runs.end(container)
     where = ("--kubeconfig", str(kubeconfig), "-n", host.namespace)
     asked = {
         "logs": ("logs", "train"),

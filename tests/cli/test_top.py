@@ -39,7 +39,7 @@ async def dead_host(host: ServedHost) -> AsyncIterator[str]:
 async def test_live_figures_of_hosts_and_tasks(
     host: ServedHost, dead_host: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(host.engine, "usage", burns)
+    monkeypatch.setattr(host.runs, "usage", burns)
     await host.run_task("train", resources={"cpu": 2, "memory": "8Mi"})
     await host.create_task("waits")
 

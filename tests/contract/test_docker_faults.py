@@ -18,8 +18,6 @@ from weir_nodedaemon.engines.port import (
     EngineUnavailableError,
     ImagePullError,
     InstanceState,
-    LogChunk,
-    Stream,
 )
 
 DEADLINE = 0.4  # of a Docker that never answers
@@ -42,7 +40,7 @@ CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
     "start_again": lambda engine: engine.start_again("weir-u-1"),
     "commit": lambda engine: engine.commit("weir-u-1", "kept:1"),
     "usage": lambda engine: engine.usage("weir-u-1"),
-    "logs": lambda engine: anext(engine.logs("weir-u-1")),
+    "follow": lambda engine: anext(engine.follow("weir-u-1")),
     "events": lambda engine: anext(engine.events()),
 }
 
@@ -228,62 +226,51 @@ async def test_one_container_with_a_broken_log_does_not_hide_the_others(tmp_path
     }
 
 
-async def test_a_stream_that_is_cut_is_not_taken_for_its_end(tmp_path: Path) -> None:
-    container = {
+def container_that_is(status: str) -> dict[str, object]:
+    return {
         "Name": "/weir-u-1",
-        "State": {"Status": "running", "ExitCode": 0},
+        "State": {"Status": status, "ExitCode": 0},
         "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": "u"}},
         "HostConfig": {},
         "Id": "1",
     }
 
+
+FRAME = b"\1\0\0\0\0\0\0\3abc"
+STREAM = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_the_end_of_an_attached_stream_is_one_only_if_docker_lives_on(
+    tmp_path: Path, is_dead: bool
+) -> None:
+    events: list[asyncio.StreamWriter] = []
+
     async def answers(path: str, writer: asyncio.StreamWriter) -> None:
         if path.endswith("/version"):
             writer.write(VERSION)
         elif path.endswith("/json"):
-            writer.write(json_answer(container))
+            writer.write(json_answer(container_that_is("created")))
+        elif path.endswith("/_ping"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        elif "/events" in path:
+            events.append(writer)
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
         else:
-            frame = b"\1\0\0\0\0\0\0\3abc"
-            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-            writer.write(head + f"{len(frame):x}\r\n".encode() + frame + b"\r\n")
+            writer.write(STREAM + FRAME)
             await writer.drain()
-            writer.close()
+            for cut in [*events, writer] if is_dead else [writer]:
+                cut.close()
 
     async with docker_that(answers, tmp_path) as engine:
-        chunks = engine.logs("weir-u-1", follow=True)
+        chunks = engine.follow("weir-u-1")
+        assert (await anext(chunks)).data == b""
         assert (await anext(chunks)).data == b"abc"
-        with pytest.raises(EngineUnavailableError):
-            await anext(chunks)
-
-
-async def test_a_follower_that_docker_ends_too_early_still_hears_the_end(tmp_path: Path) -> None:
-    """As Docker 20.10 does when a program writes and ends while its follower is slow."""
-    container = {
-        "Id": "1",
-        "Name": "/weir-u-1",
-        "State": {"Status": "exited", "ExitCode": 0},
-        "Config": {"Labels": {"weir.dev/host": "h", "weir.dev/uid": "u"}},
-        "HostConfig": {},
-    }
-
-    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
-        if path.endswith("/version"):
-            writer.write(VERSION)
-        elif path.endswith("/json"):
-            writer.write(json_answer(container))
+        if is_dead:
+            with pytest.raises(EngineUnavailableError):
+                await anext(chunks)
         else:
-            whole = b"\1\0\0\0\0\0\0\3abc\2\0\0\0\0\0\0\2de\1\0\0\0\0\0\0\1f"
-            data = whole[:21] if "follow=1" in path else whole
-            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(data)}\r\n\r\n"
-            writer.write(head.encode() + data)
-
-    async with docker_that(answers, tmp_path) as engine:
-        chunks = [chunk async for chunk in engine.logs("weir-u-1", follow=True)]
-    assert chunks == [
-        LogChunk(Stream.STDOUT, b"abc"),
-        LogChunk(Stream.STDERR, b"de"),
-        LogChunk(Stream.STDOUT, b"f"),
-    ]
+            assert await anext(chunks, None) is None
 
 
 def listed(*ids: str) -> list[dict[str, object]]:
@@ -357,7 +344,7 @@ async def test_a_log_that_does_not_come_holds_nothing_up_for_long(
         while (await engine.observe())["weir-a-1"].exit_code != 127:
             pass  # each takes until Docker's deadline
         with pytest.raises((EngineUnavailableError, EngineRefusedError)):
-            await anext(engine.logs("weir-a-1"))
+            [chunk async for chunk in engine.follow("weir-a-1")]
 
 
 NO_PROGRAM = b"[FATAL tini (7)] exec /no/such/program failed: No such file or directory\n"
@@ -406,7 +393,7 @@ async def test_why_a_program_did_not_run_is_asked_until_docker_says_it(
             assert (seen.exit_code, seen.error[:5]) == (127, "exec ")
 
 
-@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "logs", "info"}))
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"pull", "follow", "info"}))
 async def test_a_docker_that_refuses_is_not_away(tmp_path: Path, name: str) -> None:
     """500 and words that nobody knows: it answers, so asking it all anew helps nothing."""
 

@@ -4,6 +4,7 @@ import asyncio
 import datetime as dt
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 
 import pytest
 
@@ -125,10 +126,12 @@ async def test_a_paused_program_stands_still(rig: Rig) -> None:
         await rig.engine.pause(name)
         if (await rig.seen(name)).state is InstanceState.PAUSED:
             break
+    said = asyncio.create_task(rig.output(name))
     await asyncio.sleep(seconds + 0.2)
     assert (await rig.seen(name)).state is InstanceState.PAUSED
-    assert (await rig.output(name))[Stream.STDOUT] == b""
+    assert not said.done()
     await rig.engine.resume(name)
+    assert (await asyncio.wait_for(said, 60))[Stream.STDOUT] == b"done\n"
     assert (await rig.ended(name)).exit_code == 0
 
 
@@ -302,9 +305,9 @@ async def test_command_args_and_environment_reach_the_program(rig: Rig) -> None:
     script = "echo $GREETING"
     assert await rig.lines(script, env={"GREETING": "good morning"}) == ["good morning"]
     name = await rig.run(None, command=("echo", "a b"), args=("c", "$D"))
-    assert (await rig.output(name, follow=True))[Stream.STDOUT] == b"a b c $D\n"
+    assert (await rig.output(name))[Stream.STDOUT] == b"a b c $D\n"
     name = await rig.run(None, args=("echo", "args alone"))
-    assert (await rig.output(name, follow=True))[Stream.STDOUT] == b"args alone\n"
+    assert (await rig.output(name))[Stream.STDOUT] == b"args alone\n"
 
 
 async def test_only_a_running_container_has_a_usage(rig: Rig) -> None:
@@ -332,7 +335,10 @@ async def _ended_after(rig: Rig, name: str, first: ObservedInstance) -> bool:
 
 
 async def _said(rig: Rig, name: str, words: bytes) -> None:
-    async def look() -> bool:
-        return (await rig.output(name))[Stream.STDOUT] == words
-
-    await until(look, f"{name} says {words!r}")
+    output = b""
+    async with asyncio.timeout(30), aclosing(rig.engine.follow(name)) as chunks:
+        async for chunk in chunks:
+            output += chunk.data
+            if output == words:
+                return
+    raise AssertionError(f"{name} said {output!r}")

@@ -22,7 +22,6 @@ from weir_kube.errors import (
     DaemonRefusedError,
     DaemonUnavailableError,
 )
-from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
 
@@ -69,16 +68,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
     world = World(LogStore(tmp_path / "logs", 10**6))
     world.tasks.replace([], "1")
     certificate = load_or_create(tmp_path, ["127.0.0.1"])
-    server = DaemonServer(
-        world.api,
-        world.hosts,
-        world.tasks,
-        world.engine,
-        world.logs,
-        host_name="n1",
-        listen="127.0.0.1:0",
-        certificate=certificate,
-    )
+    server = world.server(certificate)
     url = f"https://127.0.0.1:{await server.start()}"
     endpoint = {"url": url, "fingerprint": certificate.fingerprint}
     host = {**HOST, "spec": {"approval": "Approved"}, "status": {"endpoint": endpoint}}
@@ -102,10 +92,10 @@ async def daemons(tokens: Tokens) -> AsyncIterator[Daemons]:
     await daemons.close()
 
 
-def have_output(world: World, data: bytes) -> None:
+async def have_output(world: World, data: bytes) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, data)
+    await world.runs.add(CONTAINER)
+    await world.runs.print(CONTAINER, data)
 
 
 async def read(daemons: Daemons, host: dict[str, Any], **query: str) -> bytes:
@@ -114,7 +104,7 @@ async def read(daemons: Daemons, host: dict[str, Any], **query: str) -> bytes:
 
 
 async def test_output_is_streamed_as_the_daemon_has_it(served: Served, daemons: Daemons) -> None:
-    have_output(served.world, b"one\n\xfftwo\n")
+    await have_output(served.world, b"one\n\xfftwo\n")
     assert await read(daemons, served.host) == b"one\n\xfftwo\n"
     assert await read(daemons, served.host, tail="1") == b"\xfftwo\n"
 
@@ -127,7 +117,7 @@ async def test_one_answer_is_taken_whole(served: Served, daemons: Daemons) -> No
 async def test_many_requests_share_one_token(
     served: Served, daemons: Daemons, tokens: Tokens
 ) -> None:
-    have_output(served.world, b"x")
+    await have_output(served.world, b"x")
     assert set(await asyncio.gather(*(read(daemons, served.host) for _ in range(20)))) == {b"x"}
     assert tokens.asked == 1
     assert tokens.audiences == [AUDIENCE]
@@ -175,12 +165,12 @@ async def test_a_connection_is_used_again(daemons: Daemons, tmp_path: Path) -> N
 
 
 async def test_a_stream_that_is_left_early_is_closed(served: Served, daemons: Daemons) -> None:
-    have_output(served.world, b"x")
+    await have_output(served.world, b"x")
     async with daemons.stream(served.host, LOG, {"follow": "1"}) as response:
         assert await response.content.readany() == b"x"
-        assert served.world.engine.readers == 1
+        assert served.world.runs.readers == 1
     for _ in range(500):
-        if not served.world.engine.readers:
+        if not served.world.runs.readers:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the daemon still reads for nobody")
@@ -296,7 +286,7 @@ async def test_a_redirect_is_not_followed(daemons: Daemons, tmp_path: Path) -> N
 
 
 async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemons) -> None:
-    have_output(served.world, b"x")
+    await have_output(served.world, b"x")
 
     async def follow() -> None:
         async with daemons.stream(served.host, LOG, {"follow": "1"}) as response:
@@ -343,13 +333,13 @@ async def test_a_slow_reader_is_not_taken_for_a_silent_daemon(
 async def test_our_own_clients_leaving_is_not_laid_at_the_daemons_door(
     served: Served, daemons: Daemons
 ) -> None:
-    have_output(served.world, b"x")
+    await have_output(served.world, b"x")
     with pytest.raises(aiohttp.ClientConnectionResetError):
         async with daemons.stream(served.host, LOG, {}):
             raise aiohttp.ClientConnectionResetError("Cannot write to closing transport")
 
 
 async def test_whole_output_of_a_run_that_ended(served: Served, daemons: Daemons) -> None:
-    have_output(served.world, b"x" * 100_000)
-    served.world.engine.containers[CONTAINER].state = InstanceState.EXITED
+    await have_output(served.world, b"x" * 100_000)
+    await served.world.runs.end(CONTAINER)
     assert len(await read(daemons, served.host, follow="1")) == 100_000

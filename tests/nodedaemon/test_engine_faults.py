@@ -18,16 +18,18 @@ from support.tasks import BUSYBOX
 from weir_crds.kinds import TASK
 from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import (
+    BEGINNING,
     ContainerSpec,
     EngineRefusedError,
     EngineUnavailableError,
     InstanceState,
     LogChunk,
+    LogPosition,
     ObservedInstance,
 )
 from weir_nodedaemon.instances import starts
 from weir_nodedaemon.kinds.task import reconcile
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.logs import LogStore, collector
 
 RUNNING, EXITED = InstanceState.RUNNING, InstanceState.EXITED
 WORDS = "OCI runtime create failed: the moon is full"
@@ -49,14 +51,16 @@ class Moody(FakeEngine):
         self.go_on = asyncio.Event()
         self.unread: list[Exception] = []  # what the next readers of output get
 
-    async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
+    async def follow(
+        self, name: str, after: LogPosition = BEGINNING
+    ) -> AsyncGenerator[LogChunk, None]:
         """Break off in the middle for some."""
         failure = self.unread.pop() if self.unread else None
-        async with aclosing(super().logs(name, follow=follow)) as chunks:
+        async with aclosing(super().follow(name, after)) as chunks:
             async for chunk in chunks:
-                yield chunk
-                if failure is not None:
+                if chunk.data and failure is not None:
                     raise failure
+                yield chunk
 
     async def create(self, spec: ContainerSpec) -> None:
         """Refuse some."""
@@ -274,7 +278,7 @@ async def test_an_end_waits_for_output_that_the_engine_does_not_show_at_once(
     rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """What it says of the output is final."""
-    monkeypatch.setattr(reconcile, "_OUTPUT_AGAIN", dt.timedelta(milliseconds=20))
+    monkeypatch.setattr(collector, "_RETRY_SECONDS", (0.02,))
     moody.unread = [failure] * 3
     rig.start()
     status = await rig.finished(rig.bind("t", command=["sh", "-c", "echo out; exit 3"]))
@@ -288,11 +292,11 @@ async def test_output_that_never_comes_holds_no_end_up_for_long(
     rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     """And the container stays, as it has the only copy."""
-    monkeypatch.setattr(reconcile, "_OUTPUT_AGAIN", dt.timedelta(milliseconds=20))
+    monkeypatch.setattr(collector, "_RETRY_SECONDS", (0.02,))
     monkeypatch.setattr(reconcile, "_OUTPUT_RETRY", dt.timedelta(milliseconds=20))
-    monkeypatch.setattr(reconcile, "_OUTPUT_SECONDS", 0.3)
     moody.unread = [failure] * 10_000
     rig.start()
+    rig.machinery.collector._still_seconds = 0.3
     key = rig.bind("t", command=["sh", "-c", "echo out; exit 3"])
     await until(lambda: "finishedAt" in rig.status(key))
     assert rig.status(key)["exitCode"] == 3
@@ -301,7 +305,7 @@ async def test_output_that_never_comes_holds_no_end_up_for_long(
 
     moody.unread.clear()
     await rig.finished(key)
-    kept = LogStore(rig.state_dir / "logs", 1024).summary(rig.task(key)["metadata"]["uid"], 1)
+    kept = await LogStore(rig.state_dir / "logs", 1024).summary(rig.task(key)["metadata"]["uid"], 1)
     assert kept is not None
     assert kept.stdout_bytes == 4
 

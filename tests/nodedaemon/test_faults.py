@@ -4,14 +4,14 @@ import asyncio
 
 import pytest
 
-from support.aio import until
+from support.aio import until, until_async
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
 from weir_kube.store import Key
 from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.instances import sweep
-from weir_nodedaemon.logs.store import LogArchiveError, LogStore
+from weir_nodedaemon.logs import LogStore, LogStoreError
 
 RUNNING = InstanceState.RUNNING
 
@@ -102,7 +102,11 @@ async def test_a_task_deleted_while_the_agent_was_away(rig: Rig) -> None:
     await until(lambda: rig.container(again) is RUNNING)
     await until(lambda: list(rig.world.containers) == [rig.name(again)])
     logs = LogStore(rig.state_dir / "logs", 1024)
-    await until(lambda: not logs.uids())
+
+    async def are_none() -> bool:
+        return not await logs.uids()
+
+    await until_async(are_none)
 
 
 async def test_nothing_is_removed_while_the_api_server_does_not_answer(rig: Rig) -> None:
@@ -157,7 +161,7 @@ async def test_a_task_moved_to_another_host_keeps_its_logs_here(rig: Rig) -> Non
     rig.api.change_status(TASK, key, nodeName="n2")
     await asyncio.sleep(0.5)
 
-    assert LogStore(rig.state_dir / "logs", 1024).uids() == {uid}
+    assert await LogStore(rig.state_dir / "logs", 1024).uids() == {uid}
 
 
 async def test_that_a_task_lives_elsewhere_is_asked_again_after_an_hour(rig: Rig) -> None:
@@ -171,18 +175,18 @@ async def test_that_a_task_lives_elsewhere_is_asked_again_after_an_hour(rig: Rig
     await until(lambda: not daemon.kinds[0].store.active() and not len(daemon.kinds[0].store))
     await daemon._sweep.sweep_output()
     logs = LogStore(rig.state_dir / "logs", 1024)
-    assert len(logs.uids()) == 1
+    assert len(await logs.uids()) == 1
 
     rig.api.remove(TASK, key)
     now = 3599.0
     asked = rig.api.reads["Task"]
     await daemon._sweep.sweep_output()
-    assert len(logs.uids()) == 1
+    assert len(await logs.uids()) == 1
     assert rig.api.reads["Task"] == asked  # what it said holds for so long
 
     now = 3601.0
     await daemon._sweep.sweep_output()
-    assert not logs.uids()
+    assert not await logs.uids()
 
 
 async def test_an_orphan_that_was_sent_term_is_killed_without_the_api_server(rig: Rig) -> None:
@@ -218,7 +222,7 @@ async def test_an_end_told_by_somebody_else_stands(rig: Rig) -> None:
 
     assert rig.status(key)["finishedAt"] == ended
     uid = rig.task(key)["metadata"]["uid"]
-    assert LogStore(rig.state_dir / "logs", 1024).summary(uid, 1) is not None
+    assert await LogStore(rig.state_dir / "logs", 1024).summary(uid, 1) is not None
 
 
 async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig) -> None:
@@ -238,20 +242,20 @@ async def test_a_write_that_took_effect_without_a_reply_is_not_repeated(rig: Rig
 
 async def test_logs_that_cannot_be_kept_do_not_hold_the_verdict_back(rig: Rig) -> None:
     key = rig.bind("full", command=["sh", "-c", "echo out; exit 2"])
+    in_the_way = rig.state_dir / "logs" / rig.task(key)["metadata"]["uid"]
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("in the way")
     rig.start()
-    scratch = rig.state_dir / "logs" / ".scratch"
-    scratch.rmdir()
-    scratch.write_text("in the way")
 
     await until(lambda: "finishedAt" in rig.status(key))
     assert rig.status(key)["exitCode"] == 2
     assert rig.status(key)["logs"]["truncated"] is True
     await asyncio.sleep(0.5)
     assert rig.container(key) is InstanceState.EXITED  # it has the only copy
-    scratch.unlink()
-    scratch.mkdir()
+    in_the_way.unlink()
     await rig.finished(key)
-    assert LogStore(rig.state_dir / "logs", 2**20).summary(rig.task(key)["metadata"]["uid"], 1)
+    store = LogStore(rig.state_dir / "logs", 2**20)
+    assert await store.summary(rig.task(key)["metadata"]["uid"], 1)
 
 
 async def test_output_of_a_run_that_is_followed_by_another_stays_until_it_can_be_kept(
@@ -260,22 +264,21 @@ async def test_output_of_a_run_that_is_followed_by_another_stays_until_it_can_be
     """The container has the only copy, and no reconcile looks after it any more: the sweep does."""
     monkeypatch.setattr(sweep, "_OUTPUT_RETRY_SECONDS", 0.1)
     key = rig.bind("full", command=["sh", "-c", "echo out; exit 2"], retry={"limit": 1})
-    rig.start()
-    scratch = rig.state_dir / "logs" / ".scratch"
-    scratch.rmdir()
-    scratch.write_text("in the way")
-    await until(lambda: rig.told(key, "Started") == ("False", "Stopped"))
     uid = rig.task(key)["metadata"]["uid"]
+    in_the_way = rig.state_dir / "logs" / uid
+    in_the_way.parent.mkdir(parents=True, exist_ok=True)
+    in_the_way.write_text("in the way")
+    rig.start()
+    await until(lambda: rig.told(key, "Started") == ("False", "Stopped"))
     rig.api.change_status(TASK, key, nodeName="n2", runID=2, conditions=[])
     name = container_name(uid, 1)
-    failures = f"output not archived instance={name}"
+    failures = f"output is not stored yet instance={name}"
     await until(lambda: caplog.text.count(failures) > 1, "the sweep has tried")
     assert rig.world.containers[name].seen.state is InstanceState.EXITED
 
-    scratch.unlink()
-    scratch.mkdir()
-    await until(lambda: name not in rig.world.containers, timeout=10)
-    assert LogStore(rig.state_dir / "logs", 2**20).summary(uid, 1)
+    in_the_way.unlink()
+    await until(lambda: name not in rig.world.containers)
+    assert await LogStore(rig.state_dir / "logs", 2**20).summary(uid, 1)
 
 
 async def test_output_that_cannot_be_removed_keeps_no_other_from_going(
@@ -286,21 +289,25 @@ async def test_output_that_cannot_be_removed_keeps_no_other_from_going(
     for key in keys:
         await rig.finished(key)
     uids = sorted(rig.task(key)["metadata"]["uid"] for key in keys)
-    logs, remove = rig.machinery.logs, rig.machinery.logs.remove
+    logs, remove = rig.machinery.collector.store, rig.machinery.collector.store.remove
 
     async def stuck(uid: str) -> None:
         if uid == uids[1]:
-            raise LogArchiveError("Input/output error")
+            raise LogStoreError("Input/output error")
         await remove(uid)
 
     monkeypatch.setattr(logs, "remove", stuck)
     for key in keys:
         rig.api.remove(TASK, key)
-    await until(lambda: logs.uids() == {uids[1]})
+
+    async def one_is_left() -> bool:
+        return await logs.uids() == {uids[1]}
+
+    await until_async(one_is_left)
     assert daemon.has_synced
     monkeypatch.setattr(logs, "remove", remove)
     await daemon._sweep.sweep_output()
-    assert not logs.uids()
+    assert not await logs.uids()
     await until(lambda: not list(rig.state_dir.glob("runs/*.json")))
 
 

@@ -20,7 +20,8 @@ ELSEWHERE = {
     "weir_daemon_gpu_utilisation_ratio": "machine/test_gpu_watch.py",
     "weir_daemon_gpus": "machine/test_gpu_watch.py",
     "weir_daemon_layers_over_limit": "instances/test_layers.py",
-    "weir_daemon_log_streams": "server/test_log_route.py",
+    "weir_daemon_http_streams": "server/test_log_route.py",
+    "weir_daemon_logs_followed": "logs/test_collector.py",
 }
 FREE = 12 * 2**30
 Gauges = dict[tuple[str, str], float]

@@ -36,7 +36,7 @@ from weir_nodedaemon.instances.journal import JournalEntry
 from weir_nodedaemon.instances.kind import InstanceKind
 from weir_nodedaemon.instances.machinery import Machinery, Periods
 from weir_nodedaemon.kinds import KINDS
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.machine.capacity import CapacityWatch, MachineCapacity
 from weir_nodedaemon.machine.disk import DiskWatch
 from weir_nodedaemon.machine.gpus.port import GpuReading
@@ -108,7 +108,7 @@ class Rig:
             cores, memory_bytes, (NumaNode(0, cores, memory_bytes, (10,)),)
         )
         self.gpus = MadeUpGpus()
-        self.defaults = ContainerDefaults(HOST_NAME, 2**20)
+        self.defaults = ContainerDefaults(HOST_NAME)
         self.lease_age = 0.0
         self.periods = _FAST
         self.clock: Clock = identity.now
@@ -305,7 +305,7 @@ class Jittery:
 
     def __getattr__(self, name: str) -> Any:
         call = getattr(self._engine, name)
-        if name in ("logs", "events", "close"):
+        if name in ("follow", "events", "close"):
             return call
 
         async def slowly(*args: Any) -> Any:

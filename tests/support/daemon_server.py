@@ -1,101 +1,69 @@
 """A daemon's HTTPS port in a made-up world.
 
-The containers print when the test says so; the API server knows two tokens, for this host alone.
+Runs print when the test says so; the API server knows few tokens, for this host alone.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import ssl
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
+from prometheus_client import REGISTRY
 
 from weir_crds.kinds import TASK, Kind
 from weir_crds.names import container_name
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Store
-from weir_nodedaemon.engines.port import (
-    InstanceGoneError,
-    InstanceState,
-    InstanceUsage,
-    LogChunk,
-    ObservedInstance,
-    Stream,
-)
+from weir_nodedaemon.engines.port import InstanceUsage, LogChunk, Stream
 from weir_nodedaemon.logs import LogStore
+from weir_nodedaemon.logs.run import RunWriter
+from weir_nodedaemon.server import Certificate, DaemonServer
+from weir_nodedaemon.server.admission import Limits
+from weir_nodedaemon.server.routes.stats import Stats
 
 
-@dataclass
-class Container:
-    state: InstanceState = InstanceState.RUNNING
-    output: list[LogChunk] = field(default_factory=list)
-    removed: bool = False
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
+class ScriptedRuns:
+    """Runs of this host that print when the test says so, into the store that the daemon reads."""
 
-    def touch(self) -> None:
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-
-class ScriptedEngine:
-    """Follows the port's contract; ``cut_on_removal`` ends output as if whole, as Docker may."""
-
-    def __init__(self, *, cut_on_removal: bool = True) -> None:
-        self.containers: dict[str, Container] = {}
-        self.readers = 0
-        self.chunks_read = 0
+    def __init__(self, logs: LogStore) -> None:
+        self.logs = logs
         self.usage_calls = 0
-        self._cut_on_removal = cut_on_removal
+        self.names: set[str] = set()
 
-    def add(self, name: str, state: InstanceState = InstanceState.RUNNING) -> Container:
-        self.containers[name] = Container(state)
-        return self.containers[name]
+    async def add(self, name: str) -> RunWriter:
+        """Let a run begin that is followed and has printed nothing yet."""
+        self.names.add(name)
+        return await self.logs.writer(*_run(name))
 
-    def print(self, name: str, data: bytes, stream: Stream = Stream.STDOUT) -> None:
-        self.containers[name].output.append(LogChunk(stream, data))
-        self.containers[name].touch()
+    async def print(self, name: str, data: bytes, stream: Stream = Stream.STDOUT) -> None:
+        await (await self.add(name)).append([LogChunk(stream, data)])
 
-    def end(self, name: str) -> None:
-        self.containers[name].state = InstanceState.EXITED
-        self.containers[name].touch()
+    async def end(self, name: str) -> None:
+        """Let a run end, with all that it printed stored."""
+        self.names.discard(name)
+        await (await self.logs.writer(*_run(name))).finish()
 
-    def remove(self, name: str) -> None:
-        container = self.containers.pop(name)
-        container.removed = True
-        container.touch()
+    async def lose(self, name: str) -> None:
+        """Remove what a run has printed, while it is read perhaps."""
+        self.names.discard(name)
+        await self.logs.remove(_run(name)[0])
 
-    async def inspect(self, name: str) -> ObservedInstance | None:
-        container = self.containers.get(name)
-        return ObservedInstance(name, {}, container.state) if container else None
-
-    async def logs(self, name: str, *, follow: bool = False) -> AsyncIterator[LogChunk]:
-        if name not in self.containers:
-            raise InstanceGoneError(name)
-        container = self.containers[name]
-        self.readers += 1
-        at = 0
-        try:
-            while True:
-                if container.removed:
-                    if self._cut_on_removal:
-                        return
-                    raise InstanceGoneError(name)
-                if at < len(container.output):
-                    self.chunks_read += 1
-                    yield container.output[at]
-                    at += 1
-                elif not follow or container.state is InstanceState.EXITED:
-                    return
-                else:
-                    await container.changed.wait()
-        finally:
-            self.readers -= 1
+    @property
+    def readers(self) -> int:
+        """How many streams daemons of this process serve now."""
+        return int(REGISTRY.get_sample_value("weir_daemon_http_streams") or 0)
 
     async def usage(self, name: str) -> InstanceUsage | None:
         self.usage_calls += 1
-        if name not in self.containers:
+        if name not in self.names:
             return None
         return InstanceUsage(cpu_seconds=1.5, memory_bytes=4096, pids=2)
+
+
+def _run(name: str) -> tuple[str, int]:
+    uid, run_id = name.removeprefix("weir-").rsplit("-", 1)
+    return uid, int(run_id)
 
 
 HOST = {"metadata": {"name": "n1", "uid": "6f0c0f5e-8f3c-4d56-9d5d-6a4f4f1c1a01"}, "spec": {}}
@@ -110,7 +78,7 @@ def known_hosts() -> Store:
 
 
 class TokenReviews:
-    """Knows the tokens ``reader`` (may read everything) and ``stranger`` (may read nothing)."""
+    """Knows ``reader`` and ``other``, who may read all, and ``stranger``, who may nothing."""
 
     def __init__(self) -> None:
         self.token_reviews = 0
@@ -123,7 +91,7 @@ class TokenReviews:
         self.token_reviews += 1
         if self.failure:
             raise self.failure
-        if token not in ("reader", "stranger") or list(audiences) != [AUDIENCE]:
+        if token not in ("reader", "other", "stranger") or list(audiences) != [AUDIENCE]:
             return {"authenticated": False, "error": "unknown"}
         status: dict[str, Any] = {
             "authenticated": True,
@@ -146,12 +114,15 @@ class TokenReviews:
     ) -> bool:
         assert list(groups) == ["system:authenticated"]
         self.access_reviews.append(dict(resource_attributes))
-        return user == "reader"
+        return user in ("reader", "other")
 
 
 UID = "0b9f1c9e-9a61-4c39-9d9c-0d7b4d9c2f11"
 CONTAINER = container_name(UID, 1)
 LOG = "/v1/namespaces/default/tasks/train/log"
+
+
+LIMITS = Limits(streams_per_caller=20, stalled_seconds=2.0)
 
 
 @dataclass
@@ -162,10 +133,28 @@ class World:
     api: TokenReviews = field(default_factory=TokenReviews)
     hosts: Store = field(default_factory=known_hosts)
     tasks: Store = field(default_factory=Store)
-    engine: ScriptedEngine = field(default_factory=ScriptedEngine)
+    limits: Limits = LIMITS
     session: aiohttp.ClientSession = None  # type: ignore[assignment]
+    trust: ssl.SSLContext = None  # type: ignore[assignment]
     url: str = ""
     version: int = 1  # of the list that the store begins with
+
+    def __post_init__(self) -> None:
+        self.runs = ScriptedRuns(self.logs)
+
+    def server(self, certificate: Certificate) -> DaemonServer:
+        """Return a server of this world, on a free port."""
+        return DaemonServer(
+            self.api,
+            self.hosts,
+            {TASK: self.tasks},
+            self.logs,
+            Stats(self.runs, self.tasks.list),
+            host_name="n1",
+            listen="127.0.0.1:0",
+            certificate=certificate,
+            limits=self.limits,
+        )
 
     def get(
         self, path: str, token: str | None = "reader", **kwargs: Any

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from weir_nodedaemon.engines.port import (
+    BEGINNING,
     ContainerEngine,
     ContainerSpec,
     InstanceState,
+    LogPosition,
     ObservedInstance,
     Stream,
 )
@@ -91,18 +93,19 @@ class Rig:
         """Run a container to its end."""
         return await self.ended(await self.run(script, **changes))
 
-    async def output(self, name: str, *, follow: bool = False) -> dict[Stream, bytes]:
-        """Return all that a container wrote, by stream."""
+    async def output(self, name: str, after: LogPosition = BEGINNING) -> dict[Stream, bytes]:
+        """Return all that a container writes until its end, by stream."""
         parts: dict[Stream, list[bytes]] = {stream: [] for stream in Stream}
-        async with aclosing(self.engine.logs(name, follow=follow)) as chunks:
+        async with aclosing(self.engine.follow(name, after)) as chunks:
             async for chunk in chunks:
+                assert not chunk.gap
                 parts[chunk.stream].append(chunk.data)
         return {stream: b"".join(data) for stream, data in parts.items()}
 
     async def lines(self, script: str, **changes: Any) -> list[str]:
         """Return the lines that a container wrote to stdout."""
         name = await self.run(script, **changes)
-        return (await self.output(name, follow=True))[Stream.STDOUT].decode().splitlines()
+        return (await self.output(name))[Stream.STDOUT].decode().splitlines()
 
     async def close(self) -> None:
         """Remove what the engines have, and close them."""

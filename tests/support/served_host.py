@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY
 
 from devcluster import binaries
 from support.cluster import Cluster
-from support.daemon_server import ScriptedEngine
+from support.daemon_server import ScriptedRuns
 from support.tasks import task
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
@@ -24,7 +24,7 @@ from weir_kube.connect import connect
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
 from weir_nodedaemon.server import DaemonServer, load_or_create
-from weir_nodedaemon.server.routes.logs import PATH as LOG_PATH
+from weir_nodedaemon.server.routes.logs import log_path
 from weir_nodedaemon.server.routes.stats import Stats
 
 STARTED = {
@@ -52,8 +52,8 @@ class ServedHost:
         self.admin = admin
         self.name = f"h-{uuid.uuid4().hex[:8]}"
         self.namespace = namespace
-        self.engine = ScriptedEngine()
         self.logs = LogStore(folder / "logs", 10**6)
+        self.runs = ScriptedRuns(self.logs)
         self.hosts = Store()
         self.tasks = Store()
         self.tasks.replace([], "1")
@@ -63,7 +63,7 @@ class ServedHost:
 
     def times_not_found(self) -> int:
         """Return how often the port has said that there is no such log."""
-        labels = {"route": LOG_PATH, "code": "404"}
+        labels = {"route": log_path(TASK), "code": "404"}
         return int(REGISTRY.get_sample_value("weir_daemon_http_requests_total", labels) or 0)
 
     async def create_task(self, name: str, **spec: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class ServedHost:
         """Create a Task that runs here; returns the name of its container."""
         obj = await self.create_task(name, **spec)
         container = container_name(obj["metadata"]["uid"], 1)
-        self.engine.add(container)
+        await self.runs.add(container)
         await self.set_running(name)
         return container
 
@@ -92,13 +92,6 @@ class ServedHost:
             startedAt="2026-11-22T10:00:00.000000Z",
             conditions=[STARTED],
         )
-
-    async def archive(self, container: str) -> None:
-        """Do what the daemon does at the end of a run."""
-        uid, run_id = container.removeprefix("weir-").rsplit("-", 1)
-        self.engine.end(container)
-        await self.logs.archive(uid, int(run_id), self.engine.logs(container))
-        self.engine.remove(container)
 
 
 @asynccontextmanager
@@ -112,13 +105,12 @@ async def served_host(cluster: Cluster, namespace: str, folder: Path) -> AsyncIt
             server = DaemonServer(
                 api,
                 host.hosts,
-                host.tasks,
-                host.engine,
+                {TASK: host.tasks},
                 host.logs,
+                Stats(host.runs, host.tasks.list, gpus=lambda: host.gpus),
                 host_name=host.name,
                 listen="127.0.0.1:0",
                 certificate=certificate,
-                stats=Stats(host.engine, host.tasks.list, gpus=lambda: host.gpus),
             )
             host.url = f"https://127.0.0.1:{await server.start()}"
             endpoint = {"url": host.url, "fingerprint": certificate.fingerprint}

@@ -144,7 +144,7 @@ class ContainerSpec:
     network_mode: str = "Bridge"  # Bridge, Host, None
     gpu_uuids: tuple[str, ...] = ()
     stop_grace_seconds: int = 10
-    log_limit_bytes: int = 32 * 2**20
+    log_buffer_bytes: int = 16 * 2**20  # of output are there for a follower who was away
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +153,11 @@ class ContainerDefaults:
 
     Attributes:
         host: the name of this host.
-        log_limit_bytes: how much output of a run the engine keeps.
         pids_limit: processes and threads at a time.
         always_pull: the registry is asked before each start, with the logins of the work alone.
     """
 
     host: str
-    log_limit_bytes: int
     pids_limit: int = 4096
     always_pull: bool = False
 
@@ -188,6 +186,25 @@ class LogChunk:
 
     stream: Stream
     data: bytes
+    gap: bool = False  # what was printed just before them is not to be had
+
+
+@dataclass(frozen=True, slots=True)
+class LogPosition:
+    """How far somebody has got in an instance's output: at its beginning, unless it says more."""
+
+    came: Mapping[Stream, int] = field(default_factory=lambda: dict.fromkeys(Stream, 0))
+    recent: Mapping[Stream, bytes] = field(default_factory=lambda: dict.fromkeys(Stream, b""))
+    exact: bool = True  # nothing is missing before it, so that counting finds it again
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether nothing came yet."""
+        return not any(self.came.values())
+
+
+BEGINNING = LogPosition()
+"""Before the first byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,10 +315,17 @@ class Images(Protocol):
 class Logs(Protocol):
     """The output of instances."""
 
-    def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
-        """Yield the instance's output from its beginning; with follow until it ends.
+    def follow(self, name: str, after: LogPosition = BEGINNING) -> AsyncGenerator[LogChunk, None]:
+        """Yield what the instance writes after a position, at once and as it is.
 
-        Closing the iterator (``aclosing``) or cancelling its reader closes the connection.
+        The first chunk is empty: what is written from then on is not missed. A chunk with ``gap``
+        says that what came before it is not to be had. It ends when the instance has ended, and
+        only when all was yielded. Closing the iterator (``aclosing``) or cancelling its reader
+        closes the connection. A reader that stands still may hold the program up.
+
+        Raises:
+            InstanceGoneError: there is no such instance.
+            EngineUnavailableError: it was cut off; it can go on after what was yielded.
         """
         ...
 

@@ -8,11 +8,11 @@ from typing import Any
 from weir_crds.kinds import Kind
 from weir_kube.store import Key, Object, Store, key_of
 from weir_kube.workqueue import WorkQueue
-from weir_nodedaemon.engines.port import Logs
 from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.instances.engines import Engine
 from weir_nodedaemon.instances.fence_limits import FenceLimits
 from weir_nodedaemon.instances.identity import InstanceID
+from weir_nodedaemon.logs import Collector
 
 Reconcile = Callable[[Key], Awaitable[dt.timedelta | None]]
 
@@ -77,7 +77,7 @@ class InstanceKind:
         current: which instance an object has, or will have, on the host that ``status`` names;
             None: none.
         limits: how long an object's instance may live on while the Lease is not renewed.
-        output: where the output of an ended orphan is read for the archive; None: it has none.
+        output: follows what its instances write; None: it has none.
         breakers: what knows why its work fails through the host's fault, each with its probe.
         close: ends what it has under way in the background.
     """
@@ -89,7 +89,7 @@ class InstanceKind:
     reconcile: Reconcile
     current: Callable[[Mapping[str, Any]], InstanceID | None]
     limits: Callable[[Mapping[str, Any]], FenceLimits | None]
-    output: Logs | None = None
+    output: Collector | None = None
     breakers: tuple[tuple[Breaker, Callable[[], Awaitable[None]]], ...] = ()
     close: Callable[[], Awaitable[None]] = _nothing
 

@@ -18,7 +18,7 @@ from weir_nodedaemon.instances.probe import StartProbe
 from weir_nodedaemon.instances.shared_pool import SharedPool
 from weir_nodedaemon.instances.starts import Starts
 from weir_nodedaemon.instances.stop import Stopper
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.logs import Collector, LogStore
 from weir_nodedaemon.machine.capacity import CapacityWatch
 
 
@@ -64,7 +64,7 @@ class Machinery:
             other_engines: further engines of this host.
             capacity: looks at the cores and the memory that the daemon may use.
             defaults: what all containers of this host have; its name, too.
-            logs: the archive of output.
+            logs: where output is stored.
             state_dir: where notes about instances are kept.
             lease_age: seconds since this host's Lease was last renewed.
             periods: how often to look.
@@ -77,7 +77,7 @@ class Machinery:
         self.engines = Engines((self.container_engine, *other_engines))
         self.capacity = capacity
         self.defaults = defaults
-        self.logs = logs
+        self.collector = Collector(containers, logs)
         self.periods = periods or Periods()
         self.clock = clock
         self.journal = Journal(state_dir / "runs")
@@ -105,4 +105,5 @@ class Machinery:
     async def close(self) -> None:
         """Give up what is under way, and write what is noted."""
         await self.starts.close()
+        await self.collector.close()
         await self.journal.close()

@@ -7,7 +7,6 @@ Unknown is not gone: the cache has had a consistent full list since the start, a
 is removed the API server is asked for that very object. While it does not answer, nothing goes.
 """
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +18,6 @@ from weir_kube.errors import NotFoundError
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
 from weir_nodedaemon.engines.port import (
-    EngineUnavailableError,
     InstanceState,
     ObservedInstance,
 )
@@ -28,7 +26,7 @@ from weir_nodedaemon.instances.identity import InstanceID
 from weir_nodedaemon.instances.journal import Journal, JournalEntry, StopReason
 from weir_nodedaemon.instances.kind import InstanceKind
 from weir_nodedaemon.instances.stop import Stopper
-from weir_nodedaemon.logs.store import LogStore
+from weir_nodedaemon.logs import Collector
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +48,7 @@ class Sweep:
         kinds: Sequence[InstanceKind],
         stopper: Stopper,
         journal: Journal,
-        logs: LogStore,
+        collector: Collector,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Sweep what neither the caches of ``kinds`` nor the API server know.
@@ -64,7 +62,7 @@ class Sweep:
         self._kinds = {kind.kind.kind: kind for kind in kinds}
         self._stopper = stopper
         self._journal = journal
-        self._logs = logs
+        self._collector = collector
         self._clock = clock
         self._orphans: set[str] = set()  # which the API server has confirmed to be some
         self._elsewhere: dict[str, float] = {}  # uids whose object lives, but not here
@@ -123,7 +121,7 @@ class Sweep:
         if not synced or not all(engine.observations.complete for engine in self._engines):
             return
         noted = self._journal.objects()
-        stored = await asyncio.to_thread(self._logs.uids)
+        stored = await self._collector.store.uids()
         here = {seen.labels.get(names.LABEL_UID) for seen in self._engines.instances.values()}
         left = sorted(uid for uid in (stored | noted.keys()) - here if not self._is_cached(uid))
         unnamed = {uid for uid in left if uid not in noted}
@@ -137,7 +135,7 @@ class Sweep:
                 lives = await self._lives_elsewhere(uid, entry.kind, entry.namespace, entry.name)
             if not lives:
                 try:
-                    await self._logs.remove(uid)
+                    await self._collector.forget(uid)
                 except WeirError as exc:
                     failure = exc  # its notes name it for the next time
                     continue
@@ -173,7 +171,7 @@ class Sweep:
         return elsewhere or kind.current(obj) != InstanceID.parse(name)
 
     async def _keep_output(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> bool:
-        """Archive the output if the object is still there; False: the container has it still."""
+        """Store the output if the object is still there; False: the container has it still."""
         labels, id = seen.labels, InstanceID.parse(name)
         namespace, of = labels[names.LABEL_NAMESPACE], labels[names.LABEL_NAME]
         if id is None or kind.output is None:
@@ -182,15 +180,7 @@ class Sweep:
             return True
         if self._journal.get(id) is None:
             self._journal.put(id, JournalEntry(kind.kind.kind, namespace, of, started=True))
-        try:
-            await self._logs.archive(*id, kind.output.logs(name))
-        except EngineUnavailableError:
-            raise
-        except WeirError as exc:
-            metrics.LOGS_LOST.labels(exc.reason).inc()
-            logger.warning("output not archived instance=%s: %s", name, exc)
-            return False
-        return True
+        return (await kind.output.finish(*id, name)).complete
 
     async def _stop(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> float:
         id, labels = InstanceID.parse(name), seen.labels

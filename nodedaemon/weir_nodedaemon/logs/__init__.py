@@ -1,24 +1,22 @@
-"""Output of runs: archived on the host before the container goes, and read back from there."""
+"""Output of runs: followed into this host's own files while they run, and read from there."""
 
-from weir_nodedaemon.logs.filters import Opener, closing, measure, select, skip_bytes, tail
-from weir_nodedaemon.logs.store import (
+from weir_nodedaemon.logs.collector import Collector, Output
+from weir_nodedaemon.logs.disk import (
     DiskFullError,
-    LogArchiveError,
     LogNotFoundError,
-    LogStore,
-    LogSummary,
+    LogStoreError,
+    OutputLostError,
 )
+from weir_nodedaemon.logs.run import LogSummary
+from weir_nodedaemon.logs.store import LogStore
 
 __all__ = [
+    "Collector",
     "DiskFullError",
-    "LogArchiveError",
     "LogNotFoundError",
     "LogStore",
+    "LogStoreError",
     "LogSummary",
-    "Opener",
-    "closing",
-    "measure",
-    "select",
-    "skip_bytes",
-    "tail",
+    "Output",
+    "OutputLostError",
 ]

@@ -1,82 +1,84 @@
-"""The HTTPS server: routes, who may use them, and its life."""
+"""The HTTPS server: its routes, who may use them, and its life."""
 
+import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import web
+from prometheus_client import Counter
 
+from weir_crds.kinds import Kind
 from weir_kube.http import parse_listen
 from weir_kube.store import Store
 from weir_nodedaemon.logs import LogStore
-from weir_nodedaemon.server.auth import (
-    FIGURES_ALLOWED_SECONDS,
-    Access,
-    Authorizer,
-    Reviews,
-    guarded,
-)
+from weir_nodedaemon.server.admission import LEFT, Admission, Limits
+from weir_nodedaemon.server.auth import Authorizer, Reviews
 from weir_nodedaemon.server.certificate import Certificate
-from weir_nodedaemon.server.errors import error_middleware
-from weir_nodedaemon.server.output import LogSource
-from weir_nodedaemon.server.parameters import parse_stats_query
-from weir_nodedaemon.server.routes import logs as log_route
-from weir_nodedaemon.server.routes.metrics import REQUESTS
-from weir_nodedaemon.server.routes.stats import Stats, UsageSource
+from weir_nodedaemon.server.errors import InvalidParameterError, error_middleware
+from weir_nodedaemon.server.routes import logs as log_routes
+from weir_nodedaemon.server.routes import stats as stats_routes
+from weir_nodedaemon.server.routes.route import Route
+from weir_nodedaemon.server.routes.stats import Stats
 
 logger = logging.getLogger(__name__)
 
+REQUESTS = Counter(
+    "weir_daemon_http_requests",
+    "Requests to the HTTPS port, by route and status.",
+    ["route", "code"],
+)
+
 _HEADER_LIMIT = 32 * 1024
 _SHUTDOWN_SECONDS = 2.0
+_HANDSHAKE_SECONDS = 5.0
+_BACKLOG = 128
 
 
-class Engine(LogSource, UsageSource, Protocol):
-    """What the server needs of a ``ContainerEngine``."""
-
-
-class ServerApi(Reviews, log_route.TaskReader, Protocol):
+class ServerApi(Reviews, log_routes.Reader, Protocol):
     """What the server needs of the API server."""
 
 
 class DaemonServer:
-    """Serves logs and stats of this host's Tasks over HTTPS to callers who may read them."""
+    """Serves reads and streams of what runs here, over HTTPS, to callers who may have them."""
 
     def __init__(
         self,
         api: ServerApi,
         hosts: Store,
-        tasks: Store,
-        engine: Engine,
+        stores: Mapping[Kind, Store],
         logs: LogStore,
+        stats: Stats,
         *,
         host_name: str,
         listen: str,
         certificate: Certificate,
-        stats: Stats | None = None,
+        limits: Limits | None = None,
     ) -> None:
         """Prepare; ``start`` opens the port.
 
         Args:
-            api: answers TokenReviews and SubjectAccessReviews, and knows Tasks that have left.
+            api: answers TokenReviews and SubjectAccessReviews, and knows objects that have left.
             hosts: this machine's Host: callers' tokens must be made for it.
-            tasks: the Tasks bound to this host.
-            engine: where running containers are read.
-            logs: where ended ones are read.
+            stores: the objects bound to this host, of each kind that has output.
+            logs: where output is read.
+            stats: what answers ``/v1/stats``.
             host_name: name of this machine's Host object.
             listen: ``address:port``; port 0 takes a free one.
             certificate: what is shown to callers.
-            stats: what answers ``/v1/stats``; None: made from ``tasks`` and ``engine``.
+            limits: how much callers may have.
         """
         self._listen = parse_listen(listen)
         self._certificate = certificate
-        self._app = make_app(
-            Authorizer(api, hosts, host_name),
-            log_route.LogRoute(tasks, engine, logs, reader=api, host_name=host_name),
-            stats or Stats(engine, tasks.list),
-            host_name,
-        )
+        self._admission = Admission(limits)
+        routes = [
+            *log_routes.routes(logs, dict(stores), api, host_name),
+            *stats_routes.routes(stats, host_name),
+        ]
+        self._app = make_app(Authorizer(api, hosts, host_name), self._admission, routes)
         self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Open the port and return its number.
@@ -88,17 +90,29 @@ class DaemonServer:
         await runner.setup()
         try:
             host, port = self._listen
-            await web.TCPSite(runner, host, port, ssl_context=self._tls()).start()
+            requests = runner.server
+            assert requests is not None
+            server = await asyncio.get_running_loop().create_server(
+                lambda: self._admission.connection(requests()),
+                host,
+                port,
+                ssl=self._tls(),
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                backlog=_BACKLOG,
+            )
         except BaseException:
             await runner.cleanup()
             raise
-        self._runner = runner
-        bound: int = runner.addresses[0][1]
+        self._runner, self._server = runner, server
+        bound: int = server.sockets[0].getsockname()[1]
         logger.info("serving HTTPS on address=%s port=%d", host, bound)
         return bound
 
     async def close(self) -> None:
         """Close the port; streams under way are broken off."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -111,32 +125,54 @@ class DaemonServer:
 
 
 def make_app(
-    authorizer: Authorizer, logs: log_route.LogRoute, stats: Stats, host_name: str
+    authorizer: Authorizer, admission: Admission, routes: Sequence[Route]
 ) -> web.Application:
     """Return the application: every route but ``/healthz`` asks who is calling."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
-    async def get_stats(request: web.Request) -> web.Response:
-        tasks = parse_stats_query(request.query)
-        return web.json_response(await stats.get() if tasks else stats.of_machine())
+    @web.middleware
+    async def mark_connection(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        admission.began(request)
+        try:
+            return await handler(request)
+        finally:
+            admission.ended(request)
 
-    def stats_access(_: web.Request) -> Access:
-        return Access("hosts", "stats", host_name)
-
-    app = web.Application(middlewares=[_count_middleware, error_middleware])
+    app = web.Application(middlewares=[mark_connection, _count_middleware, error_middleware])
     app.router.add_get("/healthz", healthz)
-    app.router.add_get(
-        "/v1/stats",
-        guarded(authorizer, stats_access, get_stats, allowed_seconds=FIGURES_ALLOWED_SECONDS),
-    )
-    app.router.add_get(
-        log_route.PATH,
-        guarded(authorizer, log_route.log_access, logs.handle),
-        allow_head=False,
-    )
+    for route in routes:
+        handler = guarded(route, authorizer, admission)
+        app.router.add_get(route.path, handler, allow_head=route.stream is None)
     return app
+
+
+def guarded(
+    route: Route, authorizer: Authorizer, admission: Admission
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Return the handler of a route, for callers who may, or lately might."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        headers = request.headers.getall("Authorization", [])
+        if len(headers) > 1:
+            raise InvalidParameterError("header Authorization is there more than once")
+        caller = await authorizer.authenticate(
+            headers[0] if headers else None,
+            allowed_seconds=route.allowed_seconds,
+            before_review=lambda: admission.review(request.remote),
+        )
+        admission.known(request)
+        access = route.access(request)
+        await authorizer.authorize(caller, access, allowed_seconds=route.allowed_seconds)
+        if route.answer is not None:
+            return await route.answer(request)
+        assert route.stream is not None
+        return await admission.session(request, caller.name, route.stream)
+
+    return handle
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
@@ -160,7 +196,8 @@ async def _count_middleware(
     code = 499  # the client went away
     try:
         response = await handler(request)
-        code = response.status
+        if not request.get(LEFT):
+            code = response.status
         return response
     finally:
         REQUESTS.labels(route, code).inc()

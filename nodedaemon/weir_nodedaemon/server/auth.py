@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from aiohttp import web
-
 from weir_crds.names import daemon_audience
 from weir_kube.store import Key, Store
 from weir_nodedaemon.server.errors import (
@@ -121,13 +119,19 @@ class Authorizer:
         self._verdicts: VerdictCache[bool] = VerdictCache(clock)
 
     async def authenticate(
-        self, authorization: str | None, *, allowed_seconds: float = ALLOWED_SECONDS
+        self,
+        authorization: str | None,
+        *,
+        allowed_seconds: float = ALLOWED_SECONDS,
+        before_review: Callable[[], None] = lambda: None,
     ) -> Caller:
         """Return whom the ``Authorization`` header stands for.
 
         Args:
             authorization: the header.
             allowed_seconds: for how long a token that was valid is taken to be so still.
+            before_review: called before the API server is asked about a token that was never
+                valid; may raise to refuse that.
 
         Raises:
             UnauthenticatedError: no bearer token, or one that was not made for this very host.
@@ -142,6 +146,8 @@ class Authorizer:
         verdict = known[0] if known is not None else None
         longest = allowed_seconds if isinstance(verdict, Caller) else _DENIED_SECONDS
         if known is None or verdict is None or known[1] >= longest:
+            if not isinstance(verdict, Caller):
+                before_review()
             status = await self._reviews.token_review(token, [audience])
             verdict = self._callers.put(digest, _caller(digest, status, audience))
         if isinstance(verdict, Caller):
@@ -184,29 +190,6 @@ class Authorizer:
                 f'user "{caller.name}" cannot {access.verb} {access.resource}.{access.group}'
                 f'/{access.subresource} "{access.name}"{where}'
             )
-
-
-def guarded(
-    authorizer: Authorizer,
-    access_of: Callable[[web.Request], Access],
-    handler: Callable[[web.Request], Any],
-    *,
-    allowed_seconds: float = ALLOWED_SECONDS,
-) -> Callable[[web.Request], Any]:
-    """Wrap a handler so that it runs only for callers who may, or lately might."""
-
-    async def checked(request: web.Request) -> web.StreamResponse:
-        headers = request.headers.getall("Authorization", [])
-        if len(headers) > 1:
-            raise InvalidParameterError("header Authorization is there more than once")
-        caller = await authorizer.authenticate(
-            headers[0] if headers else None, allowed_seconds=allowed_seconds
-        )
-        await authorizer.authorize(caller, access_of(request), allowed_seconds=allowed_seconds)
-        response: web.StreamResponse = await handler(request)
-        return response
-
-    return checked
 
 
 def _bearer_token(authorization: str | None) -> str:

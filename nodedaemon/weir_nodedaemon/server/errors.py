@@ -8,7 +8,7 @@ from aiohttp import web
 from weir_crds.errors import WeirError
 from weir_kube.errors import ApiError
 from weir_nodedaemon.engines.port import EngineUnavailableError
-from weir_nodedaemon.logs import LogArchiveError, LogNotFoundError
+from weir_nodedaemon.logs import LogNotFoundError, LogStoreError, OutputLostError
 
 logger = logging.getLogger(__name__)
 
@@ -31,14 +31,14 @@ class AccessDeniedError(WeirError):
     reason = "Forbidden"
 
 
-class TaskNotFoundError(WeirError):
-    """No such Task is bound to this host."""
+class ObjectNotFoundError(WeirError):
+    """No such object is bound to this host."""
 
     reason = "NotFound"
 
 
 class RunNotFoundError(WeirError):
-    """The Task has no such run."""
+    """The object has no such run."""
 
     reason = "RunNotFound"
 
@@ -56,21 +56,22 @@ class NoOutputError(WeirError):
     reason = "NoOutput"
 
 
-class OutputLostError(WeirError):
-    """The output broke off and cannot be continued without a gap."""
-
-    reason = "OutputLost"
-
-
 class TooManyStreamsError(WeirError):
-    """As many logs are being read as the daemon serves at a time."""
+    """As many streams are open as the daemon serves at a time, in all or to this caller."""
 
     reason = "TooManyStreams"
     retry_after_seconds = 2.0
 
 
+class TooManyRequestsError(WeirError):
+    """This address has asked too much of the API server."""
+
+    reason = "TooManyRequests"
+    retry_after_seconds = 2.0
+
+
 class NotReadyError(WeirError):
-    """The daemon has just started and does not know its Tasks yet."""
+    """The daemon has just started and does not know its objects yet."""
 
     reason = "NotReady"
     retry_after_seconds = 1.0
@@ -80,16 +81,17 @@ STATUS: dict[type[WeirError], int] = {
     InvalidParameterError: 400,
     UnauthenticatedError: 401,
     AccessDeniedError: 403,
-    TaskNotFoundError: 404,
+    ObjectNotFoundError: 404,
     RunNotFoundError: 404,
     NoOutputError: 404,
     LogNotFoundError: 404,
     NotStartedError: 409,
     TooManyStreamsError: 429,
+    TooManyRequestsError: 429,
     OutputLostError: 500,
     NotReadyError: 503,
     EngineUnavailableError: 503,
-    LogArchiveError: 503,
+    LogStoreError: 503,
     ApiError: 503,  # the reviews could not be made: nobody is let in
 }
 

@@ -42,12 +42,12 @@ async def test_while_it_runs_and_after(rest: Facade, daemon: ServedHost) -> None
     number, container = await run_task(rest, daemon)
     assert await read(rest, number) == ""
     for line in range(5):
-        daemon.engine.print(container, f"out {line}\n".encode())
-    daemon.engine.print(container, b"err\n", Stream.STDERR)
+        await daemon.runs.print(container, f"out {line}\n".encode())
+    await daemon.runs.print(container, b"err\n", Stream.STDERR)
     whole = "".join(f"out {line}\n" for line in range(5))
     for archived in (False, True):
         if archived:
-            await daemon.archive(container)
+            await daemon.runs.end(container)
         assert await read(rest, number) == whole
         assert await read(rest, number, "stderr") == "err\n"
         assert await read(rest, number, "stdout?lines=2") == "out 3\nout 4\n"
@@ -73,15 +73,16 @@ async def test_who_reads_it_is_in_the_audit_log(
 async def test_bytes_that_are_no_text(rest: Facade, daemon: ServedHost) -> None:
     number, container = await run_task(rest, daemon)
     for part in (b"\xc5", b"\xbe\xff", b"a\n\xf0\x9f"):
-        daemon.engine.print(container, part)
+        await daemon.runs.print(container, part)
     assert await read(rest, number) == "ž\ufffda\n\ufffd"
 
 
 async def test_much_of_it(rest: Facade, daemon: ServedHost) -> None:
+    daemon.logs.limit_bytes = 10**7
     number, container = await run_task(rest, daemon)
     line = b"x" * 1023 + b"\n"
     for _ in range(64):
-        daemon.engine.print(container, line * 64)
+        await daemon.runs.print(container, line * 64)
     assert len(await read(rest, number)) == 4 * 1024 * 1024
 
 
@@ -107,8 +108,8 @@ async def test_a_daemon_that_does_not_know_it_yet(rest: Facade, daemon: ServedHo
 
 async def test_a_run_that_was_on_a_host_before(rest: Facade, daemon: ServedHost) -> None:
     number, container = await run_task(rest, daemon)
-    daemon.engine.print(container, b"first run\n")
-    await daemon.archive(container)
+    await daemon.runs.print(container, b"first run\n")
+    await daemon.runs.end(container)
     result = {"runID": 1, "reason": "NonZeroExit", "nodeName": daemon.name}
     obj = await daemon.set_task("t1", nodeName=None, runID=2, lastResult=result)
     daemon.tasks.apply("DELETED", obj)

@@ -1,14 +1,13 @@
 """Docker's multiplexed stream, cut anywhere."""
 
 import struct
-from collections.abc import AsyncIterator
 from itertools import groupby
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weir_nodedaemon.engines.docker.frames import FrameDecoder, frame_header, skip
+from weir_nodedaemon.engines.docker.frames import FrameDecoder, frame_header, frames
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
 NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
@@ -64,13 +63,13 @@ def test_bytes_that_are_no_frames_are_refused() -> None:
         FrameDecoder().feed(b"plain text")
 
 
-@pytest.mark.parametrize(("count", "rest"), [(0, b"abcdef"), (2, b"cdef"), (3, b"def"), (9, b"")])
-async def test_the_first_bytes_are_left_out(count: int, rest: bytes) -> None:
-    async def chunks() -> AsyncIterator[LogChunk]:
-        yield LogChunk(Stream.STDOUT, b"abc")
-        yield LogChunk(Stream.STDERR, b"d")
-        yield LogChunk(Stream.STDOUT, b"ef")
-
-    kept = [chunk async for chunk in skip(chunks(), count)]
-    assert b"".join(chunk.data for chunk in kept) == rest
-    assert all(chunk.data for chunk in kept)
+@given(CHUNKS, st.integers(0, 7))
+def test_whole_frames_are_found_in_bytes_that_end_amid_one(
+    chunks: list[LogChunk], cut: int
+) -> None:
+    whole = encoded(chunks)
+    data = whole + encoded([LogChunk(Stream.STDERR, b"cut")])[: 8 + 2 if cut == 7 else cut]
+    found = [LogChunk(stream, data[start:end]) for stream, start, end in frames(data)]
+    assert found == chunks
+    with pytest.raises(ValueError, match="no multiplexed stream"):
+        list(frames(whole + b"plain text"))

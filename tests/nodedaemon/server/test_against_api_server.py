@@ -33,8 +33,8 @@ async def get(host: ServedHost, path: str, token: str | None) -> tuple[int, byte
 
 async def test_tokens_for_the_daemon_pass_and_all_others_do_not(host: ServedHost) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, b"hello\n")
-    host.engine.end(container)
+    await host.runs.print(container, b"hello\n")
+    await host.runs.end(container)
     log = f"/v1/namespaces/{host.namespace}/tasks/train/log"
     admin, audience = host.admin, daemon_audience(host.uid)
 

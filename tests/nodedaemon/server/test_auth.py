@@ -64,7 +64,7 @@ async def test_an_endless_token_is_refused_by_name(world: World) -> None:
 
 async def test_the_right_asked_for_is_the_one_on_that_tasks_log(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
+    await world.runs.add(CONTAINER)
     async with world.get(LOG) as response:
         assert response.status == 200
     assert world.api.access_reviews == [

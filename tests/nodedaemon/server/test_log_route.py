@@ -1,13 +1,15 @@
 import asyncio
+import logging
 
 import aiohttp
 import pytest
+from prometheus_client import REGISTRY
 
 from support.aio import until
-from support.daemon_server import CONTAINER, LOG, UID, ScriptedEngine, World
-from weir_nodedaemon.engines.port import InstanceState, Stream
-from weir_nodedaemon.server.output import Run, read_run
-from weir_nodedaemon.server.routes.metrics import LOG_STREAMS
+from support.daemon_server import CONTAINER, LIMITS, LOG, UID, World
+from weir_crds.kinds import TASK
+from weir_nodedaemon.engines.port import Stream
+from weir_nodedaemon.server.routes.logs import log_path
 
 
 async def body(world: World, query: str = "") -> bytes:
@@ -21,15 +23,13 @@ async def reason(world: World, query: str = "", token: str | None = "reader") ->
         return response.status, (await response.json())["reason"]
 
 
-def ended_run(world: World) -> None:
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, b"one\ntwo\n")
-    world.engine.print(CONTAINER, b"oops\n", Stream.STDERR)
-    world.engine.print(CONTAINER, b"thr\xff\x00ee")
-    world.engine.end(CONTAINER)
+async def ended_run(world: World) -> None:
+    await world.runs.print(CONTAINER, b"one\ntwo\n")
+    await world.runs.print(CONTAINER, b"oops\n", Stream.STDERR)
+    await world.runs.print(CONTAINER, b"thr\xff\x00ee")
+    await world.runs.end(CONTAINER)
 
 
-@pytest.mark.parametrize("archived", [False, True])
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -43,14 +43,9 @@ def ended_run(world: World) -> None:
         ("?tail=99&run=1", b"one\ntwo\noops\nthr\xff\x00ee"),
     ],
 )
-async def test_a_run_that_has_ended_is_served_from_engine_and_archive_alike(
-    world: World, query: str, expected: bytes, archived: bool
-) -> None:
+async def test_a_run_that_has_ended_is_served(world: World, query: str, expected: bytes) -> None:
     world.have_task()
-    ended_run(world)
-    if archived:
-        await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
-        world.engine.remove(CONTAINER)
+    await ended_run(world)
     assert await body(world, query) == expected
 
 
@@ -58,114 +53,101 @@ async def test_follow_gives_what_is_printed_when_it_is_printed_and_ends_with_the
     world: World,
 ) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, b"before\n")
+    await world.runs.print(CONTAINER, b"before\n")
     async with world.get(LOG + "?follow=true&tail=0") as response:
-        await until(lambda: world.engine.readers == 1)
-        world.engine.print(CONTAINER, b"now\n")
+        await until(lambda: world.runs.readers == 1)
+        await world.runs.print(CONTAINER, b"now\n")
         assert await response.content.readline() == b"now\n"
-        world.engine.print(CONTAINER, b"last")
-        world.engine.end(CONTAINER)
+        await world.runs.print(CONTAINER, b"last")
+        await world.runs.end(CONTAINER)
         assert await response.read() == b"last"
 
 
 async def test_follow_of_a_silent_run_answers_at_once(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
+    await world.runs.add(CONTAINER)
     async with asyncio.timeout(60), world.get(LOG + "?follow=true") as response:
         assert response.status == 200
         assert response.headers["Weir-Run"] == "1"
-        world.engine.end(CONTAINER)
+        await world.runs.end(CONTAINER)
         assert await response.read() == b""
 
 
-async def test_a_client_that_goes_away_frees_the_engines_stream(world: World) -> None:
+async def test_a_client_that_goes_away_is_no_error(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
-    before = being_read()
+    await world.runs.add(CONTAINER)
+    before = requests(499)
     async with world.get(LOG + "?follow=true"):
-        await until(lambda: world.engine.readers == 1)
-        assert being_read() == before + 1
-    await until(lambda: world.engine.readers == 0)
-    await until(lambda: being_read() == before)
-
-
-def being_read() -> float:
-    (family,) = LOG_STREAMS.collect()
-    (sample,) = family.samples
-    return sample.value
-
-
-async def test_a_slow_client_holds_the_engine_back(world: World) -> None:
-    world.have_task()
-    world.engine.add(CONTAINER)
-    for _ in range(2000):
-        world.engine.print(CONTAINER, b"x" * 32768)
+        await until(lambda: world.runs.readers == 1)
+    # It may be found out by the end of the connection, or by a write that comes just before.
     async with world.get(LOG + "?follow=true") as response:
-        await until(lambda: world.engine.chunks_read > 0)
-        before = -1
-        while before != world.engine.chunks_read:
-            before = world.engine.chunks_read
-            await asyncio.sleep(0.3)
-        assert world.engine.chunks_read < 600  # what fits into the sockets' buffers
-        world.engine.end(CONTAINER)
-        size = 0
-        async for data in response.content.iter_any():
-            size += len(data)
-        assert size == 2000 * 32768
+        await until(lambda: world.runs.readers >= 1)
+        response.close()
+        for _ in range(100):
+            await world.runs.print(CONTAINER, b"x" * 65536)
+    await until(lambda: world.runs.readers == 0)
+    await until(lambda: requests(499) == before + 2)
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-@pytest.mark.parametrize("cut_on_removal", [True, False])
-async def test_a_container_removed_while_read_is_read_on_from_the_archive(
-    world: World, cut_on_removal: bool
+def requests(code: int) -> float:
+    labels = {"route": log_path(TASK), "code": str(code)}
+    return REGISTRY.get_sample_value("weir_daemon_http_requests_total", labels) or 0.0
+
+
+async def test_every_session_leaves_a_line_in_the_audit_log(
+    world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.engine = ScriptedEngine(cut_on_removal=cut_on_removal)
-    world.engine.add(CONTAINER)
-    lines = [b"line %d\n" % number for number in range(5000)]
-    for line in lines:
-        world.engine.print(CONTAINER, line)
-    reading = read_run(world.engine, world.logs, Run(UID, 1), follow=True)
-    got = [(await anext(reading)).data for _ in range(700)]
-    world.engine.end(CONTAINER)
-    await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
-    world.engine.remove(CONTAINER)
-    got += [chunk.data async for chunk in reading]
-    assert b"".join(got) == b"".join(lines)
+    caplog.set_level(logging.INFO, "weir_nodedaemon.audit")
+    world.have_task()
+    await ended_run(world)
+    await body(world, "?tail=1&run=1")
+    (line,) = [record.getMessage() for record in caplog.records if record.name.endswith("audit")]
+    assert line.startswith(
+        f"session path={LOG} query=tail=1&run=1 caller=reader peer=127.0.0.1 seconds="
+    )
+    assert line.endswith(" bytes=7 outcome=done")
 
 
-async def test_reading_goes_on_rightly_when_the_engine_dropped_its_oldest_output(
-    world: World,
-) -> None:
-    world.engine.add(CONTAINER)
-    lines = [b"line %d\n" % number for number in range(5000)]
-    for line in lines:
-        world.engine.print(CONTAINER, line)
-    reading = read_run(world.engine, world.logs, Run(UID, 1), follow=True)
-    got = [(await anext(reading)).data for _ in range(700)]
-    del world.engine.containers[CONTAINER].output[:300]
-    world.engine.end(CONTAINER)
-    await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
-    world.engine.remove(CONTAINER)
-    got += [chunk.data async for chunk in reading]
-    assert b"".join(got) == b"".join(lines)
+async def test_a_slow_client_loses_nothing_and_takes_no_memory(world: World) -> None:
+    world.have_task()
+    await world.runs.add(CONTAINER)
+    async with world.get(LOG + "?follow=true") as response:
+        for _ in range(15):
+            await world.runs.print(CONTAINER, b"x" * 65536)
+        await world.runs.end(CONTAINER)
+        assert len(await response.read()) == 15 * 65536
+
+
+async def test_a_client_that_takes_nothing_is_cut(world: World) -> None:
+    world.have_task()
+    world.logs.limit_bytes = 10**8
+    await world.runs.print(CONTAINER, b"x" * 16_000_000)  # more than the sockets hold
+    _, writer = await asyncio.open_connection(
+        "localhost", int(world.url.rpartition(":")[2]), ssl=world.trust, limit=1024
+    )
+    writer.write(f"GET {LOG} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer reader\r\n\r\n".encode())
+    await until(lambda: world.runs.readers == 1)
+    await until(lambda: world.runs.readers == 0, timeout=20)
+    writer.transport.abort()
 
 
 async def test_a_gap_breaks_the_connection_instead_of_ending_the_output(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, b"some\n")
+    await world.runs.print(CONTAINER, b"some\n")
     async with world.get(LOG + "?follow=true") as response:
         assert await response.content.readline() == b"some\n"
-        world.engine.remove(CONTAINER)  # by a stranger: not archived
+        await world.runs.lose(CONTAINER)
         with pytest.raises(aiohttp.ClientPayloadError):
             await response.read()
 
 
 async def test_truncated_output_is_said(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, b"x" * (10**6 + 5))
-    await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
+    await world.runs.print(CONTAINER, b"x" * (10**6 + 5))
+    await world.runs.end(CONTAINER)
     async with world.get(LOG) as response:
         assert response.headers["Weir-Dropped-Bytes"] == "5"
         assert len(await response.read()) == 10**6
@@ -178,7 +160,8 @@ async def test_truncated_output_is_said(world: World) -> None:
         ({}, "?run=2", (404, "RunNotFound")),
         ({"runID": 2}, "?run=1", (404, "NoOutput")),
         ({"conditions": []}, "?follow=true", (409, "NotStarted")),
-        ({}, "", (404, "NoOutput")),
+        ({}, "", (503, "NotReady")),  # it runs, and is not followed yet
+        ({"finishedAt": "2026-11-22T10:00:00Z"}, "", (404, "NoOutput")),
         ({"finishedAt": "2026-11-22T10:00:00Z", "startedAt": None}, "", (404, "NoOutput")),
         ({}, "?tail=-1", (400, "InvalidParameter")),
         ({}, "?tail=99999999999", (400, "InvalidParameter")),
@@ -215,9 +198,8 @@ async def test_what_ran_here_is_served_also_when_its_task_has_left(
         "metadata": {"uid": UID},
         "status": {"runID": 2, "lastResult": {"runID": 1, "nodeName": "n1"}, **status},
     }
-    world.engine.add(CONTAINER)
-    world.engine.print(CONTAINER, b"first")
-    await world.logs.archive(UID, 1, world.engine.logs(CONTAINER))
+    await world.runs.print(CONTAINER, b"first")
+    await world.runs.end(CONTAINER)
 
     if expected[0] == 200:
         assert await body(world, query) == b"first"
@@ -225,9 +207,9 @@ async def test_what_ran_here_is_served_also_when_its_task_has_left(
         assert await reason(world, query) == expected
 
 
-async def test_a_created_container_has_not_started(world: World) -> None:
-    world.have_task()
-    world.engine.add(CONTAINER, InstanceState.CREATED)
+async def test_a_run_that_is_followed_and_has_not_started(world: World) -> None:
+    world.have_task(conditions=[])
+    await world.runs.add(CONTAINER)
     async with world.get(LOG + "?follow=true") as response:
         assert (response.status, response.headers["Retry-After"]) == (409, "1")
         assert (await response.json())["reason"] == "NotStarted"
@@ -255,14 +237,17 @@ async def _get(world: World) -> aiohttp.ClientResponse:
 
 async def test_streams_beyond_the_limit_are_asked_to_come_later(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
+    await world.runs.add(CONTAINER)
     async with asyncio.timeout(60):
-        readers = await asyncio.gather(*(_get(world) for _ in range(64)))
+        readers = await asyncio.gather(*(_get(world) for _ in range(LIMITS.streams_per_caller)))
         assert await reason(world) == (429, "TooManyStreams")
+        # One who takes all that he may leaves room for others.
+        async with world.get(LOG + "?follow=true", "other") as response:
+            assert response.status == 200
         for reader in readers:
             reader.close()
-        await until(lambda: world.engine.readers == 0)
-        world.engine.end(CONTAINER)
+        await until(lambda: world.runs.readers == 0)
+        await world.runs.end(CONTAINER)
         assert await body(world) == b""
 
 

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from support.daemon_server import CONTAINER, UID, ScriptedEngine, World
+from support.daemon_server import CONTAINER, UID, ScriptedRuns, World
 from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceUsage
 from weir_nodedaemon.machine.temperatures import Temperatures
 from weir_nodedaemon.server.routes.stats import HostNumbers, Stats
@@ -14,7 +14,7 @@ WARM = HostNumbers(2, 0.0, (0.0, 0.0, 0.0), 2**30, 2**29, Temperatures(41.06, 50
 
 async def test_host_and_running_tasks_are_told(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
+    await world.runs.add(CONTAINER)
     async with world.get("/v1/stats") as response:
         stats = await response.json()
     before = time.monotonic() - 60
@@ -46,27 +46,27 @@ async def test_a_task_that_has_ended_is_not_told(world: World) -> None:
 async def test_many_callers_cost_one_look_in_two_seconds(world: World) -> None:
     world.have_task()
     now = [100.0]
-    stats = Stats(world.engine, world.tasks.list, sample=lambda: IDLE, clock=lambda: now[0])
+    stats = Stats(world.runs, world.tasks.list, sample=lambda: IDLE, clock=lambda: now[0])
     await asyncio.gather(*(stats.get() for _ in range(20)))
-    assert world.engine.usage_calls == 1
+    assert world.runs.usage_calls == 1
     now[0] = 102.5
     await stats.get()
-    assert world.engine.usage_calls == 2
+    assert world.runs.usage_calls == 2
 
 
 async def test_an_engine_that_fails_leaves_the_numbers_out(world: World) -> None:
-    class Failing(ScriptedEngine):
+    class Failing(ScriptedRuns):
         async def usage(self, name: str) -> InstanceUsage | None:
             raise EngineUnavailableError("away")
 
     world.have_task()
-    stats = await Stats(Failing(), world.tasks.list, sample=lambda: IDLE).get()
+    stats = await Stats(Failing(world.logs), world.tasks.list, sample=lambda: IDLE).get()
     assert stats["tasks"] == [{"namespace": "default", "name": "train", "uid": UID, "run": 1}]
 
 
 async def test_gpus_are_told_as_they_are_known(world: World) -> None:
     gpus = [{"index": 0, "uuid": "GPU-a", "utilisationPercent": 50}]
-    stats = Stats(world.engine, world.tasks.list, gpus=lambda: gpus, sample=lambda: IDLE)
+    stats = Stats(world.runs, world.tasks.list, gpus=lambda: gpus, sample=lambda: IDLE)
     assert (await stats.get())["gpus"] == gpus
     async with world.get("/v1/stats") as response:
         assert (await response.json())["gpus"] == []
@@ -74,21 +74,21 @@ async def test_gpus_are_told_as_they_are_known(world: World) -> None:
 
 async def test_without_tasks_the_engine_is_not_asked(world: World) -> None:
     world.have_task()
-    world.engine.add(CONTAINER)
+    await world.runs.add(CONTAINER)
     async with world.get("/v1/stats?tasks=false") as response:
         stats = await response.json()
     assert stats.keys() == {"host", "gpus"}
-    assert world.engine.usage_calls == 0
+    assert world.runs.usage_calls == 0
 
 
 async def test_the_machine_alone_answers_while_the_engine_hangs(world: World) -> None:
-    class Hanging(ScriptedEngine):
+    class Hanging(ScriptedRuns):
         async def usage(self, name: str) -> InstanceUsage | None:
             await asyncio.Event().wait()
             raise AssertionError
 
     world.have_task()
-    stats = Stats(Hanging(), world.tasks.list, sample=lambda: IDLE)
+    stats = Stats(Hanging(world.logs), world.tasks.list, sample=lambda: IDLE)
     whole = asyncio.create_task(stats.get())
     await asyncio.sleep(0)
     assert stats.of_machine() == {"host": IDLE.to_json(), "gpus": []}
@@ -102,7 +102,7 @@ async def test_looks_at_the_machine_are_not_too_near_to_each_other(world: World)
         looks[0] += 1
         return IDLE
 
-    stats = Stats(world.engine, list, sample=sample, clock=lambda: now[0])
+    stats = Stats(world.runs, list, sample=sample, clock=lambda: now[0])
     for _ in range(3):
         stats.of_machine()
         await stats.get()
@@ -113,7 +113,7 @@ async def test_looks_at_the_machine_are_not_too_near_to_each_other(world: World)
 
 
 async def test_temperatures_are_told_where_there_are_any(world: World) -> None:
-    stats = Stats(world.engine, list, sample=lambda: WARM)
+    stats = Stats(world.runs, list, sample=lambda: WARM)
     told = stats.of_machine()["host"]["temperature"]
     assert told == {"averageCelsius": 41.1, "highestCelsius": 50.0}
     assert "temperature" not in IDLE.to_json()

@@ -28,8 +28,8 @@ async def good(cluster: Cluster, namespace: str, tmp_path: Path) -> AsyncIterato
     """A host with a daemon as it should be, and a secret in the output of its Task."""
     async with served_host(cluster, namespace, tmp_path / "good") as host:
         container = await host.run_task("train")
-        host.engine.print(container, b"secret\n")
-        host.engine.end(container)
+        await host.runs.print(container, b"secret\n")
+        await host.runs.end(container)
         yield host
 
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -194,6 +194,61 @@ class DockerClient:
             else:
                 self._streams = session
         return session
+
+
+class Presence:
+    """Notices that Docker itself was away: one that dies ends its streams as if they were over.
+
+    It holds a stream of its own, of events that never happen, which dies with Docker.
+    """
+
+    _NOTHING = json.dumps({"type": ["plugin"], "event": ["never"]})
+
+    def __init__(self, client: DockerClient) -> None:
+        """Hold nothing yet."""
+        self._client = client
+        self._holding: asyncio.Task[None] | None = None
+        self._held = asyncio.Event()
+
+    async def token(self) -> object:
+        """Return what ``check`` takes later; raises EngineUnavailableError."""
+        holding = self._holding
+        if holding is None or holding.done():
+            self._held = asyncio.Event()
+            holding = self._holding = asyncio.create_task(self._hold(self._held), name="presence")
+        held = asyncio.create_task(self._held.wait())
+        try:
+            await asyncio.wait([held, holding], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            held.cancel()
+        if holding.done():
+            raise EngineUnavailableError("Docker does not answer")
+        return holding
+
+    async def check(self, token: object) -> None:
+        """Return if Docker has been there since the token was given.
+
+        Raises:
+            EngineUnavailableError: it was away, or is.
+        """
+        await self._client.call("HEAD", "/_ping", deadline_seconds=self._client.read_seconds)
+        if self._holding is not token or self._holding is None or self._holding.done():
+            raise EngineUnavailableError("Docker was away for a moment")
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._holding is not None:
+            self._holding.cancel()
+            await asyncio.wait([self._holding])
+
+    async def _hold(self, held: asyncio.Event) -> None:
+        with suppress(EngineUnavailableError, RefusedError):
+            async with self._client.stream(
+                "GET", "/events", params={"filters": self._NOTHING}
+            ) as pieces:
+                held.set()
+                async for _ in pieces:
+                    pass
 
 
 class DockerPart(ABC):

@@ -34,5 +34,6 @@ class DockerEngine(DockerLifecycle, DockerImages):
 
     async def close(self) -> None:
         """Cut the connections and let the threads end."""
+        await self._presence.close()
         await self._client.close()
         self.credentials.close()

@@ -4,7 +4,7 @@ Source: Docker Engine API, "Attach to a container", stream format.
 """
 
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import Iterator
 
 from weir_nodedaemon.engines.port import LogChunk, Stream
 
@@ -17,6 +17,23 @@ _NUMBERS = {Stream.STDOUT: 1, Stream.STDERR: 2}
 def frame_header(stream: Stream, length: int) -> bytes:
     """Return what stands before so many bytes of a stream's output."""
     return _HEADER.pack(_NUMBERS[stream], length)
+
+
+def frames(data: bytes) -> Iterator[tuple[Stream, int, int]]:
+    """Yield stream, start and end of the payload of every frame that is whole.
+
+    Raises:
+        ValueError: the bytes are no multiplexed stream.
+    """
+    position = 0
+    while position + _HEADER.size <= len(data):
+        number, length = _HEADER.unpack_from(data, position)
+        if number not in _STREAMS:
+            raise ValueError(f"no multiplexed stream: a frame of stream {number}")
+        position += _HEADER.size + length
+        if position > len(data):
+            return
+        yield _STREAMS[number], position - length, position
 
 
 class FrameDecoder:
@@ -67,11 +84,3 @@ class FrameDecoder:
         if parts:
             chunks.append(LogChunk(stream, b"".join(parts)))
         return chunks
-
-
-async def skip(chunks: AsyncIterator[LogChunk], count: int) -> AsyncGenerator[LogChunk, None]:
-    """Yield the output that follows the first ``count`` bytes, both streams counted."""
-    async for chunk in chunks:
-        if count < len(chunk.data):
-            yield LogChunk(chunk.stream, chunk.data[count:])
-        count = max(0, count - len(chunk.data))

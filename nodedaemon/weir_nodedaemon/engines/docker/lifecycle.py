@@ -101,7 +101,7 @@ class DockerLifecycle(DockerLogs):
         seen = await asyncio.gather(*(self._refresh(entry) for entry in listed))
         found = {container.name: container for container in seen if container is not None}
         self._ours &= found.keys()
-        self._forget_init_output(found)
+        self._forget_gone(found)
         return found
 
     async def inspect(self, name: str) -> ObservedInstance | None:

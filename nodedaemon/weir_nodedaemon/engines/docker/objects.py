@@ -37,10 +37,9 @@ _NETWORKS = {"Bridge": "bridge", "Host": "host", "None": "none"}
 _EVENTS = frozenset({"create", "start", "die", "pause", "unpause", "oom", "destroy"})
 _LEAST_CPU_MILLIS = 10  # Docker takes no smaller quota
 _NANO_PER_MILLI = 1_000_000
-# One file is written, a full one stays: twice the limit is always there. Not more and smaller
-# files, because a follower in Docker 20.10 loses what it has not read when they rotate.
-_LOG_FILES = 2
-_LOG_FILE_SHARE = 2  # of the limit is one file: Docker's own words take room beside the output
+# Output is followed while it is written: Docker's log is for the time when nobody follows. It drops
+# a file at a time, so that with many small ones it is known for longer that nothing was dropped.
+_LOG_FILES = 8
 _INIT_FAILED = re.compile(rb"\A\[FATAL tini \(\d+\)\] (exec .* failed: [^\n]*)\n?\Z", re.DOTALL)
 _AVAILABLE_CPUS = re.compile(r"requested 8191, available: ([0-9,-]+)")
 IMPOSSIBLE_BODY: Mapping[str, Any] = {
@@ -74,7 +73,7 @@ def create_body(
         "LogConfig": {
             "Type": "local",
             "Config": {
-                "max-size": str(spec.log_limit_bytes * _LOG_FILE_SHARE),
+                "max-size": str(max(1, spec.log_buffer_bytes // _LOG_FILES)),
                 "max-file": str(_LOG_FILES),
                 "compress": "false",
             },
@@ -127,6 +126,15 @@ def create_body(
     if spec.working_dir:
         body["WorkingDir"] = spec.working_dir
     return body
+
+
+def log_file_bytes(container: Mapping[str, Any]) -> int | None:
+    """Return from which size on Docker may have dropped some of a container's log; None: never."""
+    config = (container["HostConfig"].get("LogConfig") or {}).get("Config") or {}
+    size, files = config.get("max-size", ""), config.get("max-file", "")
+    if not (size.isdecimal() and files.isdecimal()):
+        return None
+    return int(size) * max(1, int(files) - 1)
 
 
 def observed(container: Mapping[str, Any]) -> ObservedInstance:

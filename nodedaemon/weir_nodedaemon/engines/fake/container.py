@@ -21,6 +21,7 @@ from weir_nodedaemon.engines.port import (
     ContainerSpec,
     InstanceState,
     LogChunk,
+    LogPosition,
     ObservedInstance,
     Stream,
 )
@@ -53,6 +54,7 @@ class FakeContainer:
         self._output: deque[LogChunk] = deque()
         self._output_bytes = 0
         self._dropped = 0  # chunks that are not kept any more
+        self._dropped_bytes = dict.fromkeys(Stream, 0)
         self._more = asyncio.Event()
         tell("create")
 
@@ -125,31 +127,41 @@ class FakeContainer:
             self._player.cancel()
             await asyncio.gather(self._player, return_exceptions=True)
 
-    async def output(self, *, follow: bool) -> AsyncGenerator[LogChunk, None]:
-        """Yield what was written; with follow until the program ends."""
-        position = 0
+    async def output(self, after: LogPosition) -> AsyncGenerator[LogChunk, None]:
+        """Yield what is written after a position, until the program ends."""
+        yield LogChunk(Stream.STDOUT, b"")
+        skip = {stream: after.came[stream] - self._dropped_bytes[stream] for stream in Stream}
+        if min(skip.values()) < 0:
+            yield LogChunk(Stream.STDOUT, b"", gap=True)
+        position = self._dropped
         while True:
-            position = max(position, self._dropped)
             more = self._more
             while position < self._dropped + len(self._output):
                 chunk = self._output[position - self._dropped]
                 position += 1
-                yield chunk
-                position = max(position, self._dropped)
+                left = max(0, skip[chunk.stream])
+                skip[chunk.stream] = left - len(chunk.data)
+                if left < len(chunk.data):
+                    yield LogChunk(chunk.stream, chunk.data[left:])
+                if position < self._dropped:
+                    position = self._dropped
+                    yield LogChunk(Stream.STDOUT, b"", gap=True)
             if self._more is not more:
                 continue
-            if not follow or self.seen.state in (InstanceState.EXITED, InstanceState.REMOVING):
+            if self.seen.state in (InstanceState.EXITED, InstanceState.REMOVING):
                 return
             await more.wait()
 
     def write(self, stream: Stream, data: bytes) -> None:
-        """Append output; the oldest goes when twice the limit is kept."""
+        """Append output; the oldest goes when there is too much of it."""
         for start in range(0, len(data), _CHUNK_BYTES):
             chunk = LogChunk(stream, data[start : start + _CHUNK_BYTES])
             self._output.append(chunk)
             self._output_bytes += len(chunk.data)
-        while self._output_bytes > 2 * self.spec.log_limit_bytes:
-            self._output_bytes -= len(self._output.popleft().data)
+        while self._output_bytes > self.spec.log_buffer_bytes:
+            oldest = self._output.popleft()
+            self._output_bytes -= len(oldest.data)
+            self._dropped_bytes[oldest.stream] += len(oldest.data)
             self._dropped += 1
         self._wake()
 

@@ -14,6 +14,7 @@ from functools import partial
 from weir_crds.names import LABEL_HOST, identity_labels
 from weir_nodedaemon.engines.fake.container import FakeContainer
 from weir_nodedaemon.engines.port import (
+    BEGINNING,
     BY_HOST_LOGIN,
     ContainerSpec,
     CreateRefusedError,
@@ -26,6 +27,7 @@ from weir_nodedaemon.engines.port import (
     InstanceState,
     InstanceUsage,
     LogChunk,
+    LogPosition,
     ObservedInstance,
     PullAccess,
     RegistryLogin,
@@ -225,10 +227,12 @@ class FakeEngine:
         if container.seen.state is not InstanceState.EXITED:
             container.move(cpus)
 
-    async def logs(self, name: str, *, follow: bool = False) -> AsyncGenerator[LogChunk, None]:
-        """Yield the container's output from its beginning; with follow until it ends."""
+    async def follow(
+        self, name: str, after: LogPosition = BEGINNING
+    ) -> AsyncGenerator[LogChunk, None]:
+        """Yield what the container writes after a position, until it ends."""
         container = await self._known(name)
-        async with aclosing(container.output(follow=follow)) as chunks:
+        async with aclosing(container.output(after)) as chunks:
             async for chunk in chunks:
                 yield chunk
 

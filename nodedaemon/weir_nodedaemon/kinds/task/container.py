@@ -76,5 +76,4 @@ def container_spec(
         network_mode=spec.network.mode,
         gpu_uuids=tuple(gpu["uuid"] for gpu in status.get("gpus") or ()),
         stop_grace_seconds=spec.stop_grace_seconds,
-        log_limit_bytes=defaults.log_limit_bytes,
     )

@@ -37,18 +37,18 @@ def task_kind(machinery: Machinery) -> InstanceKind:
         pulls=pulls,
         probe=machinery.start_probe,
         status_writer=status_writer,
+        collector=machinery.collector,
         queue=queue,
     )
     reconciler = TaskReconciler(
         store=store,
         engine=machinery.container_engine,
-        output=machinery.containers,
+        collector=machinery.collector,
         starter=starter,
         stopper=machinery.stopper,
         fence=machinery.fence,
         status_writer=status_writer,
         journal=machinery.journal,
-        logs=machinery.logs,
         queue=queue,
         clock=machinery.clock,
     )
@@ -60,7 +60,7 @@ def task_kind(machinery: Machinery) -> InstanceKind:
         reconcile=reconciler.reconcile,
         current=current_run,
         limits=limits,
-        output=machinery.containers,
+        output=machinery.collector,
         breakers=((pulls.breaker, pulls.probe),),
         close=pulls.close,
     )

@@ -1,11 +1,9 @@
 """Bring one Task one step nearer to its spec: observe, plan, act, report."""
 
-import asyncio
 import datetime as dt
 import logging
 from dataclasses import replace
 
-from weir_crds.errors import WeirError
 from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
 from weir_crds.times import parse_time
@@ -13,12 +11,7 @@ from weir_kube.errors import ApiError, ConflictError, NotFoundError
 from weir_kube.store import Key, Object, key_of
 from weir_kube.workqueue import WorkQueue
 from weir_nodedaemon import metrics
-from weir_nodedaemon.engines.port import (
-    EngineRefusedError,
-    EngineUnavailableError,
-    InstanceState,
-    Logs,
-)
+from weir_nodedaemon.engines.port import EngineUnavailableError, InstanceState
 from weir_nodedaemon.instances.engines import Engine
 from weir_nodedaemon.instances.fence import Fence
 from weir_nodedaemon.instances.fence_limits import fence_limits
@@ -31,15 +24,12 @@ from weir_nodedaemon.kinds.task.plan import REPORT_START_AFTER, Act, plan
 from weir_nodedaemon.kinds.task.start import Run, Starter
 from weir_nodedaemon.kinds.task.status_writer import StatusWriter
 from weir_nodedaemon.kinds.task.verdict import Verdict
-from weir_nodedaemon.logs.store import LogStore, LogSummary
+from weir_nodedaemon.logs import Collector, Output
 
 logger = logging.getLogger(__name__)
 
 _FENCED_RETRY = dt.timedelta(seconds=2)
-# No try to read a run's output takes longer, and no verdict waits for one that begins later.
-_OUTPUT_SECONDS = 20.0
-_OUTPUT_AGAIN = dt.timedelta(seconds=1)
-_OUTPUT_RETRY = dt.timedelta(seconds=60)  # once the verdict is told without it
+_OUTPUT_RETRY = dt.timedelta(seconds=60)
 
 
 class TaskReconciler:
@@ -50,13 +40,12 @@ class TaskReconciler:
         *,
         store: InstanceStore,
         engine: Engine,
-        output: Logs,
+        collector: Collector,
         starter: Starter,
         stopper: Stopper,
         fence: Fence,
         status_writer: StatusWriter,
         journal: Journal,
-        logs: LogStore,
         queue: WorkQueue[Key],
         clock: Clock,
     ) -> None:
@@ -65,30 +54,27 @@ class TaskReconciler:
         Args:
             store: the Tasks of this host.
             engine: runs their containers.
-            output: where the output of the containers is read.
+            collector: follows their output.
             starter: starts runs.
             stopper: stops them.
             fence: forbids starts.
             status_writer: writes status.
             journal: where is noted what was done.
-            logs: the archive of output.
             queue: the keys of Tasks.
             clock: the time.
         """
         self._store = store
         self._engine = engine
-        self._output = output
+        self._collector = collector
         self._starter = starter
         self._stopper = stopper
         self._fence = fence
         self._status_writer = status_writer
         self._journal = journal
-        self._logs = logs
         self._queue = queue
         self._clock = clock
         self._active: dict[Key, InstanceID] = {}
         self._specs: dict[Key, tuple[Object, TaskSpec]] = {}  # as they came, and parsed
-        self._output_awaited: dict[InstanceID, float] = {}  # since which uptime
 
     async def reconcile(self, key: Key) -> dt.timedelta | None:
         """Do the next thing for a Task of this host.
@@ -123,7 +109,6 @@ class TaskReconciler:
             logger.info("task is gone task=%s", key)  # the sweep sees to its container
             return None
         except EngineUnavailableError:
-            self._output_awaited.pop(id, None)  # away altogether: it is asked anew when it is back
             await self._status_writer.engine_away(task)
             raise
 
@@ -143,6 +128,8 @@ class TaskReconciler:
         run = Run(task, spec, id, container, todo.entry)
         if container is not None and container.state is not InstanceState.CREATED:
             self._starter.release(id)
+            if container.state in (InstanceState.RUNNING, InstanceState.PAUSED):
+                self._collector.follow(*id, id.name)
         match todo.act:
             case Act.START:
                 return await self._start(run)
@@ -153,8 +140,6 @@ class TaskReconciler:
                 await self._report_running(run, todo.requeue_after)
             case Act.DISCARD:
                 return await self._discard(run) or todo.requeue_after
-            case Act.FINISH:
-                return await self._finish(run)
             case _:
                 await self._act(todo.act, run)
         return todo.requeue_after
@@ -179,6 +164,8 @@ class TaskReconciler:
             case Act.RESUME:
                 await self._engine.lifecycle.resume(run.name)
                 self._queue.add(run.key)
+            case Act.FINISH:
+                await self._finish(run)
             case Act.FINISH_UNSTARTED:
                 await self._end(run, verdict.KILLED_UNSTARTED)
             case Act.FINISH_LOST:
@@ -221,33 +208,23 @@ class TaskReconciler:
                 self._queue.add_after(run.key, requeue_after.total_seconds())
             raise
 
-    async def _finish(self, run: Run) -> dt.timedelta | None:
+    async def _finish(self, run: Run) -> None:
         container = run.container
         if container is None:
             assert run.entry.ended is not None
             container = run.entry.ended.as_observed(run.name)
-        since = self._output_awaited.setdefault(run.id, self._clock().uptime)
-        try:
-            logs = await self._archive(run)
-        except (EngineUnavailableError, EngineRefusedError):
-            # What the verdict says of the output is final, and the engine may show it soon.
-            if self._clock().uptime - since < _OUTPUT_SECONDS:
-                return _OUTPUT_AGAIN
-            logs = None
+        output = await self._collector.finish(*run.id, run.name)
         ended = replace(run, container=container)
         result = verdict.judge(container, run.entry, run.spec)
-        unsaved = LogSummary(0, 0, truncated=True)
-        await self._end(ended, result, logs or unsaved, keep=logs is None)
-        return None
+        await self._end(ended, result, output)
 
-    async def _end(
-        self, run: Run, result: Verdict, logs: LogSummary | None = None, *, keep: bool = False
-    ) -> None:
+    async def _end(self, run: Run, result: Verdict, output: Output | None = None) -> None:
         """Report the end of a run, then remove its container; every run ends here.
 
-        With ``keep`` the container stays until its output is archived.
+        The container stays while some of its output is nowhere else.
         """
         now = self._clock().at
+        logs = output.summary if output else None
         changes = status.run_changes(run.task, result, run.container, logs, now)
         await self._status_writer.write(run.task, changes)
         metrics.RUNS_ENDED.labels(result.reason).inc()
@@ -255,7 +232,7 @@ class TaskReconciler:
             took = (now - run.container.finished_at).total_seconds()
             metrics.END_TOLD_SECONDS.observe(max(0.0, took))
         logger.info("ended task=%s reason=%s code=%s", run.key, result.reason, result.exit_code)
-        if keep:
+        if output is not None and not output.complete:
             self._queue.add_after(run.key, _OUTPUT_RETRY.total_seconds())
         else:
             await self._remove(run)
@@ -263,12 +240,10 @@ class TaskReconciler:
 
     async def _discard(self, run: Run) -> dt.timedelta | None:
         """Remove the container of a run whose end is reported, once its output is kept."""
-        if run.container is not None and run.container.state is InstanceState.EXITED:
-            try:
-                kept = await self._archive(run)
-            except (EngineUnavailableError, EngineRefusedError):
-                kept = None
-            if kept is None:
+        seen = run.container
+        if seen is not None and seen.state is InstanceState.EXITED:
+            output = await self._collector.finish(*run.id, run.name)
+            if not output.complete:
                 return _OUTPUT_RETRY
         await self._remove(run)
         return None
@@ -276,26 +251,6 @@ class TaskReconciler:
     async def _remove(self, run: Run) -> None:
         await self._engine.lifecycle.remove(run.name)  # also what a late create has left
         self._engine.observations.forget(run.name)
-
-    async def _archive(self, run: Run) -> LogSummary | None:
-        """Archive the output; None: it could not be, and the container has it still.
-
-        Raises:
-            EngineUnavailableError, EngineRefusedError: the engine does not show it now.
-        """
-        try:
-            async with asyncio.timeout(_OUTPUT_SECONDS):
-                kept = await self._logs.archive(*run.id, self._output.logs(run.name))
-        except (WeirError, TimeoutError) as exc:
-            reason = exc.reason if isinstance(exc, WeirError) else "Timeout"
-            metrics.LOGS_LOST.labels(reason).inc()
-            logger.error("output not archived task=%s container=%s: %r", run.key, run.name, exc)  # noqa: TRY400
-            if isinstance(exc, EngineUnavailableError | EngineRefusedError):
-                raise
-            return None
-        if kept.truncated:
-            metrics.LOGS_TRUNCATED.inc()
-        return kept
 
     async def _forget(self, key: Key) -> None:
         """Drop what was kept for a Task that has ended, gone, or begun another run."""
@@ -307,5 +262,4 @@ class TaskReconciler:
             # Its container may run by now: only when that is seen may the assumption go.
             await self._engine.observations.observe(id.name)
         self._starter.release(id)
-        self._output_awaited.pop(id, None)
         del self._active[key]

@@ -38,6 +38,7 @@ from weir_nodedaemon.kinds.task import environment, verdict
 from weir_nodedaemon.kinds.task.container import claim_of, container_spec
 from weir_nodedaemon.kinds.task.status_writer import StatusWriter
 from weir_nodedaemon.kinds.task.verdict import Verdict
+from weir_nodedaemon.logs import Collector
 from weir_nodedaemon.machine.capacity import CapacityWatch
 
 _REPORT_PULL_AFTER_SECONDS = 1.0  # a state that lasts less is not worth a write
@@ -99,6 +100,7 @@ class Starter:
         pulls: Pulls,
         probe: StartProbe,
         status_writer: StatusWriter,
+        collector: Collector,
         queue: WorkQueue[Key],
     ) -> None:
         """Use these.
@@ -114,6 +116,7 @@ class Starter:
             pulls: pulls of images.
             probe: is told of what was to be started when that failed.
             status_writer: writes status.
+            collector: follows output.
             queue: the keys of Tasks.
         """
         self._defaults = defaults
@@ -126,6 +129,7 @@ class Starter:
         self._pulls = pulls
         self._probe = probe
         self._status_writer = status_writer
+        self._collector = collector
         self._queue = queue
         self._secret_failures: dict[InstanceID, int] = {}
         self._unreadable_since: dict[InstanceID, float] = {}
@@ -235,6 +239,7 @@ class Starter:
         if shared:  # the pool may have shrunk before anybody saw this container
             await self._engine.observations.observe(run.name)
             await self._shared_pool.fit(self._engine, run.name)
+        await self._collector.begin(*run.id, run.name)
         await self._containers.start(run.name)
 
     def _container_spec(self, run: Run, env: Mapping[str, str]) -> ContainerSpec:

@@ -18,7 +18,7 @@ from weir_crds.run_status import (
 from weir_crds.times import now_rfc3339
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.kinds.task.verdict import Verdict
-from weir_nodedaemon.logs.store import LogSummary
+from weir_nodedaemon.logs.run import LogSummary
 
 Object = Mapping[str, Any]
 

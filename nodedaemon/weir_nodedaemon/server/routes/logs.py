@@ -1,54 +1,43 @@
-"""``GET /v1/namespaces/{namespace}/tasks/{name}/log``: raw bytes, chunked, with back-pressure."""
+"""``GET /v1/namespaces/{namespace}/{kind}/{name}/log``: raw bytes, chunked, with back-pressure."""
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
-from weir_crds.errors import WeirError
-from weir_crds.kinds import TASK, Kind
+from weir_crds.kinds import Kind
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
-from weir_nodedaemon.engines.port import InstanceGoneError, LogChunk
-from weir_nodedaemon.logs import LogStore, closing, select, tail
+from weir_nodedaemon.engines.port import LogChunk, Stream
+from weir_nodedaemon.logs import LogNotFoundError, LogStore
+from weir_nodedaemon.server.admission import Session
 from weir_nodedaemon.server.auth import Access
 from weir_nodedaemon.server.errors import (
     NoOutputError,
     NotReadyError,
     NotStartedError,
-    OutputLostError,
+    ObjectNotFoundError,
     RunNotFoundError,
-    TaskNotFoundError,
-    TooManyStreamsError,
 )
-from weir_nodedaemon.server.output import LogSource, Run, read_run
-from weir_nodedaemon.server.parameters import LogQuery, parse_log_query, parse_name
-from weir_nodedaemon.server.routes.metrics import LOG_BYTES, LOG_STREAMS
+from weir_nodedaemon.server.query import FLAGS, check_names, choice, number, path_name
+from weir_nodedaemon.server.routes.route import Route
 
-logger = logging.getLogger(__name__)
-
-PATH = "/v1/namespaces/{namespace}/tasks/{name}/log"
 RUN_HEADER = "Weir-Run"
 DROPPED_HEADER = "Weir-Dropped-Bytes"
+GAP_HEADER = "Weir-Output-Gap"
 
-_STREAMS = 64
 # How long a failure to begin may take and still be told by a status instead of a broken stream.
 _FIRST_CHUNK_SECONDS = 0.5
-# A pager may hold a stream for long, but not for ever.
-_STALLED_SECONDS = 1800.0
+_STREAMS = {stream.value: stream for stream in Stream}
 
 
-def log_access(request: web.Request) -> Access:
-    """Return what a caller of this route needs to be allowed."""
-    namespace, name = _key(request)
-    return Access("tasks", "log", name, namespace)
-
-
-class TaskReader(Protocol):
+class Reader(Protocol):
     """Asks the API server for an object."""
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
@@ -56,154 +45,195 @@ class TaskReader(Protocol):
         ...
 
 
-class LogRoute:
-    """Streams the output of runs."""
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which part of the output is wanted."""
+
+    tail: int | None = None  # lines; None: all
+    follow: bool = False
+    stream: Stream | None = None  # None: both, in order
+    run: int | None = None  # None: the object's last
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one object."""
+
+    uid: str
+    run_id: int
+
+
+def log_path(kind: Kind) -> str:
+    """Return the path of a kind's output."""
+    return f"/v1/namespaces/{{namespace}}/{kind.plural}/{{name}}/log"
+
+
+def routes(
+    logs: LogStore, stores: dict[Kind, Store], reader: Reader, host_name: str
+) -> list[Route]:
+    """Return the routes to the output of each of these kinds.
+
+    Args:
+        logs: where all output is.
+        stores: the objects of each kind that are bound to this host.
+        reader: knows objects that have left this host.
+        host_name: of this host.
+    """
+    found: list[Route] = []
+    for kind, store in stores.items():
+        output = KindOutput(kind, store, logs, reader, host_name)
+        found.append(Route(log_path(kind), output.access, stream=output.stream))
+    return found
+
+
+def parse_log_query(query: MultiMapping[str]) -> LogQuery:
+    """Return the parameters.
+
+    Raises:
+        InvalidParameterError: one is unknown, there twice, or has a value that cannot be; it is
+            named.
+    """
+    check_names(query, LogQuery.__dataclass_fields__)
+    return LogQuery(
+        tail=number(query, "tail", 0),
+        follow=choice(query, "follow", FLAGS) or False,
+        stream=choice(query, "stream", _STREAMS),
+        run=number(query, "run", 1),
+    )
+
+
+class KindOutput:
+    """Streams what the runs of one kind's objects print."""
 
     def __init__(
-        self,
-        tasks: Store,
-        engine: LogSource,
-        logs: LogStore,
-        *,
-        reader: TaskReader,
-        host_name: str,
-        streams: int = _STREAMS,
-        stalled_seconds: float = _STALLED_SECONDS,
+        self, kind: Kind, objects: Store, logs: LogStore, reader: Reader, host_name: str
     ) -> None:
-        """Serve the Tasks of this store, at most ``streams`` at a time.
-
-        Of a Task that has left this host, ``reader`` tells which runs it had.
-        """
-        self._tasks = tasks
-        self._engine = engine
+        """Serve the objects of this store, and runs that were here of those that have left."""
+        self._kind = kind
+        self._objects = objects
         self._logs = logs
         self._reader = reader
         self._host_name = host_name
-        self._streams = streams
-        self._stalled_seconds = stalled_seconds
-        self._open = 0
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the output that the query asks for."""
-        query = parse_log_query(request.query)
-        if self._open >= self._streams:
-            raise TooManyStreamsError(f"{self._open} logs are being read from this host already")
-        self._open += 1
-        LOG_STREAMS.inc()
-        try:
-            return await self._answer(request, query)
-        finally:
-            self._open -= 1
-            LOG_STREAMS.dec()
-
-    async def _answer(self, request: web.Request, query: LogQuery) -> web.StreamResponse:
+    def access(self, request: web.Request) -> Access:
+        """Return what a caller needs to be allowed."""
         key = _key(request)
-        task = self._tasks.get(key)
-        if task is None:
-            task, run = await self._earlier_run(key, query.run)
+        return Access(self._kind.plural, "log", key.name, key.namespace)
+
+    async def stream(self, request: web.Request, session: Session) -> None:
+        """Send the output that the query asks for."""
+        query = parse_log_query(request.query)
+        key = _key(request)
+        obj = self._objects.get(key)
+        if obj is None:
+            obj, run = await self._earlier_run(key, query.run)
         else:
-            run = choose_run(task, query.run)
-        response = web.StreamResponse(
-            headers={
-                "Content-Type": "application/octet-stream",
-                "Cache-Control": "no-store",
-                RUN_HEADER: str(run.run_id),
-                DROPPED_HEADER: str(await self._logs.dropped_bytes(run.uid, run.run_id)),
-            }
-        )
-        async with closing(self._output(run, query)) as chunks:
-            first: asyncio.Task[LogChunk | None] = asyncio.ensure_future(_next(chunks))
+            run = choose_run(obj, query.run)
+        async with aclosing(self._output(obj, run, query)) as chunks:
+            first = asyncio.ensure_future(anext(chunks, None))
             try:
                 await asyncio.wait([first], timeout=_FIRST_CHUNK_SECONDS)
-                if first.done() and first.exception() is not None:
-                    raise _begin_error(first.exception(), task, run)
-                await response.prepare(request)
-                await self._send(request, response, first, chunks)
+                if first.done():
+                    first.result()  # raises what is told by a status
+                await session.begin(await self._headers(run))
+                chunk = await first
             finally:
                 first.cancel()
                 await asyncio.wait([first])
-        return response
-
-    async def _send(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        first: "asyncio.Task[LogChunk | None]",
-        chunks: AsyncIterator[LogChunk],
-    ) -> None:
-        try:
-            chunk = await first
             while chunk is not None:
-                async with asyncio.timeout(self._stalled_seconds):
-                    await response.write(chunk.data)  # waits for the client
-                LOG_BYTES.inc(len(chunk.data))
-                chunk = await _next(chunks)
-        except (WeirError, TimeoutError) as error:
-            logger.warning("broke off path=%s: %s", request.path, error or "the client stalled")
-            # The status is sent: only a broken connection says that this is not all.
-            if request.transport is not None:
-                request.transport.abort()
+                await session.write(chunk.data)
+                chunk = await anext(chunks, None)
 
-    def _output(self, run: Run, query: LogQuery) -> AsyncIterator[LogChunk]:
-        def wanted(*, follow: bool) -> AsyncIterator[LogChunk]:
-            return select(read_run(self._engine, self._logs, run, follow=follow), query.stream)
+    async def _headers(self, run: Run) -> dict[str, str]:
+        missing = await self._logs.missing(run.uid, run.run_id)
+        return {
+            "Content-Type": "application/octet-stream",
+            "Cache-Control": "no-store",
+            RUN_HEADER: str(run.run_id),
+            DROPPED_HEADER: str(missing.oldest_bytes),
+            **({GAP_HEADER: "true"} if missing.gap else {}),
+        }
 
-        if query.tail is None:
-            return wanted(follow=query.follow)
-        return tail(lambda: wanted(follow=False), lambda: wanted(follow=query.follow), query.tail)
+    async def _output(
+        self, obj: Object, run: Run, query: LogQuery
+    ) -> AsyncGenerator[LogChunk, None]:
+        if not await self._logs.has_begun(run.uid, run.run_id):
+            why_not_started(obj, run)
+        reading = self._logs.read(
+            run.uid,
+            run.run_id,
+            follow=query.follow and not is_over(obj, run),
+            tail=query.tail,
+            stream=query.stream,
+        )
+        try:
+            async with aclosing(reading) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except LogNotFoundError:
+            raise missing_output(obj, run) from None
 
     async def _earlier_run(self, key: Key, wanted: int | None) -> tuple[Object, Run]:
-        """Return a run that was here of a Task that is not bound to this host any more."""
-        if not self._tasks.has_synced:
-            raise NotReadyError("the daemon has just started and does not know its Tasks yet")
-        unknown = TaskNotFoundError(f"no Task {key} is bound to this host")
+        """Return a run that was here of an object that is not bound to this host any more."""
+        if not self._objects.has_synced:
+            raise NotReadyError("the daemon has just started and does not know its objects yet")
+        unknown = ObjectNotFoundError(f"no {self._kind.kind} {key} is bound to this host")
         try:
-            task = await self._reader.get(TASK, key.name, key.namespace)
+            obj = await self._reader.get(self._kind, key.name, key.namespace)
         except NotFoundError:
             raise unknown from None
-        status = task.get("status") or {}
+        status = obj.get("status") or {}
         result = status.get("lastResult") or {}
         if wanted is None and result.get("nodeName") == self._host_name:
             wanted = result["runID"]
         if wanted is None or status.get("nodeName") == self._host_name:
             raise unknown
-        run = choose_run(task, wanted)
-        if self._logs.summary(run.uid, run.run_id) is None:
+        run = choose_run(obj, wanted)
+        if not await self._logs.has(run.uid, run.run_id):
             raise NoOutputError(f"there is no output of run {wanted} on this host")
-        return task, run
+        return obj, run
 
 
-def choose_run(task: Object, wanted: int | None) -> Run:
+def choose_run(obj: Object, wanted: int | None) -> Run:
     """Return the run that is asked for; raises RunNotFoundError."""
-    last = (task.get("status") or {}).get("runID") or 0
+    last = (obj.get("status") or {}).get("runID") or 0
     run_id = last if wanted is None else wanted
     if not 1 <= run_id <= last:
         raise RunNotFoundError(f"there is no run {run_id}: the last is {last}")
-    return Run(task["metadata"]["uid"], run_id)
+    return Run(obj["metadata"]["uid"], run_id)
 
 
-def _begin_error(error: BaseException | None, task: Object, run: Run) -> BaseException:
-    """Return what to tell a caller whose output could not even begin."""
-    if not isinstance(error, InstanceGoneError):
-        return error or OutputLostError("unknown")
-    status = task.get("status") or {}
-    if run.run_id != status.get("runID"):
-        return NoOutputError(f"the output of run {run.run_id} is no longer on this host")
-    started = conditions.of(task, ConditionType.STARTED)
-    if not status.get("finishedAt") and (started is None or started["status"] != "True"):
+def is_over(obj: Object, run: Run) -> bool:
+    """Tell whether the end of a run is known to all: nothing more will be printed."""
+    status = obj.get("status") or {}
+    result = status.get("lastResult") or {}
+    return bool(
+        status.get("finishedAt")
+        or run.run_id != status.get("runID")
+        or result.get("runID") == run.run_id
+    )
+
+
+def why_not_started(obj: Object, run: Run) -> None:
+    """Return if a run that printed nothing has started; raises NotStartedError."""
+    started = conditions.of(obj, ConditionType.STARTED)
+    if not is_over(obj, run) and (started is None or started["status"] != "True"):
         why = f" ({started['reason']}: {started['message']})" if started else ""
-        return NotStartedError(f"run {run.run_id} has not started yet{why}")
-    if not status.get("startedAt"):
+        raise NotStartedError(f"run {run.run_id} has not started yet{why}")
+
+
+def missing_output(obj: Object, run: Run) -> Exception:
+    """Return what to tell a caller about a run of which nothing is stored."""
+    status = obj.get("status") or {}
+    if run.run_id == status.get("runID") and not status.get("startedAt") and is_over(obj, run):
         return NoOutputError(f"run {run.run_id} never started, so it printed nothing")
+    if not is_over(obj, run):
+        return NotReadyError(f"the output of run {run.run_id} is not followed yet")
     return NoOutputError(f"the output of run {run.run_id} is no longer on this host")
-
-
-async def _next(chunks: AsyncIterator[LogChunk]) -> LogChunk | None:
-    return await anext(chunks, None)
 
 
 def _key(request: web.Request) -> Key:
     return Key(
-        parse_name(request.match_info["namespace"], "namespace"),
-        parse_name(request.match_info["name"], "name"),
+        path_name(request.match_info["namespace"], "namespace"),
+        path_name(request.match_info["name"], "name"),
     )

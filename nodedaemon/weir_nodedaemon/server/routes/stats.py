@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import psutil
+from aiohttp import web
 
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
@@ -16,6 +17,9 @@ from weir_crds.names import container_name
 from weir_kube.store import Object, Objects
 from weir_nodedaemon.engines.port import InstanceUsage
 from weir_nodedaemon.machine.temperatures import CpuSensors, Temperatures
+from weir_nodedaemon.server.auth import FIGURES_ALLOWED_SECONDS, Access
+from weir_nodedaemon.server.query import FLAGS, check_names, choice
+from weir_nodedaemon.server.routes.route import Route
 
 _CACHED_SECONDS = 2.0
 # The machine alone is quickly looked at; but its load is that since the look before, so looks that
@@ -25,11 +29,23 @@ _AT_ONCE = 16
 _DEADLINE_SECONDS = 5.0
 
 
+def routes(stats: "Stats", host_name: str) -> list[Route]:
+    """Return the route to the figures of this host."""
+
+    async def answer(request: web.Request) -> web.Response:
+        check_names(request.query, ("tasks",))
+        wanted = choice(request.query, "tasks", FLAGS)
+        return web.json_response(stats.of_machine() if wanted is False else await stats.get())
+
+    access = Access("hosts", "stats", host_name)
+    return [Route("/v1/stats", lambda _: access, FIGURES_ALLOWED_SECONDS, answer=answer)]
+
+
 class UsageSource(Protocol):
-    """What is read of a ``ContainerEngine``."""
+    """What is asked of an engine here."""
 
     async def usage(self, name: str) -> InstanceUsage | None:
-        """Return what a running container has used; None when it does not run."""
+        """Return what a running instance has used; None when it does not run."""
         ...
 
 

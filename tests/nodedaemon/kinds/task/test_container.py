@@ -17,7 +17,7 @@ def container(**spec: Any) -> ContainerSpec:
         obj,
         TaskSpec.model_validate(obj["spec"]),
         {},
-        defaults=ContainerDefaults("n1", log_limit_bytes=2**20, pids_limit=500),
+        defaults=ContainerDefaults("n1", pids_limit=500),
         pool=(0, 1),
         memory_nodes=frozenset({0}),
     )
@@ -39,4 +39,4 @@ def test_what_it_may_write_is_asked_of_the_engine_and_noted_for_who_measures() -
 
 
 def test_without_a_word_of_the_administrator_no_container_is_without_a_limit() -> None:
-    assert ContainerDefaults("n1", 2**20).pids_limit == 4096
+    assert ContainerDefaults("n1").pids_limit == 4096

@@ -14,7 +14,7 @@ from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.instances.journal import JournalEntry, StopReason
 from weir_nodedaemon.kinds.task import status as report
 from weir_nodedaemon.kinds.task import verdict
-from weir_nodedaemon.logs.store import LogSummary
+from weir_nodedaemon.logs import LogSummary
 
 NOW = dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC)
 STARTED_AT = dt.datetime(2026, 11, 22, 9, 59, 58, 123456, tzinfo=dt.UTC)
