@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Iterable, Set
 
 from weir_crds.conditions import Reason
-from weir_crds.demand import Request
 from weir_crds.facts import facts_of
 from weir_crds.host_state import HostState
-from weir_kube.backoff import exponential
 from weir_kube.store import Key, Object
 from weir_operator import metrics
+from weir_operator.scheduling.backoff_queue import BackoffQueue
 from weir_operator.scheduling.binder import Bind, Binder, Outcome
 from weir_operator.scheduling.drain import Drain, Drainer
 from weir_operator.scheduling.explainer import Explainer
 from weir_operator.scheduling.ledger import Allocation, Ledger
 from weir_operator.scheduling.messages import WaitReport
-from weir_operator.scheduling.place import Placement, offer_of, place
-from weir_operator.scheduling.queue import Pending, PendingQueue, Spare, pending_of
+from weir_operator.scheduling.place import Placement, place
+from weir_operator.scheduling.queue import Pending, PendingQueue, pending_of
+from weir_operator.scheduling.selection import next_on_host, open_hosts
 from weir_operator.scheduling.watched import Placed, Watched
 from weir_operator.scheduling.workload import Claim, Workload, WorkloadKey, owner_of
 
@@ -74,9 +74,7 @@ class Scheduler:
         self._host_versions: dict[str, str] = {}
         self._uids: dict[WorkloadKey, str] = {}
         self._since: dict[str, float] = {}
-        self._failures: dict[str, int] = {}
-        self._held: dict[str, Pending] = {}
-        """Those that are tried again after a back-off, by uid."""
+        self._backoffs = BackoffQueue(on_due=self._requeue)
         self._passed_over: dict[str, None] = {}
         """Hosts that got room which only a barred owner's workload might take."""
         self._barred: Set[str] = frozenset()
@@ -86,7 +84,7 @@ class Scheduler:
 
     def _count_pending(self) -> float:
         """Return how many objects want a host by the cache, a bind under way or not."""
-        pending = len(self.queue) + len(self._held)
+        pending = len(self.queue) + len(self._backoffs)
         for bind in self._binder:
             obj = bind.store.get(bind.pending.key.object_key)
             if obj is not None and obj["metadata"]["uid"] == bind.pending.uid:
@@ -122,7 +120,7 @@ class Scheduler:
         if known is not None and known != uid:
             self._drop(known)
             self._since.pop(known, None)
-            self._failures.pop(known, None)
+            self._backoffs.forget(known)
         if obj is None or uid is None:
             self._uids.pop(key, None)
             return
@@ -132,15 +130,16 @@ class Scheduler:
         claim = self._claim(key, obj)
         if claim.holds is not None:
             self.queue.remove(uid)
+            self._backoffs.forget(uid)
             self._since.pop(uid, None)
             self.ledger.hold(uid, Allocation(claim.holds, owner_of(obj), key.kind))
         elif claim.wants is not None:
             self._release(uid)
             self._since.setdefault(uid, self._clock())
             pending = pending_of(key, obj, claim.wants)
-            if self._held.get(uid) == pending:
+            if pending in self._backoffs:
                 return
-            self._held.pop(uid, None)
+            self._backoffs.remove(uid)
             if self.queue.add(pending):
                 self._wake.set()
         else:
@@ -243,41 +242,20 @@ class Scheduler:
             return False
         name = next(iter(freed))
         state = self.ledger.hosts.get(name)
-        pending = None if state is None else self._next_for(state)
+        pending = None if state is None else self._next_on(state)
         if pending is None and self._binder.barred_owners:
             self._passed_over[name] = None
         if pending is None or not self._guarded(pending, self._place_on_freed):
             freed.pop(name, None)
         return True
 
-    def _next_for(self, state: HostState) -> Pending | None:
-        facts = state.facts
-        if facts is None or facts.obstacles or not state.cores_free:
-            return None  # even one without cores of its own needs a shared one
+    def _next_on(self, state: HostState) -> Pending | None:
         barred = self._binder.barred_owners
-        drain = self._drainer.drain
-        if drain is not None and drain.host == state.name:
-            current = self.queue.get(drain.pending.uid)
-            if current is None or current.owner in barred:
-                return None
-            return current if offer_of(current.request, state) else None
-        gpus = sum(not state.holders_of_gpu(gpu.index) for gpu in facts.gpus)
-        spare = Spare(state.cores_free, state.memory_free, gpus)
-        unfit: set[Request] = set()
-
-        def fits(request: Request) -> bool:
-            if request in unfit:
-                return False
-            if offer_of(request, state) is None:
-                unfit.add(request)
-                return False
-            return True
-
-        return self.queue.next_for_host(state.name, self.ledger.share, spare, fits, barred)
+        return next_on_host(state, self.queue, self.ledger.share, self._drainer.drain, barred)
 
     def _place_on_freed(self, pending: Pending) -> bool:
         """Place one that fits on a host that got room, on the best of those or of all; tell if."""
-        hosts = self._open_hosts(pending)
+        hosts = open_hosts(self.ledger, pending, self._drainer.drain)
         if self.queue.is_refused(pending.request):  # by all others
             hosts = (state for state in hosts if state.name in self.ledger.freed)
         placement = place(pending.request, hosts)
@@ -296,7 +274,7 @@ class Scheduler:
     def _try(self, pending: Pending) -> bool:
         # On a host that got room somebody else may be before it: such hosts have their own turn.
         freed = self.ledger.freed
-        hosts = self._open_hosts(pending)
+        hosts = open_hosts(self.ledger, pending, self._drainer.drain)
         placement = place(pending.request, [state for state in hosts if state.name not in freed])
         if placement is not None:
             self._assume(pending, placement)
@@ -304,14 +282,6 @@ class Scheduler:
         for head in self.queue.refuse(pending.request):
             self._reconcile(head.key)
         return False
-
-    def _open_hosts(self, pending: Pending) -> Iterable[HostState]:
-        """Go through the hosts that may have room and are kept free for nobody else."""
-        drain = self._drainer.drain
-        hosts = self.ledger.candidates(pending.request)
-        if drain is None or drain.pending.uid == pending.uid:
-            return hosts
-        return (state for state in hosts if state.name != drain.host)
 
     def _guarded(self, pending: Pending, step: Callable[[Pending], bool]) -> bool:
         try:
@@ -361,7 +331,7 @@ class Scheduler:
             return
         if outcome is Outcome.BOUND:
             since = self._since.pop(pending.uid, None)
-            self._failures.pop(pending.uid, None)
+            self._backoffs.forget(pending.uid)
             if since is not None:
                 metrics.QUEUED_SECONDS.observe(self._clock() - since)
         live = bind.store.get(pending.key.object_key)
@@ -376,15 +346,7 @@ class Scheduler:
     def _requeue_later(self, pending: Pending) -> None:
         """Have it tried again after a back-off; until then it is neither queued nor assumed."""
         self._drop(pending.uid)
-        self._held[pending.uid] = pending
-        failures = self._failures[pending.uid] = self._failures.get(pending.uid, 0) + 1
-        delay = exponential(failures, 0.2, 10.0)
-        asyncio.get_running_loop().call_later(delay, self._held_long_enough, pending)
-
-    def _held_long_enough(self, pending: Pending) -> None:
-        if self._held.get(pending.uid) is pending:
-            del self._held[pending.uid]
-            self._requeue(pending.key)
+        self._backoffs.add(pending)
 
     def _requeue(self, key: WorkloadKey) -> None:
         try:
@@ -402,7 +364,7 @@ class Scheduler:
             self._hosts.queue.add_after(key, _ACCOUNT_SECONDS)  # many changes, one look
 
     def _drop(self, uid: str) -> None:
-        self._held.pop(uid, None)
+        self._backoffs.remove(uid)
         self.queue.remove(uid)
         if uid not in self._binder:
             self._release(uid)
