@@ -24,8 +24,8 @@ async def test_output_that_cannot_be_written_is_one_line_and_exit_1(
     host: ServedHost, kubeconfig: Path, stdout: str, why: str
 ) -> None:
     container = await host.run_task("train")
-    host.engine.print(container, b"here\n")
-    host.engine.end(container)
+    await host.runs.print(container, b"here\n")
+    await host.runs.end(container)
     for command in COMMANDS:
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", f'exec "$0" -m weir_cli "$@" {stdout}', sys.executable, *command),
@@ -45,8 +45,8 @@ async def test_a_stdout_that_does_not_block_gets_every_byte(
     """As a terminal's is, once some other program has set it so."""
     lines = b"".join(b"line %d\n" % number for number in range(40_000))
     container = await host.run_task("train")
-    host.engine.print(container, lines)
-    host.engine.end(container)
+    await host.runs.print(container, lines)
+    await host.runs.end(container)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     process = await start_weir(kubeconfig, "logs", "-n", host.namespace, "train", stdout=writes)
@@ -72,7 +72,7 @@ async def test_a_signal_to_all_of_a_terminal_ends_top_and_leaves_nothing(
         await go_on.wait()
         raise DaemonUnavailableError("the test is over")
 
-    monkeypatch.setattr(host.engine, "usage", hangs)
+    monkeypatch.setattr(host.runs, "usage", hangs)
     await host.run_task("train")
     env = with_kubectl() | {"TMPDIR": str(scratch)}
     process = await start_weir(
