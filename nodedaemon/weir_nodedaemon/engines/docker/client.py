@@ -12,10 +12,11 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 
-from weir_nodedaemon.engines.docker.refusals import RefusedError
+from weir_nodedaemon.engines.docker.refusals import RefusedError, refusal
 from weir_nodedaemon.engines.port import EngineUnavailableError, ObservedInstance
 
 _UNIX = "unix://"
@@ -263,6 +264,20 @@ class DockerPart(ABC):
     async def inspect(self, name: str) -> ObservedInstance | None:
         """Return one container of this host, or None."""
 
+    async def _raw(
+        self, reference: str, deadline_seconds: float | None = None
+    ) -> Mapping[str, Any] | None:
+        """Return what Docker shows of any container, whosever it is."""
+        try:
+            found: Mapping[str, Any] = await self._client.get(
+                f"{container_path(reference)}/json", deadline_seconds=deadline_seconds
+            )
+        except RefusedError as exc:
+            if exc.status == 404:
+                return None
+            raise refusal(exc) from exc
+        return found
+
 
 async def json_lines(pieces: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the JSON objects of a stream that has one in each line.
@@ -300,6 +315,11 @@ class _Pieces:
         if not piece:
             raise StopAsyncIteration
         return piece
+
+
+def container_path(name: str) -> str:
+    """Return the path of a container, by its name or id."""
+    return f"/containers/{quote(name, safe='')}"
 
 
 def _message(body: str) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from weir_crds.names import LABEL_HOST, LABEL_UID, OUR_LABELS
 from weir_nodedaemon.engines.docker import objects
-from weir_nodedaemon.engines.docker.client import json_lines
+from weir_nodedaemon.engines.docker.client import container_path, json_lines
 from weir_nodedaemon.engines.docker.leftovers import Leftovers
 from weir_nodedaemon.engines.docker.logs import DockerLogs
 from weir_nodedaemon.engines.docker.refusals import (
@@ -198,7 +198,7 @@ class DockerLifecycle(DockerLogs):
         self._ours.discard(name)
         await self._leftovers.clear(name)
         try:
-            await self._client.call("DELETE", _path(name), params={"v": "1", "force": "1"})
+            await self._client.call("DELETE", container_path(name), params={"v": "1", "force": "1"})
         except RefusedError as exc:
             if exc.status != 404 and "already in progress" not in str(exc):
                 raise refusal(exc) from exc
@@ -268,7 +268,7 @@ class DockerLifecycle(DockerLogs):
 
     async def _start(self, name: str) -> None:
         try:
-            await self._client.call("POST", f"{_path(name)}/start")
+            await self._client.call("POST", f"{container_path(name)}/start")
         except RefusedError as exc:
             if is_leftover(str(exc)):
                 await self.remove(name)
@@ -300,20 +300,6 @@ class DockerLifecycle(DockerLogs):
         if container.state in _STABLE and updates == self._updates:
             self._stable[raw["Id"]] = container
         return container
-
-    async def _raw(
-        self, reference: str, deadline_seconds: float | None = None
-    ) -> Mapping[str, Any] | None:
-        """Return what Docker shows of any container, whosever it is."""
-        try:
-            found: Mapping[str, Any] = await self._client.get(
-                f"{_path(reference)}/json", deadline_seconds=deadline_seconds
-            )
-        except RefusedError as exc:
-            if exc.status == 404:
-                return None
-            raise refusal(exc) from exc
-        return found
 
     async def _resolve_conflict(self, name: str) -> None:
         """Find out what holds a name: a container of ours, which is fine, or somebody else's.
@@ -368,7 +354,7 @@ class DockerLifecycle(DockerLogs):
             if (image["Config"].get("Labels") or {}).get(LABEL_UID):
                 self._theirs.add(id)
                 return False
-            await self._client.call("POST", f"{_path(id)}/rename", params={"name": name})
+            await self._client.call("POST", f"{container_path(id)}/rename", params={"name": name})
         except (RefusedError, EngineUnavailableError, KeyError, TypeError) as exc:
             logger.warning("%s was renamed to %s, and stays so: %r", name, shown.name, exc)
             return False
@@ -391,15 +377,12 @@ class DockerLifecycle(DockerLogs):
     ) -> None:
         """Act on a container; a refusal counts only while it still is in one of these states."""
         try:
-            await self._client.call("POST", f"{_path(name)}{path}", params=params, body=body)
+            await self._client.call(
+                "POST", f"{container_path(name)}{path}", params=params, body=body
+            )
         except RefusedError as exc:
             if (await self._known(name)).state in states:
                 raise refusal(exc) from exc
         finally:
             self._updates += 1
-            stable = self._stable.items()
-            self._stable = {id: seen for id, seen in stable if seen.name != name}
-
-
-def _path(name: str) -> str:
-    return f"/containers/{quote(name, safe='')}"
+            self._stable = {id: one for id, one in self._stable.items() if one.name != name}

@@ -16,10 +16,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Container
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
-from urllib.parse import quote
 
 from weir_nodedaemon.engines.docker import objects
-from weir_nodedaemon.engines.docker.client import DockerPart, Presence
+from weir_nodedaemon.engines.docker.client import DockerPart, Presence, container_path
 from weir_nodedaemon.engines.docker.frames import FrameDecoder
 from weir_nodedaemon.engines.docker.record import Record, overlap
 from weir_nodedaemon.engines.docker.refusals import RefusedError, is_away, refusal
@@ -95,7 +94,9 @@ class DockerLogs(DockerPart):
         if seen is None or seen.state not in _ALIVE:
             return None
         try:
-            stats = await self._client.get(f"{_path(name)}/stats", {"stream": "0", "one-shot": "1"})
+            stats = await self._client.get(
+                f"{container_path(name)}/stats", {"stream": "0", "one-shot": "1"}
+            )
         except RefusedError as exc:
             if exc.status == 404:
                 return None
@@ -231,7 +232,9 @@ class DockerLogs(DockerPart):
     @asynccontextmanager
     async def _attached(self, name: str) -> "AsyncGenerator[_Live, None]":
         params = {"stream": "1", "stdout": "1", "stderr": "1"}
-        async with self._client.stream("POST", f"{_path(name)}/attach", params=params) as pieces:
+        async with self._client.stream(
+            "POST", f"{container_path(name)}/attach", params=params
+        ) as pieces:
             yield _Live(pieces)
 
     async def _record(self, name: str) -> tuple[Record, bool]:
@@ -244,7 +247,7 @@ class DockerLogs(DockerPart):
             EngineUnavailableError: it did not answer, or stood still in the middle.
             ValueError: what it answered is no log.
         """
-        shown = await self._client.get(f"{_path(name)}/json")
+        shown = await self._client.get(f"{container_path(name)}/json")
         record = Record()
         async with aclosing(self._output(name)) as pieces:
             async for piece in pieces:
@@ -256,7 +259,10 @@ class DockerLogs(DockerPart):
         """Yield the log that Docker keeps, from its beginning to now, in its own format."""
         params = {"stdout": "1", "stderr": "1", "follow": "0"}
         async with self._client.stream(
-            "GET", f"{_path(name)}/logs", params=params, silence_seconds=self._client.read_seconds
+            "GET",
+            f"{container_path(name)}/logs",
+            params=params,
+            silence_seconds=self._client.read_seconds,
         ) as pieces:
             async for piece in pieces:
                 yield piece
@@ -351,7 +357,3 @@ class _Live:
 
 def _is_over(seen: ObservedInstance) -> bool:
     return seen.state is not InstanceState.CREATED and seen.state not in _ALIVE
-
-
-def _path(name: str) -> str:
-    return f"/containers/{quote(name, safe='')}"
