@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
@@ -11,6 +12,7 @@ import pytest
 
 from support.aio import until
 from support.engine_rig import Rig
+from weir_nodedaemon.engines.port import Stream
 from weir_nodedaemon.logs import Collector, LogStore, Output
 
 pytestmark = pytest.mark.docker
@@ -135,6 +137,25 @@ async def test_a_daemon_that_is_killed_again_and_again_loses_nothing_untold(
     await collector.close()
     assert not output.summary.truncated
     assert await kept(store, name) == expected
+
+
+async def test_a_container_that_somebody_starts_again_is_followed_on(
+    docker_rig: Rig, store: LogStore, collector: Collector
+) -> None:
+    name = await docker_rig.create("echo begin; exec sleep 1000")
+    await collector.begin(*run(name))
+    await docker_rig.engine.start(name)
+    first = collector.follow(*run(name))
+    await until(lambda: first.progress > 0)
+    await docker_rig.engine._client.call("POST", f"/containers/{name}/restart", params={"t": "0"})
+    await until(lambda: first.complete)
+    collector.follow_running(*run(name))
+    expected = b"begin\n" * 2
+    await until(lambda: store._writers[run(name)[:2]].position.came[Stream.STDOUT] == len(expected))
+    await docker_rig.engine.signal(name, signal.SIGKILL)
+    await docker_rig.ended(name)
+    output = await stored(collector, name)
+    assert not output.summary.truncated
 
 
 @pytest.mark.parametrize("size", [100_000, 1_300_000, 1_450_000, 1_600_000])

@@ -84,10 +84,7 @@ class Collector:
         Returns when nothing that it writes is missed; if the engine is slow to get there, after two
         seconds: what was missed then is read from the engine's own log.
         """
-        known = self._followers.get((uid, run_id))
-        if known is not None and known.task.done():
-            del self._followers[uid, run_id]  # an earlier try to start it came to nothing
-        follower = self.follow(uid, run_id, name)
+        follower = self.follow_running(uid, run_id, name)  # an earlier start may have failed
         attached = asyncio.ensure_future(follower.attached.wait())
         try:
             await asyncio.wait(
@@ -106,6 +103,16 @@ class Collector:
                 self._engine, self.store, uid, run_id, name
             )
         return known
+
+    def follow_running(self, uid: str, run_id: int, name: str) -> "_Follower":
+        """Follow an instance that runs, or is about to, though an end of it was seen before.
+
+        Somebody may have started it again.
+        """
+        known = self._followers.get((uid, run_id))
+        if known is not None and known.task.done():
+            del self._followers[uid, run_id]
+        return self.follow(uid, run_id, name)
 
     async def finish(self, uid: str, run_id: int, name: str) -> Output:
         """Return what a run printed that has ended; what is stored then is final, if complete.

@@ -27,6 +27,7 @@ class Reader:
         self._decoder = FrameDecoder()
         self._segment: Segment | None = None
         self._file: FileIO | None = None
+        self._file_position = 0
         self._skip = 0
         self._position = 0  # bytes of output that came before what is read next
         self._whole = True  # nothing that is kept is left out
@@ -53,13 +54,15 @@ class Reader:
             writer = self._writer
             # All of this before the read: what is written afterwards wakes us.
             changed, is_over, known = writer.changed, writer.is_over, list(writer.segments.files)
-            block = b"" if self._file is None else await self._read(self._file.read, _BLOCK_BYTES)
-            if block:
+            if block := await self._next_block():
                 for chunk in self._decode(block):
                     yield chunk
             elif (after := self._after(known)) is not None:
                 if after.after_gap:
                     self._check_gaps()
+                missing = sum(after.start.values()) - self._position
+                if missing > 0 or not self._decoder.is_between_frames:
+                    raise _damaged(missing)
                 await self._open(after)
             elif is_over:
                 self._check_gaps()
@@ -67,9 +70,22 @@ class Reader:
                 return
             elif end is None:
                 await changed.wait()
-                continue
+            elif self._position < end:
+                raise _damaged(end - self._position)
             if end is not None and self._position >= end and not is_over:
                 return
+
+    async def _next_block(self) -> bytes:
+        """Return what follows in the open file: no frame that the disk may still refuse."""
+        if self._file is None or self._segment is None:
+            return b""
+        most = self._segment.file_bytes
+        wanted = _BLOCK_BYTES if most is None else min(_BLOCK_BYTES, most - self._file_position)
+        if wanted <= 0:
+            return b""
+        block: bytes = await self._read(self._file.read, wanted)
+        self._file_position += len(block)
+        return block
 
     async def close(self) -> None:
         """Close the open file."""
@@ -94,8 +110,8 @@ class Reader:
 
     def _after(self, known: list[Segment]) -> Segment | None:
         """Return the segment that follows the one that is open."""
-        if self._segment is None:
-            return known[0] if known else None
+        if self._segment is None and not known:
+            return None
         for index, segment in enumerate(known):
             if segment is self._segment:
                 return known[index + 1] if index + 1 < len(known) else None
@@ -113,6 +129,7 @@ class Reader:
                 raise
             raise OutputLostError("the run printed more than is kept while it was read") from None
         self._segment = segment
+        self._file_position = 0
 
     async def _read(self, function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         try:
@@ -135,4 +152,8 @@ class Reader:
             raise LogNotFoundError("the output was removed while it was read")
         missing = sum(self._writer.segments.came.values()) - self._position
         if missing > 0 and self._whole:
-            raise LogStoreError(f"stored output is damaged: {missing} bytes are missing")
+            raise _damaged(missing)
+
+
+def _damaged(missing: int) -> LogStoreError:
+    return LogStoreError(f"stored output is damaged: {missing} bytes are missing")

@@ -148,7 +148,9 @@ def open_run(folder: Path, limit_bytes: int) -> tuple[StoredRun | None, Segments
     )
     before = sum(came.values()) - stored.segment_bytes
     paths = sorted(folder.glob("*.frames"))
-    found.files = [Segment(path, {Stream.STDOUT: before}) for path in paths]
+    found.files = [
+        files.named_segment(path) or Segment(path, {Stream.STDOUT: before}) for path in paths
+    ]
     if found.files:  # only the sum is used of a run that is over
         found.files[0].size_bytes = stored.segment_bytes
     return stored, found

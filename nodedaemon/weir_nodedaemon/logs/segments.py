@@ -11,6 +11,7 @@ All of this blocks: it runs in threads, and never two at a time for one run's wr
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Segment:
     start: dict[Stream, int]  # bytes of each stream that came before it
     after_gap: bool = False
     size_bytes: int = 0  # of output in it, both streams
+    file_bytes: int | None = None  # so much of the file is whole frames; None: all of it
 
 
 @dataclass(slots=True)
@@ -52,7 +54,6 @@ class Segments:
     recent: dict[Stream, bytes] = field(default_factory=lambda: dict.fromkeys(Stream, b""))
     gaps: int = 0
     _file: int | None = None
-    _written: int = 0  # bytes of the open file that are whole frames
     _gap_next: bool = False
 
     @property
@@ -110,27 +111,30 @@ class Segments:
 
     def _write(self, data: bytes) -> None:
         assert self._file is not None
-        written = 0
+        segment, written = self.files[-1], 0
+        before = segment.file_bytes or 0
         try:
             while written < len(data):
                 written += os.write(self._file, data[written:])
         except OSError:
-            os.ftruncate(self._file, self._written)  # never half a frame before a whole one
-            os.lseek(self._file, self._written, os.SEEK_SET)
+            os.lseek(self._file, before, os.SEEK_SET)  # never half a frame before a whole one
+            with suppress(OSError):
+                os.ftruncate(self._file, before)
             raise
-        self._written += len(data)
+        segment.file_bytes = before + len(data)
 
     def _next(self) -> None:
         self.close()
-        if self.files and not self.files[-1].size_bytes:  # the disk was full
-            self.files.pop().path.unlink(missing_ok=True)
+        if self.files and not self.files[-1].size_bytes:  # the disk was full, or a kill cut it off
+            self._gap_next |= self.files[-1].after_gap
+            self.files[-1].path.unlink(missing_ok=True)
+            del self.files[-1]
         self.folder.mkdir(parents=True, exist_ok=True)
         gap = "-gap" if self._gap_next else ""
         stdout, stderr = self.came[Stream.STDOUT], self.came[Stream.STDERR]
         path = self.folder / f"{stdout:015d}-{stderr:015d}{gap}.frames"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self.files.append(Segment(path, dict(self.came), bool(gap)))
-        self._written = 0
+        self.files.append(Segment(path, dict(self.came), bool(gap), file_bytes=0))
         self._gap_next = False
 
 
@@ -141,13 +145,9 @@ def recover(folder: Path, limit_bytes: int) -> Segments:
         OSError: the disk failed.
     """
     found = Segments(folder, limit_bytes)
-    for path in sorted(folder.glob("*.frames")):
-        match = _NAME.fullmatch(path.name)
-        if match is None:
-            continue  # of an older version
-        start = {Stream.STDOUT: int(match[1]), Stream.STDERR: int(match[2])}
-        found.files.append(Segment(path, start, match[3] is not None))
-        found.gaps += match[3] is not None
+    segments = (named_segment(path) for path in sorted(folder.glob("*.frames")))
+    found.files = [segment for segment in segments if segment]  # others are of an older version
+    found.gaps = sum(segment.after_gap for segment in found.files)
     for segment, after in zip(found.files, found.files[1:], strict=False):
         segment.size_bytes = sum(after.start.values()) - sum(segment.start.values())
     if found.files:
@@ -169,6 +169,15 @@ def recover(folder: Path, limit_bytes: int) -> Segments:
             os.truncate(last.path, whole)
         found.recent = _recent(found.files)
     return found
+
+
+def named_segment(path: Path) -> Segment | None:
+    """Return a segment by what its name says; None: it is of an older version."""
+    match = _NAME.fullmatch(path.name)
+    if match is None:
+        return None
+    start = {Stream.STDOUT: int(match[1]), Stream.STDERR: int(match[2])}
+    return Segment(path, start, match[3] is not None)
 
 
 def _recent(files: list[Segment]) -> dict[Stream, bytes]:

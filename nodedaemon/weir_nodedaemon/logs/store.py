@@ -6,10 +6,9 @@ takes no memory.
 """
 
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import AsyncGenerator
-from contextlib import suppress
 from pathlib import Path
 
 from weir_nodedaemon.engines.port import LogChunk, Stream
@@ -159,8 +158,13 @@ class LogStore:
 
 
 def _remove(folder: Path, removed: Path) -> None:
-    """Remove by way of a rename, so that no half of it can be read."""
-    aside = Path(tempfile.mkdtemp(dir=removed))
-    with suppress(FileNotFoundError):
+    """Remove by way of a rename, so that no half of it can be read; a full disk may refuse that."""
+    aside = removed / f"{folder.name}-{secrets.token_hex(8)}"
+    try:
         folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    except FileNotFoundError:
+        return
+    except OSError:
+        shutil.rmtree(folder)
+    else:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -326,6 +326,23 @@ async def test_a_run_begun_anew_under_the_same_name_is_followed_anew(
     assert (await collector.finish(*RUN)).summary == LogSummary(10, 0, truncated=False)
 
 
+async def test_an_instance_that_somebody_started_again_is_followed_on(
+    engine: Engine, store: LogStore, collector: Collector
+) -> None:
+    await collector.begin(*RUN)
+    engine.write(b"first")
+    engine.end()
+    await until(lambda: collector.follow(*RUN).complete)
+    engine.is_over = False
+    collector.follow_running(*RUN)
+    engine.write(b" and second")
+    await until(lambda: store._writers[UID, 1].position.came[Stream.STDOUT] == 16)
+    collector.follow_running(*RUN)
+    assert engine.follows == 2
+    engine.end()
+    assert (await collector.finish(*RUN)).summary == LogSummary(16, 0, truncated=False)
+
+
 async def test_what_is_forgotten_is_followed_no_more_and_gone(
     engine: Engine, store: LogStore, collector: Collector
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import re
+import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from weir_nodedaemon.logs import (
     LogSummary,
     OutputLostError,
 )
+from weir_nodedaemon.logs.disk import Disk
+from weir_nodedaemon.logs.reader import Reader
 
 UID = "0b9f1c9e-9a61-4c39-9d9c-0d7b4d9c2f11"
 CHUNKS = st.lists(
@@ -185,6 +188,17 @@ async def test_a_follower_that_is_too_slow_is_told_so(tmp_path: Path) -> None:
         await collected(reading)
 
 
+async def test_a_follower_that_waits_for_the_first_byte_is_told_if_it_misses_it(
+    tmp_path: Path,
+) -> None:
+    writer = await LogStore(tmp_path, 16).writer(UID, 1)
+    reader = Reader(Disk(), writer)
+    await reader.begin(None, None)
+    await writer.append(out(b"0123456789" * 5))  # all at once
+    with pytest.raises(OutputLostError):
+        await anext(reader.chunks(None))
+
+
 async def test_a_reader_that_does_not_follow_ends_though_the_run_floods(tmp_path: Path) -> None:
     store = LogStore(tmp_path, 10**6)
     writer = await store.writer(UID, 1)
@@ -207,6 +221,20 @@ async def test_a_gap_is_noted_and_stays_so_after_a_restart(tmp_path: Path) -> No
     assert await body(store.read(UID, 1)) == b"beforeafter"
     assert await store.missing(UID, 1) == (0, True)
     assert await LogStore(tmp_path, 1000).missing(UID, 1) == (0, True)
+
+
+async def test_a_gap_stays_noted_though_nothing_was_written_after_it_before_a_kill(
+    tmp_path: Path,
+) -> None:
+    writer = await LogStore(tmp_path, 1000).writer(UID, 1)
+    await writer.append([*out(b"before"), LogChunk(Stream.STDOUT, b"", gap=True), *out(b"cut")])
+    os.truncate(writer.segments.files[-1].path, 3)
+    again = await LogStore(tmp_path, 1000).writer(UID, 1)
+    await again.append(out(b"after"))
+    third = LogStore(tmp_path, 1000)
+    assert await (await third.writer(UID, 1)).finish() == LogSummary(11, 0, truncated=True)
+    assert await third.missing(UID, 1) == (0, True)
+    assert await body(third.read(UID, 1)) == b"beforeafter"
 
 
 @pytest.mark.parametrize("after", [b"", b"after"])
@@ -264,6 +292,66 @@ async def test_a_full_disk_is_said_and_what_is_stored_stays_whole(
     await writer.append(out(b" and after"))
     assert await writer.finish() == LogSummary(16, 0, truncated=False)
     assert await body(store.read(UID, 1)) == b"before and after"
+
+
+async def test_nobody_reads_a_frame_that_the_disk_takes_only_half_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a disk that refuses to take the half away leave anything of it."""
+    store = LogStore(tmp_path, 10**6)
+    writer = await store.writer(UID, 1)
+    await writer.append(out(b"before"))
+    reading = store.read(UID, 1, follow=True)
+    assert (await anext(reading)).data == b"before"
+    real, half, goes = os.write, threading.Event(), threading.Event()
+
+    def full(file: int, data: bytes) -> int:
+        if not half.is_set():
+            written = real(file, bytes(data)[:12])
+            half.set()
+            return written
+        assert goes.wait(30)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def failing(file: int, length: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "ftruncate", failing)
+    appending = asyncio.create_task(writer.append(out(b"does not fit")))
+    await asyncio.to_thread(half.wait, 30)
+    assert await body(store.read(UID, 1)) == b"before"
+    rest = asyncio.create_task(body(reading))
+    writer._wake()
+    assert await body(store.read(UID, 1)) == b"before"
+    goes.set()
+    with pytest.raises(LogStoreError):
+        await appending
+    monkeypatch.setattr(os, "write", real)
+    await writer.append(out(b" and something longer"))
+    await writer.finish()
+    assert await asyncio.wait_for(rest, 5) == b" and something longer"
+    assert await body(store.read(UID, 1)) == b"before and something longer"
+
+
+async def test_output_can_be_removed_from_a_disk_without_room_for_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LogStore(tmp_path, 100)
+    await stored(store, out(b"x"))
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "mkdir", full)
+    await store.remove(UID)
+    assert await store.uids() == set()
+    monkeypatch.undo()
+    await stored(store, out(b"x"))
+    monkeypatch.setattr(os, "mkdir", full)
+    monkeypatch.setattr(Path, "rename", full)
+    await store.remove(UID)
+    assert await store.uids() == set()
 
 
 async def test_a_disk_that_refuses_the_summary_costs_nothing(
@@ -327,6 +415,21 @@ async def test_a_file_whose_end_a_power_cut_has_damaged_is_gone_on_with(tmp_path
     await writer.append(out(b" and more"))
     assert (await writer.finish()).truncated
     assert await body(again.read(UID, 1)) == b"kept and more"
+
+
+@pytest.mark.parametrize("damage", [0, 5])
+async def test_a_file_that_a_power_cut_has_shortened_in_the_middle_is_an_error(
+    tmp_path: Path, damage: int
+) -> None:
+    """Not one that is looked for again and again."""
+    writer = await LogStore(tmp_path, 160).writer(UID, 1)
+    for _ in range(4):
+        await writer.append(out(b"0123456789"))
+    os.truncate(writer.segments.files[1].path, damage)
+    again = LogStore(tmp_path, 160)
+    await again.writer(UID, 1)
+    with pytest.raises(LogStoreError, match="damaged"):
+        await asyncio.wait_for(body(again.read(UID, 1)), 5)
 
 
 async def test_a_run_that_lost_its_summary_is_still_all_there(tmp_path: Path) -> None:

@@ -49,6 +49,11 @@ class FrameDecoder:
         self._missing = 0
         self._stream = Stream.STDOUT
 
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether all frames so far are whole."""
+        return not self._header and not self._missing
+
     def feed(self, data: bytes) -> list[LogChunk]:
         """Return the output that these bytes complete.
 

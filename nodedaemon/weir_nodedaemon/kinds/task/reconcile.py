@@ -129,7 +129,7 @@ class TaskReconciler:
         if container is not None and container.state is not InstanceState.CREATED:
             self._starter.release(id)
             if container.state in (InstanceState.RUNNING, InstanceState.PAUSED):
-                self._collector.follow(*id, id.name)
+                self._collector.follow_running(*id, id.name)
         match todo.act:
             case Act.START:
                 return await self._start(run)
