@@ -235,15 +235,18 @@ class Fleet:
         urgent = self._add({"cpu": CORES}, _URGENT)
         began, cpu, own = time.monotonic(), _cpu_seconds(), self._own_seconds
         ticks = asyncio.create_task(self._watch_turns())
-        looked = began
+        looked = due = began
         while (now := time.monotonic()) < began + self._size.scheduler_seconds:
-            await asyncio.sleep(_END_EVERY_SECONDS)
             if now - looked >= _LOOK_SECONDS:
-                looked = now
                 before = time.thread_time()
+                # What is idle at neither of two looks was so for less than the time between.
+                self._idle.longest = max(self._idle.longest, now - looked)
+                looked = now
                 self._look_for_idle_cores(now)
                 self._own_seconds += time.thread_time() - before
             self._end_one()
+            due += _END_EVERY_SECONDS
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
         self._seconds = time.monotonic() - began
         self._cpu = _cpu_seconds() - cpu - (self._own_seconds - own)
         ticks.cancel()

@@ -1,5 +1,7 @@
 """Which host is kept free, and for how long: on a ledger by hand, without a clock."""
 
+from typing import Any
+
 from weir_crds.demand import Holding, Request
 from weir_crds.facts import HostFacts
 from weir_operator.scheduling.drain import Drainer
@@ -30,7 +32,8 @@ class Desk:
         self.drainer = Drainer(self.ledger, self.queue, after_seconds=10)
 
     def drained_at(self, now: float) -> str | None:
-        self.drainer.review({LARGE.uid: 0.0}, now)
+        for _ in self.drainer.review({LARGE.uid: 0.0}, now):
+            pass
         return self.drainer.drain.host if self.drainer.drain else None
 
 
@@ -77,3 +80,40 @@ def test_a_host_that_takes_no_more_work_is_replaced_at_once() -> None:
 def test_a_single_host_stays_drained() -> None:
     desk = Desk(n1=1)
     assert {desk.drained_at(now) for now in range(10, 3000, 10)} == {"n1"}
+
+
+def test_many_that_wait_are_looked_at_step_by_step() -> None:
+    desk = Desk(n1=1)
+    desk.queue.remove(LARGE.uid)
+    since = {}
+    for number in range(5000):
+        request = Request(cpu_millis=4000, memory_bytes=number)
+        key = WorkloadKey("Task", "ns", f"t{number}")
+        desk.queue.add(Pending(f"u-{number}", key, "namespace:ns", 1, f"{number:05}", request))
+        desk.queue.refuse(request)
+        since[f"u-{number}"] = 0.0
+    looked: list[int] = []
+
+    class Since(dict[str, float]):
+        def get(self, uid: str, default: Any = None) -> Any:
+            looked[-1] += 1
+            return super().get(uid, default)
+
+    review = desk.drainer.review(Since(since), 100)
+    looked.append(0)
+    for _ in review:
+        looked.append(0)
+    assert sum(looked) >= 5000
+    assert max(looked) <= 1000
+    assert desk.drainer.drain is not None
+    assert desk.drainer.drain.pending.uid == "u-0"
+
+
+def test_one_that_went_while_others_were_looked_at_is_not_drained_for() -> None:
+    desk = Desk(n1=1)
+    review = desk.drainer.review({LARGE.uid: 0.0}, 100)
+    next(review)
+    desk.queue.remove(LARGE.uid)
+    assert list(review) == []
+    assert desk.drainer.drain is None
+    assert desk.drained_at(101) is None

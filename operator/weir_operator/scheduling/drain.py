@@ -1,6 +1,6 @@
 """Keep one host free for a workload that smaller ones would keep out for ever. No I/O."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from operator import attrgetter
@@ -14,6 +14,8 @@ from weir_operator.scheduling.queue import Pending, PendingQueue
 _ENOUGH_HOSTS = 50
 """Among how many hosts that would take it, those with most free cores, the nearest is chosen."""
 _CREATED = attrgetter("created")
+_HEADS_AT_ONCE = 500
+"""How many that wait are looked at in one step of a review, which takes a millisecond then."""
 _LOOKED_UP_AT_ONCE = 2
 """How many requests are compared with all hosts in one review; what is found is remembered."""
 _PATIENCE = 12.0
@@ -55,8 +57,10 @@ class Drainer:
         self._given_up: set[str] = set()
         """The hosts that had their turn for the one that is drained for."""
 
-    def review(self, since: Mapping[str, float], now: float) -> None:
-        """Begin, go on with, or give up a drain.
+    def review(self, since: Mapping[str, float], now: float) -> Iterator[None]:
+        """Begin, go on with, or give up a drain, step by step: many may wait.
+
+        What changes between two steps is seen by the next review.
 
         Args:
             since: from when on each one waits, by uid, in the seconds of ``now``.
@@ -71,12 +75,24 @@ class Drainer:
         due = now - self._after_seconds
         try:
             for heads in self._queue.heads_by_priority():
-                waited = [head for head in heads if self._has_waited(head, since, due)]
-                if chosen := self._choose(waited):
-                    self._drain_for(chosen, now)
+                current = self.drain.pending if self.drain else None
+                is_of_them = current is not None and current.priority == heads[0].priority
+                if current and is_of_them and self._has_waited(current, since, due):
+                    self._drain_for(current, now)
                     return
-                if any(self._could_ever_fit(head.request) for head in heads):
-                    break
+                waited: list[Pending] = []
+                for some in _pieces(heads):
+                    waited += [head for head in some if self._has_waited(head, since, due)]
+                    yield
+                if chosen := self._oldest_that_could_fit(waited):
+                    if self._queue.get(chosen.uid) == chosen:
+                        self._drain_for(chosen, now)
+                    return
+                for some in _pieces(heads):
+                    if any(self._could_ever_fit(head.request) for head in some):
+                        self.drain = None
+                        return
+                    yield
         except _TooManyLookupsError:
             return  # what was found is remembered, so that the next review gets further
         self.drain = None
@@ -90,10 +106,7 @@ class Drainer:
         """Tell whether one has waited for long enough for room, and not for something else."""
         return since.get(head.uid, due + 1) <= due and self._queue.is_refused(head.request)
 
-    def _choose(self, waited: list[Pending]) -> Pending | None:
-        """Return the one that is drained for already, else the oldest that could ever fit."""
-        if self.drain and self.drain.pending in waited:
-            return self.drain.pending
+    def _oldest_that_could_fit(self, waited: list[Pending]) -> Pending | None:
         oldest = min(waited, key=_CREATED, default=None)
         if oldest is None or self._could_ever_fit(oldest.request):
             return oldest
@@ -150,6 +163,10 @@ class Drainer:
 
 class _TooManyLookupsError(Exception):
     """More requests are to be compared with all hosts than one review may."""
+
+
+def _pieces(heads: list[Pending]) -> Iterator[list[Pending]]:
+    return (heads[start : start + _HEADS_AT_ONCE] for start in range(0, len(heads), _HEADS_AT_ONCE))
 
 
 def _takes(state: HostState, request: Request) -> bool:

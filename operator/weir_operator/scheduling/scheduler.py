@@ -4,7 +4,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Iterable, Iterator, Set
 
 from weir_crds.conditions import Reason
 from weir_crds.facts import facts_of
@@ -30,6 +30,7 @@ _TURN_SECONDS = 0.005
 """How long the loop places before the rest of the process gets its turn."""
 _REVIEW_SECONDS = 1.0
 _ACCOUNT_SECONDS = 0.5
+_REVIEWED = object()
 
 
 class Scheduler:
@@ -70,6 +71,7 @@ class Scheduler:
         self.ledger = Ledger(on_change=self._account_changed)
         self.queue = PendingQueue()
         self._drainer = Drainer(self.ledger, self.queue, drain_after_seconds)
+        self._review: Iterator[None] | None = None
         self._explainer = Explainer(self.ledger, clock=clock)
         self._host_versions: dict[str, str] = {}
         self._uids: dict[WorkloadKey, str] = {}
@@ -292,11 +294,16 @@ class Scheduler:
             return True
 
     def _look_at_drain(self, *, review: bool) -> None:
-        """See whether a drain is over; from time to time, whether one should begin."""
+        """See whether a drain is over; now and then, step by step, whether one should begin."""
         before = self._drainer.drain
         self._drainer.forget_if_over()
-        if review:
-            self._drainer.review(self._since, self._clock())
+        if review and self._review is None:
+            self._review = self._drainer.review(self._since, self._clock())
+        if self._review is not None:
+            if next(self._review, _REVIEWED) is _REVIEWED:
+                self._review = None
+            else:
+                self._wake.set()
         drain = self._drainer.drain
         if drain == before:
             return
