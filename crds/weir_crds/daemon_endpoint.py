@@ -1,5 +1,6 @@
 """Where a Host's daemon is reached, and for whom a token for it has to be made. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,15 @@ from weir_crds.errors import WeirError
 from weir_crds.facts import is_external
 from weir_crds.names import daemon_audience
 
+# The host says it itself: with a path it would have us ask others than a daemon, and hand out what
+# they answer.
+_URL = re.compile(r"https://[^/\\?#@]+")
+
 
 class NotContactedError(WeirError):
-    """Nobody sends anything to the daemon of this Host: it is not approved, or has none of ours."""
+    """Nobody sends anything to the daemon of this Host: it is not approved, has none of ours, or
+    names what is no daemon's address.
+    """
 
     reason = "HostNotContacted"
 
@@ -37,7 +44,7 @@ def daemon_endpoint(host: Mapping[str, Any]) -> DaemonEndpoint:
 
     Raises:
         NotContactedError: the Host is not approved, is run by a runner of another make, or has not
-            told an address.
+            told an address, or more than that.
     """
     metadata, spec = host["metadata"], host.get("spec") or {}
     name = metadata["name"]
@@ -49,6 +56,8 @@ def daemon_endpoint(host: Mapping[str, Any]) -> DaemonEndpoint:
     told = (host.get("status") or {}).get("endpoint")
     if not told:
         raise NotContactedError(f"host {name} has not told where its daemon is reached")
+    if not _URL.fullmatch(told["url"]):
+        raise NotContactedError(f"host {name} tells a URL that is not https://address:port alone")
     return DaemonEndpoint(
         host=name,
         url=told["url"],

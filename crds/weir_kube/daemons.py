@@ -21,7 +21,9 @@ _ANSWER_SECONDS = 20.0
 _IDLE_SECONDS = 60.0
 SILENT_SECONDS = 30.0
 """Whole answers do not come in drips: a daemon that is silent for so long in one is stuck."""
-_JSON_LIMIT = 16 * 1024 * 1024
+# A page or two is usual. It is parsed on the event loop: a megabyte of empty lists would hold all
+# others up, and take twenty times its size.
+_JSON_LIMIT = 256 * 1024
 _REFUSAL_LIMIT = 64 * 1024
 
 _BROKEN_OFF = (
@@ -111,7 +113,7 @@ class Daemons:
             raise DaemonUnavailableError(
                 f"the daemon of host {name} did not answer within {seconds:g} s"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DaemonUnavailableError(
                 f"the daemon of host {name} answered with what cannot be read: {error}"
             ) from error
@@ -197,7 +199,7 @@ async def _refusal(host: str, response: aiohttp.ClientResponse) -> DaemonRefused
         async with asyncio.timeout(_CONNECT_SECONDS):
             body = json.loads(await _read(response, _REFUSAL_LIMIT))
         return DaemonRefusedError(host, str(body["reason"]), str(body["message"]), response.status)
-    except (ValueError, KeyError, TypeError, TimeoutError, aiohttp.ClientError):
+    except (ValueError, RecursionError, KeyError, TypeError, TimeoutError, aiohttp.ClientError):
         return DaemonRefusedError(
             host, "UnknownAnswer", f"status {response.status} without words", response.status
         )

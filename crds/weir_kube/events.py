@@ -7,6 +7,7 @@ dropped, and counted in ``weir_events_dropped_total``.
 import asyncio
 import datetime as dt
 import logging
+import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +44,8 @@ _DROPPED = Counter(
 _NOTE_BYTES = 1024
 _WORD_CHARACTERS = 128
 _NAME_CHARACTERS = 253
+# What does something to the terminal that shows it, and what turns the direction of writing.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _OF_CLUSTER_SCOPED = "default"
 """The namespace of Events about objects that have none."""
 
@@ -61,7 +64,7 @@ class Occurrence:
     Attributes:
         action: what was done or tried, a verb in CamelCase (``Kill``).
         reason: what came of it, in CamelCase (``Killed``): short, of few values.
-        note: for people; what is beyond 1024 bytes is cut.
+        note: for people; it becomes one line, and what is beyond 1024 bytes is cut.
         warning: True: it is shown as one.
     """
 
@@ -283,7 +286,7 @@ class EventRecorder:
             "type": "Warning" if occurrence.warning else "Normal",
             "action": occurrence.action[:_WORD_CHARACTERS],
             "reason": occurrence.reason[:_WORD_CHARACTERS],
-            "note": _cut(occurrence.note),
+            "note": _one_line(occurrence.note),
             "regarding": {name: value for name, value in regarding.items() if value},
         }
         if news.count > 1:
@@ -296,8 +299,10 @@ def _event_name(about: _About) -> str:
     return f"{about.name[: _NAME_CHARACTERS - 1 - len(unique)].rstrip('-.')}.{unique}"
 
 
-def _cut(note: str) -> str:
-    return note.encode("utf-8", "replace")[:_NOTE_BYTES].decode("utf-8", "ignore")
+def _one_line(note: str) -> str:
+    """Return a note as one line that reads from left to right: kubectl prints it into a table."""
+    line = _UNPRINTABLE.sub("", " ".join(note.split()))
+    return line.encode("utf-8", "replace")[:_NOTE_BYTES].decode("utf-8", "ignore")
 
 
 def _namespace_of(about: _About) -> str:

@@ -285,6 +285,27 @@ async def test_a_redirect_is_not_followed(daemons: Daemons, tmp_path: Path) -> N
     assert len(requests) == 1
 
 
+@pytest.mark.parametrize("status", [200, 403])
+async def test_an_answer_that_is_nested_without_end_is_no_failure_of_ours(
+    daemons: Daemons, tmp_path: Path, status: int
+) -> None:
+    deep = "[" * 50_000
+    async with bare_daemon(tmp_path, lambda _: web.Response(text=deep, status=status)) as (host, _):
+        with pytest.raises((DaemonUnavailableError, DaemonRefusedError)):
+            await daemons.get_json(host, "/v1/stats", {}, 20)
+
+
+@pytest.mark.parametrize("tail", ["/secrets", "/?x=", "?x=", "#", "/", "\\x", "@127.0.0.1:1"])
+async def test_a_host_has_us_ask_nothing_but_a_daemon(
+    daemons: Daemons, tmp_path: Path, tail: str
+) -> None:
+    async with bare_daemon(tmp_path, lambda _: web.Response(text="{}")) as (host, requests):
+        host["status"]["endpoint"]["url"] += tail
+        with pytest.raises(NotContactedError):
+            await daemons.get_json(host, "/v1/stats", {}, 5)
+    assert not requests
+
+
 async def test_output_that_breaks_off_is_an_error(served: Served, daemons: Daemons) -> None:
     await have_output(served.world, b"x")
 

@@ -125,6 +125,18 @@ async def test_an_event_says_what_happened_to_which_object() -> None:
 
 
 @in_virtual_time
+async def test_a_note_is_one_line_whatever_somebody_writes_into_it() -> None:
+    desk = Desk()
+    events = recorder(desk)
+    forged = "no\n  Normal  Approved\r\x1b[2J\u2028by\x85 \u202eroot\u2066 \ud800é"
+
+    events.record(TASK, OBJECT, Occurrence("Reject", "Rejected", forged))
+    await events.close()
+
+    assert desk.notes() == ["no Normal Approved [2J by root ?é"]
+
+
+@in_virtual_time
 async def test_what_happens_to_an_object_of_the_whole_cluster_is_told_in_default() -> None:
     desk = Desk()
     events = recorder(desk)

@@ -16,6 +16,8 @@ from weir_api.peers import neighbourhood
 logger = logging.getLogger("weir_api.audit")
 
 DONE = "done"
+UNKNOWN = "Unknown"
+"""The outcome of a write that was given up without an answer: it may have taken effect."""
 _MOST_PEERS = 4096
 
 
@@ -39,7 +41,7 @@ def note(verb: str, what: str, outcome: str, detail: str = "") -> None:
     Args:
         verb: create, patch, delete, get; of what was refused the method.
         what: kind, namespace and name of the object; of what was refused the path.
-        outcome: ``done``, or the reason why not.
+        outcome: ``done``, the reason why not, or ``Unknown``.
         detail: which fields are changed.
     """
     actor = ACTOR.get()

@@ -23,19 +23,19 @@ _PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Action:
     """What somebody does to an object, as its Event says it once it is done.
 
     Attributes:
-        action: ``Kill``.
+        verb: ``Kill``, the Event's ``action``.
         reason: ``KillRequested``.
-        words: ``kill requested``; who does it, and from where, is added.
+        summary: ``kill requested``; who does it, and from where, is added.
         message: what they say about it.
     """
 
-    action: str
+    verb: str
     reason: str
-    words: str
+    summary: str
     message: str = ""
 
 
@@ -50,14 +50,14 @@ class Events(Protocol):
 class Writer:
     """Writes to the API server and puts the replies into the caches.
 
-    Each change is a line in the audit log; one that is a deed is an Event of its object besides.
+    Each change is a line in the audit log; one that is an Action is an Event of its object besides.
 
     Every method raises ``weir_kube.errors.ApiError``. A write that ended with ApiUnavailableError
     may have taken effect.
     """
 
     def __init__(self, api: Api, caches: Caches, events: Events | None = None) -> None:
-        """Write with ``api``; deeds are recorded with ``events``."""
+        """Write with ``api``; Actions are recorded with ``events``."""
         self._api = api
         self._caches = caches
         self._events = events
@@ -79,7 +79,7 @@ class Writer:
         patch: Mapping[str, Any],
         *,
         unchanged: bool = False,
-        deed: Deed | None = None,
+        action: Action | None = None,
     ) -> Object:
         """Apply a JSON merge patch to an object and return it.
 
@@ -89,7 +89,7 @@ class Writer:
             patch: what to change, without metadata of its own that is a precondition.
             unchanged: True: refuse with ConflictError if the object has changed since. The uid is a
                 precondition always: another object of that name is never written.
-            deed: what somebody does by that.
+            action: what somebody does by that.
         """
         metadata = obj["metadata"]
         wanted = dict(patch.get("metadata") or {})
@@ -105,7 +105,7 @@ class Writer:
                 deadline_seconds=DEADLINE_SECONDS,
             )
         self._caches.note(kind, written)
-        self._record(kind, obj, deed)
+        self._record(kind, obj, action)
         return written
 
     async def patch_status(self, kind: Kind, obj: Object, changes: Mapping[str, Any]) -> Object:
@@ -124,7 +124,7 @@ class Writer:
         *,
         status: bool = False,
         tries: int = 5,
-        deed: Deed | None = None,
+        action: Action | None = None,
     ) -> Object:
         """Write what is decided on an object as it is now; on a conflict read it and decide anew.
 
@@ -135,7 +135,7 @@ class Writer:
                 are to differ. It may raise, which ends it.
             status: what is written.
             tries: how often at most.
-            deed: what somebody does by that; not with ``status``.
+            action: what somebody does by that; not with ``status``.
 
         Returns:
             The object as it was written.
@@ -149,7 +149,7 @@ class Writer:
             try:
                 if status:
                     return await self.patch_status(kind, obj, decide(obj))
-                return await self.patch(kind, obj, decide(obj), unchanged=True, deed=deed)
+                return await self.patch(kind, obj, decide(obj), unchanged=True, action=action)
             except ConflictError:
                 await asyncio.sleep(_PAUSE_SECONDS * attempt * random.random())  # noqa: S311
                 found = await self.fresh(kind, key)
@@ -159,7 +159,7 @@ class Writer:
         raise UnavailableError(f"{kind.kind} {key} changes all the time; try again")
 
     async def delete(
-        self, kind: Kind, obj: Object, *, unchanged: bool = False, deed: Deed | None = None
+        self, kind: Kind, obj: Object, *, unchanged: bool = False, action: Action | None = None
     ) -> bool:
         """Delete an object; False when it was gone already.
 
@@ -167,7 +167,7 @@ class Writer:
             kind: of the object.
             obj: as it was read.
             unchanged: True: refuse with ConflictError if the object has changed since.
-            deed: what somebody does by that.
+            action: what somebody does by that.
         """
         metadata = obj["metadata"]
         with _audited("delete", kind, _name_of(kind, obj)):
@@ -181,7 +181,7 @@ class Writer:
             )
         self._caches.note(kind, obj, deleted=True)
         if done:
-            self._record(kind, obj, deed)
+            self._record(kind, obj, action)
         return done
 
     async def fresh(self, kind: Kind, key: Key) -> Object | None:
@@ -199,14 +199,14 @@ class Writer:
         self._caches.note(kind, obj)
         return self._caches[kind].get(key_of(obj)) or obj
 
-    def _record(self, kind: Kind, obj: Object, deed: Deed | None) -> None:
-        if deed is None or self._events is None:
+    def _record(self, kind: Kind, obj: Object, action: Action | None) -> None:
+        if action is None or self._events is None:
             return
         actor = audit.ACTOR.get()
-        whence = "" if actor is audit.OURSELVES else f" from {actor.peer}, over REST"
-        message = f": {deed.message}" if deed.message else ""
-        note = f"{deed.words} by {actor.caller}{whence}{message}"
-        self._events.record(kind, obj, Occurrence(deed.action, deed.reason, note))
+        origin = "" if actor is audit.OURSELVES else f" from {actor.peer}, over REST"
+        message = f": {action.message}" if action.message else ""
+        note = f"{action.summary} by {actor.caller}{origin}{message}"
+        self._events.record(kind, obj, Occurrence(action.verb, action.reason, note))
 
 
 # Signs of life: many, and nobody's decision.
@@ -222,6 +222,9 @@ def _audited(verb: str, kind: Kind, what: str, fields: str = "") -> Iterator[Non
         yield
     except ApiError as exc:
         audit.note(verb, what, exc.reason, fields)
+        raise
+    except BaseException:  # given up without an answer: it may have taken effect
+        audit.note(verb, what, audit.UNKNOWN, fields)
         raise
     audit.note(verb, what, audit.DONE, fields)
 

@@ -90,6 +90,7 @@ class _Connection(asyncio.Protocol):
         self._handler: web.RequestHandler | None = None
         self._source: str | None = None
         self._late: asyncio.TimerHandle | None = None
+        self._begun = False
         self._end = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -108,7 +109,9 @@ class _Connection(asyncio.Protocol):
         if self._handler is None:
             return
         if self._late is not None:
-            seen = self._end + data
+            # Empty lines before a head are allowed, and begin none (RFC 9112 section 2.2).
+            seen = (self._end + data).lstrip(b"\r\n") if not self._begun else self._end + data
+            self._begun = self._begun or bool(seen)
             self._end = seen[-len(_HEAD_ENDS) + 1 :]
             if _HEAD_ENDS in seen:
                 self._late.cancel()

@@ -1,5 +1,6 @@
 """Who changed what: a line for each change, whoever had it made."""
 
+import asyncio
 import logging
 from typing import Any
 
@@ -11,7 +12,7 @@ from support.fake_api import FakeApi
 from weir_api.access.capabilities import Capability
 from weir_api.state import audit
 from weir_api.state.caches import Caches
-from weir_api.state.writer import Deed, Writer
+from weir_api.state.writer import Action, Writer
 from weir_api.web.endpoint import Answer, Call, Endpoint, SocketEndpoint
 from weir_api.web.sockets import Socket
 from weir_crds.kinds import ACCESSTOKEN, TASK, Kind
@@ -21,7 +22,7 @@ from weir_kube.kinds import LEASE
 from weir_kube.store import Object
 
 BODY = {"metadata": {"name": "t"}, "spec": {"image": "secret-image", "desiredState": "Running"}}
-KILL = Deed("Kill", "KillRequested", "kill requested")
+KILL = Action("Kill", "KillRequested", "kill requested")
 
 
 @pytest.fixture
@@ -89,6 +90,29 @@ async def test_signs_of_life_are_nobodys_decision(
     assert lines(caplog) == []
 
 
+async def test_a_write_that_is_given_up_has_a_line_as_it_may_have_taken_effect(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    api: Any = FakeApi()
+    taken = asyncio.Event()
+
+    async def create(*_: Any, **__: Any) -> Object:
+        taken.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    api.create = create
+    writing = asyncio.create_task(Writer(api, Caches(api)).create(TASK, BODY, "weir"))
+    await taken.wait()
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+    assert [line.split()[2:5] for line in lines(caplog)] == [
+        ["verb=create", "object=Task/weir/t", "outcome=Unknown"]
+    ]
+
+
 class Noticed:
     """Takes Events."""
 
@@ -107,13 +131,13 @@ async def test_what_somebody_does_to_an_object_is_an_event_of_it(client_of: Clie
 
     async def change(_: Call) -> dict[str, Any]:
         task = await writer.create(TASK, BODY, "weir")
-        killed = await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, deed=KILL)
+        killed = await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, action=KILL)
         with pytest.raises(ConflictError):
-            await writer.patch(TASK, task, {"spec": {"approval": "A"}}, unchanged=True, deed=KILL)
-        reject = Deed("Reject", "Rejected", "rejected", "too\nlarge")
-        changed = await writer.update(TASK, killed, lambda _: {"spec": {"a": "1"}}, deed=reject)
-        await writer.delete(TASK, changed, deed=Deed("Delete", "Deleted", "deleted"))
-        await writer.delete(TASK, changed, deed=Deed("Delete", "Deleted", "deleted"))  # is gone
+            await writer.patch(TASK, task, {"spec": {"approval": "A"}}, unchanged=True, action=KILL)
+        reject = Action("Reject", "Rejected", "rejected", "too\nlarge")
+        changed = await writer.update(TASK, killed, lambda _: {"spec": {"a": "1"}}, action=reject)
+        await writer.delete(TASK, changed, action=Action("Delete", "Deleted", "deleted"))
+        await writer.delete(TASK, changed, action=Action("Delete", "Deleted", "deleted"))  # is gone
         return {}
 
     endpoint = Endpoint(
@@ -137,7 +161,7 @@ async def test_what_the_facade_does_by_itself_says_so() -> None:
     writer = Writer(api, Caches(api), noticed)
 
     task = await writer.create(TASK, BODY, "weir")
-    await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, deed=KILL)
+    await writer.patch(TASK, task, {"spec": {"desiredState": "Killed"}}, action=KILL)
 
     assert noticed.events == [("Task/t", "Kill", "KillRequested", "kill requested by weir-api")]
 

@@ -20,7 +20,7 @@ from weir_api.hostapi.tasks.wire import (
     TaskId,
 )
 from weir_api.hostapi.workloads import Selection, WorkloadIndex
-from weir_api.state.writer import Deed, Writer
+from weir_api.state.writer import Action, Writer
 from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import names
 from weir_crds.errors import WeirError
@@ -121,8 +121,8 @@ class Decisions:
             return patch
 
         try:
-            deed = Deed(_ACTIONS[decision], decision, decision.lower(), reason or "")
-            await self._writer.update(TASK, entry.obj, decide, deed=deed)
+            action = Action(_ACTIONS[decision], decision, decision.lower(), reason or "")
+            await self._writer.update(TASK, entry.obj, decide, action=action)
         except NotFoundError:
             raise UnknownObjectError(f"there is no task {entry.id}") from None
 

@@ -8,7 +8,7 @@ from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, Status, TaskId
 from weir_api.hostapi.wire import MessageOut
 from weir_api.hostapi.workloads import WorkloadIndex
-from weir_api.state.writer import Deed, Writer
+from weir_api.state.writer import Action, Writer
 from weir_api.web.endpoint import Answer, Call, endpoint
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
@@ -27,10 +27,10 @@ _NOT_KILLABLE = {**NOT_FOUND, 409: "It has ended, or waits for a decision."}
 _KILL = "It may end of itself first. Of a lost host's task the wish is kept until the host is back."
 _DONE = Answer("It is done, or is about to be.", MessageOut, example={"message": "task paused"})
 
-_KILLING = Deed("Kill", "KillRequested", "kill requested")
-_PAUSING = Deed("Pause", "PauseRequested", "pause requested")
-_RESUMING = Deed("Resume", "ResumeRequested", "resume requested")
-_DELETING = Deed("Delete", "Deleted", "deleted")
+_KILLING = Action("Kill", "KillRequested", "kill requested")
+_PAUSING = Action("Pause", "PauseRequested", "pause requested")
+_RESUMING = Action("Resume", "ResumeRequested", "resume requested")
+_DELETING = Action("Delete", "Deleted", "deleted")
 
 
 class TaskControl:
@@ -96,16 +96,16 @@ class TaskControl:
         match call.path["command"]:
             case "pause":
                 fitting, desired, done = Status.RUNNING, "Paused", "task paused"
-                deed = _PAUSING
+                action = _PAUSING
             case "resume":
                 fitting, desired, done = Status.PAUSED, "Running", "task resumed"
-                deed = _RESUMING
+                action = _RESUMING
             case _:
                 raise BadRequestError("a task can be told to pause or to resume")
         if entry.status is not fitting or _is_killed(entry.obj):
             raise BadRequestError(f"that cannot be done to a task that is {_state(entry)}")
         try:
-            await self._desire(entry, desired, deed)
+            await self._desire(entry, desired, action)
         except InvalidObjectError as exc:  # it has been killed since we looked
             raise BadRequestError("that cannot be done to the task any more") from exc
         wanted = desired == "Paused"
@@ -137,14 +137,14 @@ class TaskControl:
             raise StateConflictError(f"a task that is {_state(entry)} cannot be deleted")
         # Unless it has been decided on since: then it may run.
         unchanged = entry.status is Status.PENDING_APPROVAL
-        await self._writer.delete(TASK, entry.obj, unchanged=unchanged, deed=_DELETING)
+        await self._writer.delete(TASK, entry.obj, unchanged=unchanged, action=_DELETING)
         return {"message": "task deleted"}
 
-    async def _desire(self, entry: Entry, state: str, deed: Deed) -> None:
+    async def _desire(self, entry: Entry, state: str, action: Action) -> None:
         if entry.obj["spec"].get("desiredState", "Running") == state:
             return
         patch: dict[str, Any] = {"spec": {"desiredState": state}}
-        await self._writer.patch(TASK, entry.obj, patch, deed=deed)
+        await self._writer.patch(TASK, entry.obj, patch, action=action)
 
 
 def _has_ended(obj: Object) -> bool:
