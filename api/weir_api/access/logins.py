@@ -39,6 +39,7 @@ class Logins:
         passwords: Passwords,
         tokens: Tokens,
         *,
+        turns: Turns,
         throttle: Throttle,
     ) -> None:
         """Prepare.
@@ -49,6 +50,7 @@ class Logins:
             writer: writes new passwords.
             passwords: hashes and compares.
             tokens: ends sessions.
+            turns: at hashing, which costs time.
             throttle: counts failures by username and address together: who guesses from elsewhere
                 locks nobody out, nor does who makes names up lock out their neighbours.
         """
@@ -58,7 +60,7 @@ class Logins:
         self._passwords = passwords
         self._tokens = tokens
         self._throttle = throttle
-        self._turns = Turns()
+        self._turns = turns
 
     async def log_in(self, username: str, password: str, peer: str) -> Account:
         """Return whose username and password these are.

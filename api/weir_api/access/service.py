@@ -14,6 +14,7 @@ from weir_api.access.passwords import Passwords
 from weir_api.access.sweep import Sweep
 from weir_api.access.throttle import Throttle
 from weir_api.access.tokens import LastUsed, Tokens
+from weir_api.access.turns import Turns
 from weir_api.access.users import Users
 from weir_api.errors import UnauthenticatedError
 from weir_api.peers import Network, Peers
@@ -55,7 +56,7 @@ class AuthService:
         self.directory = Directory(caches)
         self.peers = Peers(settings.trusted_proxies)
         self.passwords = Passwords()
-        lookups = Lookups(writer)
+        lookups, turns = Lookups(writer), Turns()
         bootstrap = Bootstrap(
             self.directory,
             self.peers,
@@ -72,9 +73,12 @@ class AuthService:
             writer,
             self.passwords,
             self.tokens,
+            turns=turns,
             throttle=Throttle(free=FREE_TRIES),
         )
-        self.users = Users(self.directory, writer, self.passwords, self.tokens, self.invitations)
+        self.users = Users(
+            self.directory, writer, self.passwords, self.tokens, self.invitations, turns=turns
+        )
         self.sweep = Sweep(self.directory, writer, self.tokens, self.invitations)
         self._last_used = LastUsed(self.directory, writer)
         self.authenticate = (

@@ -12,12 +12,14 @@ from weir_api.access.invitations import Invitations
 from weir_api.access.logins import canonical
 from weir_api.access.passwords import Passwords
 from weir_api.access.tokens import Tokens, utc_now
+from weir_api.access.turns import Turns
 from weir_api.errors import (
     BadRequestError,
     FacadeError,
     StateConflictError,
     UnknownObjectError,
 )
+from weir_api.peers import neighbourhood
 from weir_api.state.writer import Writer
 from weir_crds.kinds import USER
 from weir_crds.names import ANNOTATION_CREATED_AT, ANNOTATION_INVITATION
@@ -40,6 +42,7 @@ class Users:
         tokens: Tokens,
         invitations: Invitations,
         *,
+        turns: Turns,
         now: Callable[[], dt.datetime] = utc_now,
     ) -> None:
         """Prepare.
@@ -50,6 +53,7 @@ class Users:
             passwords: hashes.
             tokens: ends theirs.
             invitations: who may register.
+            turns: at hashing, the same as of logins: who registers keeps nobody from those.
             now: the time.
         """
         self._directory = directory
@@ -57,6 +61,7 @@ class Users:
         self._passwords = passwords
         self._tokens = tokens
         self._invitations = invitations
+        self._turns = turns
         self._now = now
 
     def list(self) -> list[Account]:
@@ -87,7 +92,8 @@ class Users:
         Raises:
             BadRequestError: the invitation is unknown, expired or used up.
             StateConflictError: somebody has that username.
-            SlowDownError: too many guesses of the first administrator's secret from that address.
+            SlowDownError: too many guesses of the first administrator's secret from that address,
+                or its turn did not come in time.
             UnavailableError: too many register at once; no use is lost.
         """
         username = canonical(username)
@@ -95,7 +101,8 @@ class Users:
         invitation = await self._invitations.find(token, name, peer)
         if self._directory.account(name) is not None:
             raise _taken()
-        hashed = await self._passwords.hash(password)
+        async with self._turns.turn(neighbourhood(peer)):
+            hashed = await self._passwords.hash(password)
         invitation = await self._invitations.claim(invitation, name)
         spec: dict[str, Any] = {
             "displayName": display_name or username,

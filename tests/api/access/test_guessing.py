@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from support.accounts import call
 from support.replica import PASSWORD, Replica
+from weir_api.access.identity import Role
 from weir_api.access.service import AuthSettings
 
 ReplicaOf = Callable[..., Awaitable[Replica]]
@@ -54,6 +55,26 @@ async def test_without_a_trusted_proxy_nobody_gets_tries_by_making_addresses_up(
         for number in range(7)
     ]
     assert answers == [401] * 6 + [429]
+
+
+async def test_who_has_one_invitation_keeps_nobody_from_logging_in(replica_of: ReplicaOf) -> None:
+    facade = await replica_of(BEHIND_A_PROXY)
+    await facade.person("ada")
+    _, secret = await facade.service.invitations.make(None, Role.USER, 1, 1)
+
+    async def register(number: int) -> int:
+        body = {"username": f"many{number}", "password": PASSWORD}
+        async with facade.http.post(
+            f"/api/auth/register?token={secret}", json=body, headers=HERE
+        ) as answer:
+            return answer.status
+
+    flood = asyncio.gather(*map(register, range(90)))  # more than may wait for a thread
+    while not flood.done():
+        assert await log_in(facade, "ada", PASSWORD, ELSEWHERE) == 200
+    answers = flood.result()
+    assert answers.count(200) == 1
+    assert set(answers) <= {200, 400, 429}
 
 
 async def test_a_session_changes_its_password_whatever_strangers_guess(facade: Replica) -> None:
