@@ -50,11 +50,14 @@ class Moody(FakeEngine):
         self.hides = False
         self.go_on = asyncio.Event()
         self.unread: list[Exception] = []  # what the next readers of output get
+        self.silent = False  # no output comes, nor its end
 
     async def follow(
         self, name: str, after: LogPosition = BEGINNING
     ) -> AsyncGenerator[LogChunk, None]:
         """Break off in the middle for some."""
+        if self.silent:
+            await asyncio.Event().wait()
         failure = self.unread.pop() if self.unread else None
         async with aclosing(super().follow(name, after)) as chunks:
             async for chunk in chunks:
@@ -308,6 +311,23 @@ async def test_output_that_never_comes_holds_no_end_up_for_long(
     kept = await LogStore(rig.state_dir / "logs", 1024).summary(rig.task(key)["metadata"]["uid"], 1)
     assert kept is not None
     assert kept.stdout_bytes == 4
+
+
+async def test_many_whose_output_does_not_come_keep_no_kill_waiting(
+    rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collector, "_WITH_CALLER_SECONDS", 0.05)
+    monkeypatch.setattr(collector, "_ATTACH_SECONDS", 0.05)
+    rig.start()
+    rig.machinery.collector._still_seconds = 600.0
+    victim = rig.bind("victim", command=["sleep", "60"])
+    await until(lambda: rig.container(victim) is RUNNING)
+    moody.silent = True
+    ended = [rig.bind(f"t{n}", command=["true"]) for n in range(40)]
+    await until(lambda: all(rig.container(key) is EXITED for key in ended))
+    rig.want(victim, desiredState="Killed", stopGraceSeconds=0)
+    assert (await rig.finished(victim))["phase"] == "Killed"
+    assert not any("finishedAt" in rig.status(key) for key in ended)
 
 
 @pytest.mark.parametrize("notes_are", ["empty", "gone"])

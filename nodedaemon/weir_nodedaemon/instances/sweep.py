@@ -180,7 +180,8 @@ class Sweep:
             return True
         if self._journal.get(id) is None:
             self._journal.put(id, JournalEntry(kind.kind.kind, namespace, of, started=True))
-        return (await kind.output.finish(*id, name)).complete
+        output = await kind.output.finish_soon(*id, name, lambda: self.queue.add(name))
+        return output is not None and output.complete
 
     async def _stop(self, kind: InstanceKind, name: str, seen: ObservedInstance) -> float:
         id, labels = InstanceID.parse(name), seen.labels

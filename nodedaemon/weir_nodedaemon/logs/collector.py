@@ -9,7 +9,7 @@ followed on, and the instance is kept until it is stored (``finish``).
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ LOGS_TRUNCATED = Counter(
 _ATTACH_SECONDS = 2.0
 _AHEAD_BYTES = 1 << 18  # read and not stored yet, of each instance
 _STANDSTILL_SECONDS = 1.0  # Docker drops what is unread two seconds after a program has ended
+_WITH_CALLER_SECONDS = 1.0  # most output is there by then
 _STILL_SECONDS = 20.0  # without a byte of progress the end of a run waits no longer for its output
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
@@ -77,6 +78,7 @@ class Collector:
         self._engine = engine
         self._still_seconds = still_seconds
         self._followers: dict[tuple[str, int], _Follower] = {}
+        self._finishing: dict[tuple[str, int], asyncio.Task[Output]] = {}
 
     async def begin(self, uid: str, run_id: int, name: str) -> None:
         """Follow an instance that is about to start.
@@ -142,6 +144,25 @@ class Collector:
             LOGS_TRUNCATED.inc()
         return Output(summary, complete=True)
 
+    async def finish_soon(
+        self, uid: str, run_id: int, name: str, wake: Callable[[], None]
+    ) -> Output | None:
+        """As ``finish``, but return None where it takes long: call again when ``wake`` is called.
+
+        Many runs whose output does not come must not keep a kill of another waiting.
+        """
+        task = self._finishing.get((uid, run_id))
+        if task is None:
+            finishing = self.finish(uid, run_id, name)
+            task = self._finishing[uid, run_id] = asyncio.create_task(finishing, name=f"end {name}")
+            await asyncio.wait({task}, timeout=_WITH_CALLER_SECONDS)
+            if not task.done():
+                task.add_done_callback(lambda _: wake())
+        if not task.done():
+            return None
+        self._finishing.pop((uid, run_id), None)
+        return task.result()
+
     async def _in_time(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Wait for the disk as long as for output; raises TimeoutError, and the call goes on."""
         async with asyncio.timeout(self._still_seconds):
@@ -153,14 +174,22 @@ class Collector:
         Raises:
             LogStoreError: the disk failed.
         """
+        await _cancel([self._finishing.pop(key) for key in list(self._finishing) if key[0] == uid])
         for key in [key for key in self._followers if key[0] == uid]:
             await self._followers.pop(key).stop()
         await self.store.remove(uid)
 
     async def close(self) -> None:
         """Follow nothing any more; what was stored stays, and can be gone on with."""
+        await _cancel(list(self._finishing.values()))
         followers, self._followers = self._followers, {}
         await asyncio.gather(*(follower.stop() for follower in followers.values()))
+
+
+async def _cancel(tasks: Sequence[asyncio.Task[Output]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Follower:

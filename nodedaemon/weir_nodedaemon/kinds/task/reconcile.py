@@ -3,6 +3,7 @@
 import datetime as dt
 import logging
 from dataclasses import replace
+from functools import partial
 
 from weir_crds.kinds import TASK
 from weir_crds.task import TaskSpec
@@ -213,7 +214,9 @@ class TaskReconciler:
         if container is None:
             assert run.entry.ended is not None
             container = run.entry.ended.as_observed(run.name)
-        output = await self._collector.finish(*run.id, run.name)
+        output = await self._output(run)
+        if output is None:
+            return
         ended = replace(run, container=container)
         result = verdict.judge(container, run.entry, run.spec)
         await self._end(ended, result, output)
@@ -242,11 +245,16 @@ class TaskReconciler:
         """Remove the container of a run whose end is reported, once its output is kept."""
         seen = run.container
         if seen is not None and seen.state is InstanceState.EXITED:
-            output = await self._collector.finish(*run.id, run.name)
-            if not output.complete:
+            output = await self._output(run)
+            if output is None or not output.complete:
                 return _OUTPUT_RETRY
         await self._remove(run)
         return None
+
+    async def _output(self, run: Run) -> Output | None:
+        """Return what a run that has ended printed; None: that takes long, and wakes the key."""
+        wake = partial(self._queue.add, run.key)
+        return await self._collector.finish_soon(*run.id, run.name, wake)
 
     async def _remove(self, run: Run) -> None:
         await self._engine.lifecycle.remove(run.name)  # also what a late create has left
