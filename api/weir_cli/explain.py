@@ -41,13 +41,13 @@ _ENDED: Mapping[str, str] = {
 
 
 def explain(
-    task: Object, hosts: list[Object], tasks: Iterable[Object] | None, now: dt.datetime
+    task: Object, hosts: list[Object] | None, tasks: Iterable[Object] | None, now: dt.datetime
 ) -> list[str]:
     """Return paragraphs that say why a Task waits, runs, or ended as it did.
 
     Args:
         task: the Task.
-        hosts: all Hosts.
+        hosts: all Hosts, or that of a Task that has one; None: the person may not see them.
         tasks: the Tasks of all namespaces; None: the person may not see them.
         now: the time.
     """
@@ -126,7 +126,11 @@ def _describe_end(reason: str, spec: Mapping[str, Any], status: Mapping[str, Any
 
 
 def _waiting(
-    name: str, task: Object, hosts: list[Object], tasks: Iterable[Object] | None, now: dt.datetime
+    name: str,
+    task: Object,
+    hosts: list[Object] | None,
+    tasks: Iterable[Object] | None,
+    now: dt.datetime,
 ) -> list[str]:
     spec = task["spec"]
     condition = conditions.of(task, ConditionType.SCHEDULED)
@@ -148,6 +152,8 @@ def _waiting(
         return [*lines, *_pause_before(task)]
     asked = request_of(task)
     lines.append(f"It asks for {_describe_asked(asked)}.")
+    if hosts is None:
+        return [*lines, "You may not list Hosts: what each lacks is not known."]
     if not hosts:
         return [*lines, "There is no Host at all."]
     unfinished = [other for other in tasks or () if not _has_ended(other)]
@@ -174,7 +180,7 @@ def _waiting(
     return lines
 
 
-def _bound(name: str, task: Object, hosts: list[Object], now: dt.datetime) -> list[str]:
+def _bound(name: str, task: Object, hosts: list[Object] | None, now: dt.datetime) -> list[str]:
     spec, status = task["spec"], task["status"]
     host = status["nodeName"]
     started = conditions.of(task, ConditionType.STARTED)
@@ -232,9 +238,11 @@ def _pause_before(task: Object) -> list[str]:
 
 
 def _host_trouble(
-    name: str, hosts: list[Object], spec: Mapping[str, Any], now: dt.datetime
+    name: str, hosts: list[Object] | None, spec: Mapping[str, Any], now: dt.datetime
 ) -> list[str]:
     """Return what is wrong with the host of a bound Task, and what comes of it."""
+    if hosts is None:
+        return [f"You may not read Hosts: whether {name} is well is not known."]
     host = next((host for host in hosts if host["metadata"]["name"] == name), None)
     if host is None:
         return [

@@ -4,7 +4,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from weir_cli.explain import explain, explain_host
-from weir_cli.kubectl import Kubectl
+from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.options import WhyOptions
 from weir_cli.tasks import all_tasks, bound_tasks
 from weir_crds.kinds import HOST, TASK
@@ -20,12 +20,23 @@ def print_why(kubectl: Kubectl, options: WhyOptions) -> None:
         return
     task = kubectl.get(TASK, options.name, kubectl.namespace)
     status = task.get("status") or {}
-    hosts: list[Object] = []
+    hosts: list[Object] | None = []
     tasks: Iterable[Object] | None = None
-    if status.get("finishedAt"):
-        pass
-    elif status.get("nodeName"):
-        hosts = [host for host in [kubectl.find(HOST, status["nodeName"])] if host]
-    else:
-        hosts, tasks = kubectl.list(HOST), all_tasks(kubectl)
+    if not status.get("finishedAt"):
+        hosts = _hosts(kubectl, status.get("nodeName"))
+        if hosts and not status.get("nodeName"):
+            tasks = all_tasks(kubectl)
     print("\n".join(explain(task, hosts, tasks, now)))
+
+
+def _hosts(kubectl: Kubectl, name: str | None) -> list[Object] | None:
+    """Return the Host of this name if there is one, or all; None: the person may not see them."""
+    try:
+        if name is None:
+            return kubectl.list(HOST)
+        host = kubectl.find(HOST, name)
+    except KubectlError as error:
+        if error.status != "Forbidden":
+            raise
+        return None
+    return [host] if host else []

@@ -3,12 +3,13 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from devcluster import dockerd
+from devcluster.components import OPERATOR_PROGRAM
 from devcluster.state import State, read_json
 from devcluster.supervise import Supervisor
 
@@ -36,6 +37,8 @@ class Row:
     since: str
     restarts: int
     last_error: str
+    metrics: str = ""
+    """Where it serves health and metrics, if it is one of ours."""
 
 
 def last_error(lines: Iterable[str]) -> str:
@@ -79,11 +82,12 @@ def text(state: State) -> str:
             "`make demo` resumes, `make down` removes."
         )
     times = starts(_end_of(supervisor.log))
-    rows = [_row(info, times, state) for info in supervisor.infos()]
-    return "\n".join([*_header(state, pid), "", *_table(rows)])
+    ports = read_json(state.root / "ports.json")
+    rows = [_row(info, times, state, ports) for info in supervisor.infos()]
+    return "\n".join([*_header(state, pid, ports), "", *_table(rows)])
 
 
-def _row(info: dict[str, Any], times: Counter[str], state: State) -> Row:
+def _row(info: dict[str, Any], times: Counter[str], state: State, ports: Mapping[str, int]) -> Row:
     running = info["statename"] == "RUNNING"
     since = info["start"] if running else info["stop"] or info["start"]
     return Row(
@@ -93,11 +97,17 @@ def _row(info: dict[str, Any], times: Counter[str], state: State) -> Row:
         since=duration(time.time() - since) if since else "-",
         restarts=max(0, times[info["name"]] - 1),
         last_error=last_error(_end_of(state.log_of(info["name"]))) or info["spawnerr"],
+        metrics=metrics_address(info["name"], ports),
     )
 
 
-def _header(state: State, pid: int) -> list[str]:
-    ports = read_json(state.root / "ports.json")
+def metrics_address(program: str, ports: Mapping[str, int]) -> str:
+    """Return where a program of ours serves health and metrics; empty: it is none of ours."""
+    name = OPERATOR_PROGRAM if program == OPERATOR_PROGRAM else f"{program}-metrics"
+    return f"127.0.0.1:{ports[name]}" if name in ports else ""
+
+
+def _header(state: State, pid: int, ports: Mapping[str, int]) -> list[str]:
     docker = dockerd.chosen(state)
     lines = [
         f"state       {state.root}  (supervisord, pid {pid})",
@@ -110,8 +120,9 @@ def _header(state: State, pid: int) -> list[str]:
 
 
 def _table(rows: list[Row]) -> list[str]:
-    cells = [("NAME", "STATE", "PID", "SINCE", "RESTARTS")] + [
-        (row.name, row.state, str(row.pid or "-"), row.since, str(row.restarts)) for row in rows
+    cells = [("NAME", "STATE", "PID", "SINCE", "RESTARTS", "METRICS")] + [
+        (row.name, row.state, str(row.pid or "-"), row.since, str(row.restarts), row.metrics or "-")
+        for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = []

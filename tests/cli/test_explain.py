@@ -148,6 +148,16 @@ def test_without_hosts_or_without_the_right_to_see_all_tasks() -> None:
     )
 
 
+def test_without_the_right_to_see_hosts() -> None:
+    waits = "\n".join(explain(task(conditions=[QUEUED]), None, None, NOW))
+    assert "InsufficientCapacity" in waits
+    assert "You may not list Hosts" in waits
+    runs = "\n".join(explain(task(nodeName="n1", conditions=[STARTED]), None, None, NOW))
+    assert "has been running on host n1" in runs
+    assert "You may not read Hosts" in runs
+    assert "There is no Host" not in runs
+
+
 @pytest.mark.parametrize(
     ("spec", "expected"),
     [

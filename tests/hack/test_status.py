@@ -3,7 +3,7 @@
 import pytest
 
 from devcluster.state import State
-from devcluster.status import duration, last_error, starts, text
+from devcluster.status import duration, last_error, metrics_address, starts, text
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,9 @@ def test_starts_are_counted_from_supervisords_log() -> None:
 def test_where_nothing_runs_it_says_what_to_do(state: State) -> None:
     assert "make demo" in text(State(state.root / "absent"))
     assert "interrupted" in text(state)
+
+
+def test_it_tells_where_our_programs_serve_metrics() -> None:
+    ports = {"weir-operator": 1, "weir-api": 2, "weir-api-metrics": 3, "etcd": 4}
+    found = [metrics_address(name, ports) for name in ("weir-operator", "weir-api", "etcd")]
+    assert found == ["127.0.0.1:1", "127.0.0.1:3", ""]

@@ -144,7 +144,7 @@ class Frame:
         """
         if isinstance(problem, web.HTTPMethodNotAllowed):
             allowed = ", ".join(sorted(problem.allowed_methods))
-            return self._refuse(request, 405, f"here is only {allowed}", {"Allow": allowed})
+            return self._refuse(request, 405, f"this path takes {allowed} only", {"Allow": allowed})
         if isinstance(problem, web.HTTPNotFound):
             target = await _without_slash(request)
             if target is not None:
