@@ -263,7 +263,7 @@ async def test_a_container_without_our_label_is_neither_seen_nor_touched(
 
 async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str) -> None:
     name = await rig.run("trap 'exit 3' TERM; echo up; sleep 60 & wait")
-    await until(lambda: _said_up(rig, name), "it traps")
+    await rig.says(name, b"up\n")
     later: ContainerEngine = rig.engine_of((await rig.seen(name)).labels["weir.dev/host"])
     rig.engines.append(later)
     assert (await later.observe())[name].state is InstanceState.RUNNING
@@ -274,10 +274,6 @@ async def test_what_another_engine_started_is_adopted(rig: Rig, docker_host: str
 
     await until(ended, "its exit code is seen")
     assert (await later.observe())[name] == (await rig.seen(name))
-
-
-async def _said_up(rig: Rig, name: str) -> bool:
-    return (await rig.output(name))[Stream.STDOUT] == b"up\n"
 
 
 async def test_what_somebody_runs_from_a_committed_container_is_not_ours(

@@ -4,7 +4,6 @@ import asyncio
 import datetime as dt
 import signal
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 
 import pytest
 
@@ -88,7 +87,7 @@ async def test_a_missing_program_is_named(rig: Rig) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_a_signal_ends_a_program(rig: Rig, number: signal.Signals) -> None:
     name = await rig.run("echo up; sleep 60")
-    await _said(rig, name, b"up\n")
+    await rig.says(name, b"up\n")
     await rig.engine.signal(name, number)
     seen = await rig.ended(name)
     assert (seen.exit_code, seen.oom_killed) == (128 + number, False)
@@ -100,7 +99,7 @@ async def test_a_program_that_ends_itself_by_a_signal(rig: Rig) -> None:
 
 async def test_a_program_that_ignores_term_is_killed(rig: Rig) -> None:
     name = await rig.run("trap '' TERM; echo up; sleep 60")
-    await _said(rig, name, b"up\n")
+    await rig.says(name, b"up\n")
     await rig.engine.signal(name, signal.SIGTERM)
     await asyncio.sleep(0.2)
     assert (await rig.seen(name)).state is InstanceState.RUNNING
@@ -110,7 +109,7 @@ async def test_a_program_that_ignores_term_is_killed(rig: Rig) -> None:
 
 async def test_a_program_that_handles_term_chooses_its_exit_code(rig: Rig) -> None:
     name = await rig.run("trap 'exit 5' TERM; echo up; sleep 60 & wait")
-    await _said(rig, name, b"up\n")
+    await rig.says(name, b"up\n")
     await rig.engine.signal(name, signal.SIGTERM)
     assert (await rig.ended(name)).exit_code == 5
 
@@ -181,7 +180,7 @@ async def test_every_verb_in_every_state_twice_over(
     for step in STATES[now]:
         await step(rig.engine, name)
         if (await rig.seen(name)).state is InstanceState.RUNNING:
-            await _said(rig, name, b"up\n")  # until then Docker's init passes no signals on
+            await rig.says(name, b"up\n")  # until then Docker's init passes no signals on
     if now == "exited":
         await rig.ended(name)
     before = await rig.seen(name)
@@ -332,13 +331,3 @@ async def test_an_engine_says_what_it_is(rig: Rig) -> None:
 async def _ended_after(rig: Rig, name: str, first: ObservedInstance) -> bool:
     seen = await rig.seen(name)
     return seen.state is InstanceState.EXITED and seen.finished_at != first.finished_at
-
-
-async def _said(rig: Rig, name: str, words: bytes) -> None:
-    output = b""
-    async with asyncio.timeout(30), aclosing(rig.engine.follow(name)) as chunks:
-        async for chunk in chunks:
-            output += chunk.data
-            if output == words:
-                return
-    raise AssertionError(f"{name} said {output!r}")

@@ -102,6 +102,16 @@ class Rig:
                 parts[chunk.stream].append(chunk.data)
         return {stream: b"".join(data) for stream, data in parts.items()}
 
+    async def says(self, name: str, words: bytes) -> None:
+        """Wait until a container has written these words to begin with."""
+        said = b""
+        async with asyncio.timeout(60), aclosing(self.engine.follow(name)) as chunks:
+            async for chunk in chunks:
+                said += chunk.data
+                if said == words:
+                    return
+        raise AssertionError(f"{name} said {said!r}")
+
     async def lines(self, script: str, **changes: Any) -> list[str]:
         """Return the lines that a container wrote to stdout."""
         name = await self.run(script, **changes)
