@@ -68,6 +68,7 @@ class DaemonTokens:
         self._clock = clock
         self._now = now
         self._tokens: dict[str, _Token] = {}
+        self._dropped_at: dict[str, float] = {}
         self._requests: dict[str, asyncio.Task[_Token]] = {}
 
     async def get(self, audience: str) -> str:
@@ -89,11 +90,21 @@ class DaemonTokens:
             return known.text
         return fresh.text
 
-    def forget(self, audience: str, token: str) -> None:
-        """Drop a token that its daemon refused; a newer one stays."""
-        known = self._tokens.get(audience)
-        if known is not None and known.text == token:
-            del self._tokens[audience]
+    def forget(self, audience: str, token: str) -> bool:
+        """Drop a token that its daemon refused; a newer one stays.
+
+        Returns:
+            Whether another one may do better. False: one was dropped less than a minute ago. A
+            daemon that refuses all must not have the API server make one for each request.
+        """
+        known, clock = self._tokens.get(audience), self._clock()
+        if known is None or known.text != token:
+            return True
+        if clock < self._dropped_at.get(audience, float("-inf")) + _LEAST_SECONDS:
+            return False
+        self._dropped_at[audience] = clock
+        del self._tokens[audience]
+        return True
 
     async def close(self) -> None:
         """Give up what is being asked for."""
@@ -134,3 +145,5 @@ class DaemonTokens:
         now = self._clock()
         for audience in [name for name, one in self._tokens.items() if one.expires_at <= now]:
             del self._tokens[audience]
+        recent = now - _LEAST_SECONDS
+        self._dropped_at = {name: at for name, at in self._dropped_at.items() if at > recent}

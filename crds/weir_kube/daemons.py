@@ -124,10 +124,9 @@ class Daemons:
         audience = endpoint.audience
         token = await self._tokens.get(audience)
         response = await self._send(endpoint, path, query, token, silent)
-        if response.status == 401:
+        if response.status == 401 and self._tokens.forget(audience, token):
             # Void before its time, say by a restart of the API server with new keys: once more.
             response.close()
-            self._tokens.forget(audience, token)
             fresh = await self._tokens.get(audience)
             response = await self._send(endpoint, path, query, fresh, silent)
         if response.status != 200:

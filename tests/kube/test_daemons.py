@@ -208,6 +208,22 @@ async def test_who_is_never_let_in_is_told_so(served: Served) -> None:
     assert tokens.asked == 2
 
 
+async def test_a_daemon_that_refuses_all_costs_a_token_a_minute(tmp_path: Path) -> None:
+    tokens, clock = Tokens(*map(str, range(99))), [0.0]
+    kept = DaemonTokens(tokens, "weir-api", clock=lambda: clock[0])
+    daemons = Daemons(kept, user_agent="test")
+    try:
+        async with bare_daemon(tmp_path, lambda _: web.Response(status=401)) as (host, _):
+            for asked in (2, 3):
+                for _ in range(5):
+                    with pytest.raises(DaemonRefusedError):
+                        await daemons.get_json(host, "/v1/stats", {}, 5)
+                assert tokens.asked == asked
+                clock[0] += 61
+    finally:
+        await daemons.close()
+
+
 async def test_a_token_near_its_end_is_renewed_and_used_while_it_holds(
     served: Served, daemons: Daemons, tokens: Tokens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
