@@ -1,9 +1,11 @@
 """The verbs of the API server on plain dicts."""
 
+import copy
 import json
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -49,6 +51,7 @@ class Api:
     def __init__(self, access: Access) -> None:
         """Use ``weir_kube.connect.connect`` instead."""
         self._transport = Transport(access)
+        self._may_write: Callable[[], bool] = lambda: True
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -66,6 +69,16 @@ class Api:
     async def close(self) -> None:
         """Close all connections; calls under way fail."""
         await self._transport.close()
+
+    def writing_while(self, is_held: Callable[[], bool]) -> Self:
+        """Return the same client, whose writes raise NotLeadingError while ``is_held`` is false.
+
+        One that stood still (a machine asleep, a process stopped) decides by what it saw before,
+        and acts before anything tells it that another leads now.
+        """
+        client = copy.copy(self)
+        client._may_write = is_held
+        return client
 
     @property
     def server(self) -> str:
@@ -342,6 +355,8 @@ class Api:
         return bool(review["status"].get("allowed"))
 
     async def _send(self, request: Request, deadline_seconds: float = DEADLINE_SECONDS) -> Object:
+        if request.method != "GET":
+            request = replace(request, may_be_sent=self._may_write)
         answer: Object = await self._transport.send(request, deadline_seconds)
         return answer
 

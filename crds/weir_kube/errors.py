@@ -89,6 +89,12 @@ class ApiUnavailableError(ApiError):
     reason = "ApiUnavailable"
 
 
+class NotLeadingError(ApiError):
+    """A write was not sent, because another process may lead by now."""
+
+    reason = "NotLeading"
+
+
 class ConfigError(WeirError):
     """No usable kubeconfig or service account."""
 

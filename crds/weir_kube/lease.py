@@ -19,6 +19,7 @@ from weir_kube.errors import (
 )
 from weir_kube.kinds import LEASE
 from weir_kube.metrics import LEASE_RENEWALS
+from weir_kube.process import uptime
 from weir_kube.store import Object
 
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class LeaseElector:
         *,
         duration_seconds: int = 15,
         renew_seconds: float = 4.0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = uptime,
     ) -> None:
         """Prepare.
 
@@ -60,7 +61,7 @@ class LeaseElector:
             identity: unique to this process: one that comes back under it leads at once.
             duration_seconds: how long a rival waits after a kill.
             renew_seconds: how often to renew.
-            clock: monotonic seconds.
+            clock: monotonic seconds, those asleep included: meanwhile a rival's go on.
         """
         self._clock = clock
         self._api = api

@@ -1,6 +1,7 @@
 """What the process of every component needs beside its work."""
 
 import importlib.metadata
+import time
 from collections.abc import Iterator
 
 
@@ -10,6 +11,14 @@ def version() -> str:
         return importlib.metadata.version("weir")
     except importlib.metadata.PackageNotFoundError:
         return "source"
+
+
+def uptime() -> float:
+    """Return the seconds since the machine's boot, those asleep included; nobody sets that clock.
+
+    For what others count on while we sleep: ``time.monotonic`` stands still then.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def causes(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:

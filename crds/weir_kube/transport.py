@@ -5,6 +5,7 @@ import datetime as dt
 import email.utils
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -17,7 +18,13 @@ import aiohttp
 import yarl
 
 from weir_kube.access import Access
-from weir_kube.errors import ApiError, ApiUnavailableError, TooManyRequestsError, error_of
+from weir_kube.errors import (
+    ApiError,
+    ApiUnavailableError,
+    NotLeadingError,
+    TooManyRequestsError,
+    error_of,
+)
 from weir_kube.metrics import count_request, time_request
 
 logger = logging.getLogger(__name__)
@@ -29,6 +36,9 @@ _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
 _UNAUTHORIZED = 401
 _WARNINGS_REMEMBERED = 256
+_RETRY_AFTER_AT_MOST = 60.0
+"""However long a Retry-After is, a date by a clock that is wrong above all: who waits holds cores,
+and nobody would tell that the API server is back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,7 @@ class Request:
     query: Mapping[str, str] | None = None
     body: Any = None
     content_type: str = "application/json"
+    may_be_sent: Callable[[], bool] = lambda: True
 
 
 class Transport:
@@ -75,11 +86,14 @@ class Transport:
         Raises:
             ApiError: the answer was no success; its subclass says what it was.
             ApiUnavailableError: there was no answer. The request may have taken effect.
+            NotLeadingError: it was not to be sent, or not to be sent once more.
         """
         if self._requests is None:
             self._requests = self.access.session(connections=_CONNECTIONS)
         ends_at = time.monotonic() + deadline_seconds
         while True:
+            if not request.may_be_sent():
+                raise NotLeadingError(f"{request.verb} {request.kind}: the Lease is not held")
             remaining = max(ends_at - time.monotonic(), 0.001)
             timeout = aiohttp.ClientTimeout(total=remaining, sock_connect=_CONNECT_SECONDS)
             async with self._exchange(self._requests, request, timeout) as response:
@@ -224,9 +238,12 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None
 
 def _parsed(request: Request, body: bytes) -> Any:
     try:
-        return json.loads(body)
+        answer = json.loads(body)
     except ValueError as exc:
         raise ApiUnavailableError(f"{request.verb} {request.kind}: the answer is no JSON") from exc
+    if not isinstance(answer, dict):
+        raise ApiUnavailableError(f"{request.verb} {request.kind}: the answer is no object")
+    return answer
 
 
 def _error(response: aiohttp.ClientResponse, body: bytes) -> ApiError:
@@ -248,14 +265,21 @@ def _retry_after(value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        return max(float(value), 0.0)
+        seconds = float(value)
     except ValueError:
-        pass
+        seconds = _seconds_until(value)
+    return None if math.isnan(seconds) else min(max(seconds, 0.0), _RETRY_AFTER_AT_MOST)
+
+
+def _seconds_until(date: str) -> float:
+    """Return how far off an HTTP date is by our own clock; NaN: it is none."""
     try:
-        when = email.utils.parsedate_to_datetime(value)
+        when = email.utils.parsedate_to_datetime(date)
     except ValueError:
-        return None
-    return max((when - dt.datetime.now(dt.UTC)).total_seconds(), 0.0)
+        return math.nan
+    if when.tzinfo is None:  # "-0000" means UTC, and says nothing of where it was written
+        when = when.replace(tzinfo=dt.UTC)
+    return (when - dt.datetime.now(dt.UTC)).total_seconds()
 
 
 def _wait(status: int, error: ApiError) -> float | None:

@@ -13,7 +13,7 @@ from weir_crds.quantities import format_bytes
 from weir_kube.connect import connect
 from weir_kube.http import HealthServer
 from weir_kube.lease import Heartbeat
-from weir_kube.process import version
+from weir_kube.process import uptime, version
 from weir_kube.store import Store
 from weir_nodedaemon.daemon import Daemon
 from weir_nodedaemon.engines.docker.engine import DockerEngine
@@ -21,7 +21,6 @@ from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import ContainerDefaults, ContainerEngine
 from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.instances.contact import Contact
-from weir_nodedaemon.instances.identity import uptime
 from weir_nodedaemon.instances.machinery import Machinery
 from weir_nodedaemon.kinds import KINDS
 from weir_nodedaemon.logs import LogStore

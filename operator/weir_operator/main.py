@@ -73,8 +73,9 @@ class Process:
         if not await _first(stop, elector.acquire()):
             return
         self._stage = "filling the caches"
-        source = KopfSource(api, on_started=self._take_signals)
-        controller = self._controller = Operator(api, self._settings, source).controller
+        leading = api.writing_while(lambda: elector.is_held)
+        source = KopfSource(leading, on_started=self._take_signals)
+        controller = self._controller = Operator(leading, self._settings, source).controller
         deciding = asyncio.create_task(_decide(elector, controller), name="deciding")
         watching = asyncio.create_task(source.run(), name="watching")
         try:

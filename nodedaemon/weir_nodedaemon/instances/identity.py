@@ -1,12 +1,12 @@
 """Which incarnation of which object an instance is, and the two clocks it is judged by."""
 
 import datetime as dt
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from weir_crds import names
+from weir_kube.process import uptime
 
 
 class InstanceID(NamedTuple):
@@ -42,11 +42,6 @@ class Moment:
 
 
 Clock = Callable[[], Moment]
-
-
-def uptime() -> float:
-    """Return the seconds since the machine's boot, those asleep included."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def now() -> Moment:
