@@ -80,7 +80,8 @@ class JournalEntry:
     started: bool = False
     started_uptime: float | None = None  # when its program began
     stop_reason: StopReason | None = None  # noted before TERM is sent
-    stop_noted: dt.datetime | None = None
+    stop_noted: dt.datetime | None = None  # None: unknown, or the clock was set since
+    stop_uptime: float | None = None  # the same moment
     kill_uptime: float | None = None  # when KILL follows
     term_sent: bool = False
     paused_uptime: float | None = None  # since when it is paused
@@ -230,6 +231,7 @@ def _read(path: Path) -> tuple[InstanceID, JournalEntry] | None:
             started_uptime=_number(values.get("started_uptime")),
             stop_reason=StopReason(values["stop_reason"]) if values.get("stop_reason") else None,
             stop_noted=_time(values.get("stop_noted")),
+            stop_uptime=_number(values.get("stop_uptime")),
             kill_uptime=_number(values.get("kill_uptime")),
             term_sent=by_uptime and bool(values.get("term_sent")),
             paused_uptime=_number(values.get("paused_uptime")),

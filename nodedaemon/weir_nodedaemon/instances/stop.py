@@ -41,7 +41,8 @@ def stop_step(
         entry,
         started=True,
         stop_reason=entry.stop_reason or reason,
-        stop_noted=entry.stop_noted or now.at,
+        stop_noted=entry.stop_noted if entry.stop_reason else now.at,
+        stop_uptime=entry.stop_uptime if entry.stop_reason else now.uptime,
         kill_uptime=kill_uptime,
     )
     left = kill_uptime - now.uptime

@@ -24,6 +24,7 @@ FULL = JournalEntry(
     started_uptime=12.5,
     stop_reason=StopReason.TIMED_OUT,
     stop_noted=NOW,
+    stop_uptime=89.5,
     kill_uptime=99.25,
     term_sent=True,
     paused_uptime=50.0,

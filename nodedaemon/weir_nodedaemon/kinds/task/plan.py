@@ -16,6 +16,7 @@ from weir_nodedaemon.instances.journal import Ended, JournalEntry, StopReason
 # A Task that ends within this time costs one status write instead of two.
 REPORT_START_AFTER = dt.timedelta(milliseconds=250)
 _ASK_AGAIN = dt.timedelta(seconds=2)
+_SET_SECONDS = 0.5  # a clock that is only slowed or hurried differs by less
 _RETRY_REMOVAL = dt.timedelta(milliseconds=500)
 
 
@@ -101,7 +102,11 @@ def _note_what_is_seen(
     if container is None:
         return entry
     if container.state is InstanceState.EXITED:
-        return entry if entry.ended else replace(entry, started=True, ended=Ended.of(container))
+        if entry.ended:
+            return entry
+        # The engine tells the end by the time of day, too: was it before the stop was noted?
+        noted = None if _was_set(entry, now) else entry.stop_noted
+        return replace(entry, started=True, ended=Ended.of(container), stop_noted=noted)
     if container.state not in (InstanceState.RUNNING, InstanceState.PAUSED):
         return entry
     since = entry.started_uptime
@@ -114,6 +119,14 @@ def _note_what_is_seen(
         over = max(0.0, now.uptime - entry.paused_uptime)
         return replace(entry, paused_uptime=None, paused_seconds=entry.paused_seconds + over)
     return entry
+
+
+def _was_set(entry: JournalEntry, now: Moment) -> bool:
+    """Tell whether the time of day was set since a stop was noted: then it decides nothing."""
+    if entry.stop_noted is None or entry.stop_uptime is None or now.uptime < entry.stop_uptime:
+        return False
+    by_time_of_day = (now.at - entry.stop_noted).total_seconds()
+    return abs(by_time_of_day - (now.uptime - entry.stop_uptime)) > _SET_SECONDS
 
 
 def _after_the_end(container: ObservedInstance | None, entry: JournalEntry) -> Plan:

@@ -10,6 +10,8 @@ from weir_crds.task import TaskSpec
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 from weir_nodedaemon.instances.identity import Moment
 from weir_nodedaemon.instances.journal import Ended, JournalEntry, StopReason
+from weir_nodedaemon.instances.stop import stop_step
+from weir_nodedaemon.kinds.task import verdict
 from weir_nodedaemon.kinds.task.plan import REPORT_START_AFTER, Act, plan, running_seconds
 
 NOW = Moment(dt.datetime(2026, 11, 22, 10, 0, tzinfo=dt.UTC), 5000.0)
@@ -220,3 +222,25 @@ def test_a_plan_made_twice_is_the_same() -> None:
         seen = None if state is None else container(state)
         first = plan(spec(**fields), status, seen, entry, NOW)
         assert plan(spec(**fields), status, seen, first.entry, NOW) == first
+
+
+@pytest.mark.parametrize(
+    ("clock", "ended", "reason"),
+    [
+        pytest.param(-3600, 1, "Killed", id="set back, then it ended by the TERM"),
+        pytest.param(3600, 1, "Killed", id="set forward, then it ended by the TERM"),
+        pytest.param(0, 1, "Killed", id="ended by the TERM"),
+        pytest.param(0, -1, "Completed", id="had ended before"),
+    ],
+)
+def test_a_clock_that_is_set_makes_no_stop_an_end_of_its_own(
+    clock: int, ended: int, reason: str
+) -> None:
+    noted = stop_step(FRESH, StopReason.KILLED, 10.0, NOW).entry
+    exited = replace(
+        container("exited"), exit_code=0, finished_at=NOW.at + (clock + ended) * SECOND
+    )
+    later = Moment(NOW.at + (clock + 2) * SECOND, NOW.uptime + 2)
+    todo = plan(spec(**KILLED), STARTED, exited, noted, later)
+    assert todo.act is Act.FINISH
+    assert verdict.judge(exited, todo.entry, spec(**KILLED)).reason == reason
