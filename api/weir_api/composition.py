@@ -11,7 +11,7 @@ from typing import Any
 
 from weir_api.access.service import AuthService, AuthSettings
 from weir_api.hostapi.access import HostAccess
-from weir_api.hostapi.accounts import account_routes
+from weir_api.hostapi.accounts.routes import account_routes
 from weir_api.hostapi.app import PREFIX, host_api
 from weir_api.hostapi.environments import (
     Environments,

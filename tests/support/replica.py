@@ -15,7 +15,7 @@ from weir_api.access.accounts import Account
 from weir_api.access.identity import Role
 from weir_api.access.service import AuthService, AuthSettings
 from weir_api.hostapi.access import HostAccess
-from weir_api.hostapi.accounts import account_routes
+from weir_api.hostapi.accounts.routes import account_routes
 from weir_api.hostapi.app import host_api
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer

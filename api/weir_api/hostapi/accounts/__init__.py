@@ -1,16 +1,1 @@
 """``/auth/*`` of the host API: who one is, logging in, tokens, invitations, users."""
-
-from weir_api.access.service import AuthService
-from weir_api.hostapi.accounts.administration import InvitationRoutes, UserRoutes
-from weir_api.hostapi.accounts.own import OwnRoutes
-from weir_api.hostapi.accounts.sessions import SessionRoutes
-
-
-def account_routes(service: AuthService) -> tuple[object, ...]:
-    """Return the groups of endpoints about accounts."""
-    return (
-        SessionRoutes(service),
-        OwnRoutes(service),
-        InvitationRoutes(service),
-        UserRoutes(service),
-    )
