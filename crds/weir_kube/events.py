@@ -75,7 +75,7 @@ class Occurrence:
 
 
 @dataclass(frozen=True, slots=True)
-class _About:
+class _SeriesKey:
     """One kind of Event of one object: those that are alike are one that counts."""
 
     api_version: str
@@ -87,7 +87,7 @@ class _About:
 
 
 @dataclass(slots=True)
-class _News:
+class _Pending:
     """What is not written yet."""
 
     event_name: str
@@ -140,8 +140,8 @@ class EventRecorder:
         self._per_second = per_second
         self._now = now
         self._clock = clock
-        self._waiting: OrderedDict[_About, _News] = OrderedDict()
-        self._series: OrderedDict[_About, _Series] = OrderedDict()
+        self._waiting: OrderedDict[_SeriesKey, _Pending] = OrderedDict()
+        self._series: OrderedDict[_SeriesKey, _Series] = OrderedDict()
         self._wake = asyncio.Event()
         self._allowed = self._burst
         self._allowed_at = clock()
@@ -149,7 +149,7 @@ class EventRecorder:
     def record(self, kind: Kind, obj: Mapping[str, Any], occurrence: Occurrence) -> None:
         """Have an Event written of an object, some time; never waits, never raises."""
         metadata = obj["metadata"]
-        about = _About(
+        key = _SeriesKey(
             kind.api_version,
             kind.kind,
             metadata.get("namespace", ""),
@@ -158,12 +158,12 @@ class EventRecorder:
             occurrence,
         )
         now = self._now()
-        news = self._waiting.get(about)
-        if news is not None:
-            news.count += 1
-            news.last = now
+        pending = self._waiting.get(key)
+        if pending is not None:
+            pending.count += 1
+            pending.last = now
         elif len(self._waiting) < self._most:
-            self._waiting[about] = _News(_event_name(about), now, now)
+            self._waiting[key] = _Pending(_event_name(key), now, now)
             self._wake.set()
         else:
             _DROPPED.labels("Full").inc()
@@ -197,54 +197,55 @@ class EventRecorder:
 
     async def _next(self) -> None:
         """Write the one that has waited longest."""
-        about, news = self._waiting.popitem(last=False)
+        key, pending = self._waiting.popitem(last=False)
         if not self._waiting:
             self._wake.clear()
         try:
-            await self._write(about, news)
+            await self._write(key, pending)
         except asyncio.CancelledError:
-            again = self._waiting.get(about)  # it may have come again meanwhile
+            again = self._waiting.get(key)  # it may have come again meanwhile
             if again is not None:
-                news.count += again.count
-            self._waiting[about] = news
-            self._waiting.move_to_end(about, last=False)
+                pending.count += again.count
+                pending.last = again.last
+            self._waiting[key] = pending
+            self._waiting.move_to_end(key, last=False)
             self._wake.set()
             raise
         except ApiError as exc:
             _DROPPED.labels(exc.reason).inc()
-            logger.warning("no event %s of %s: %s", about.occurrence.reason, about.name, exc)
+            logger.warning("no event %s of %s: %s", key.occurrence.reason, key.name, exc)
 
-    async def _write(self, about: _About, news: _News) -> None:
+    async def _write(self, key: _SeriesKey, pending: _Pending) -> None:
         """Count up the Event that is there, or make one."""
-        series = self._series.get(about)
+        series = self._series.get(key)
         if series is not None and self._clock() - series.seen < _SERIES_SECONDS:
-            count = series.count + news.count
+            count = series.count + pending.count
             try:
-                await self._try(lambda: self._count_up(about, series.event_name, count, news.last))
+                await self._try(lambda: self._count_up(key, series.event_name, count, pending.last))
             except NotFoundError:
                 logger.debug("event %s has expired", series.event_name)  # after an hour, say
             else:
-                self._note(about, _Series(series.event_name, count, self._clock()))
+                self._note(key, _Series(series.event_name, count, self._clock()))
                 return
-        body = self._body(about, news)
+        body = self._body(key, pending)
 
         async def create() -> None:
             with suppress(AlreadyExistsError):  # the answer to an earlier try was lost
                 await self._api.create(
-                    EVENT, body, _namespace_of(about), deadline_seconds=_DEADLINE_SECONDS
+                    EVENT, body, _namespace_of(key), deadline_seconds=_DEADLINE_SECONDS
                 )
 
         await self._try(create)
-        self._note(about, _Series(news.event_name, news.count, self._clock()))
+        self._note(key, _Series(pending.event_name, pending.count, self._clock()))
 
     async def _count_up(
-        self, about: _About, event_name: str, count: int, last: dt.datetime
+        self, key: _SeriesKey, event_name: str, count: int, last: dt.datetime
     ) -> None:
         await self._api.patch(
             EVENT,
             event_name,
             {"series": _series(count, last)},
-            _namespace_of(about),
+            _namespace_of(key),
             deadline_seconds=_DEADLINE_SECONDS,
         )
 
@@ -263,24 +264,24 @@ class EventRecorder:
             else:
                 return
 
-    def _note(self, about: _About, series: _Series) -> None:
-        self._series[about] = series
-        self._series.move_to_end(about)
+    def _note(self, key: _SeriesKey, series: _Series) -> None:
+        self._series[key] = series
+        self._series.move_to_end(key)
         while len(self._series) > _MOST_SERIES:
             self._series.popitem(last=False)
 
-    def _body(self, about: _About, news: _News) -> dict[str, Any]:
-        occurrence = about.occurrence
+    def _body(self, key: _SeriesKey, pending: _Pending) -> dict[str, Any]:
+        occurrence = key.occurrence
         regarding = {
-            "apiVersion": about.api_version,
-            "kind": about.kind,
-            "namespace": about.namespace,
-            "name": about.name,
-            "uid": about.uid,
+            "apiVersion": key.api_version,
+            "kind": key.kind,
+            "namespace": key.namespace,
+            "name": key.name,
+            "uid": key.uid,
         }
         body: dict[str, Any] = {
-            "metadata": {"name": news.event_name, "namespace": _namespace_of(about)},
-            "eventTime": now_rfc3339(news.first),
+            "metadata": {"name": pending.event_name, "namespace": _namespace_of(key)},
+            "eventTime": now_rfc3339(pending.first),
             "reportingController": self._controller,
             "reportingInstance": self._instance,
             "type": "Warning" if occurrence.warning else "Normal",
@@ -289,14 +290,14 @@ class EventRecorder:
             "note": _one_line(occurrence.note),
             "regarding": {name: value for name, value in regarding.items() if value},
         }
-        if news.count > 1:
-            body["series"] = _series(news.count, news.last)
+        if pending.count > 1:
+            body["series"] = _series(pending.count, pending.last)
         return body
 
 
-def _event_name(about: _About) -> str:
+def _event_name(key: _SeriesKey) -> str:
     unique = uuid4().hex[:16]
-    return f"{about.name[: _NAME_CHARACTERS - 1 - len(unique)].rstrip('-.')}.{unique}"
+    return f"{key.name[: _NAME_CHARACTERS - 1 - len(unique)].rstrip('-.')}.{unique}"
 
 
 def _one_line(note: str) -> str:
@@ -305,8 +306,8 @@ def _one_line(note: str) -> str:
     return line.encode("utf-8", "replace")[:_NOTE_BYTES].decode("utf-8", "ignore")
 
 
-def _namespace_of(about: _About) -> str:
-    return about.namespace or _OF_CLUSTER_SCOPED
+def _namespace_of(key: _SeriesKey) -> str:
+    return key.namespace or _OF_CLUSTER_SCOPED
 
 
 def _series(count: int, last: dt.datetime) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class _Allowance:
     unlisted: int = 0
 
 
-class FewLines:
+class RateLimitedLines:
     """Lines of what anybody can cause as often as they like: so many of each peer, no more.
 
     Of those left out the next line tells the number: ``fields=unlisted:12``.

@@ -57,7 +57,7 @@ class Frame:
         self._under_way = under_way
         self._unlogged = unlogged
         self._log = AccessLog()
-        self._refusals = audit.FewLines(burst=20, per_second=1.0)
+        self._refusals = audit.RateLimitedLines(burst=20, per_second=1.0)
 
     def install(self, app: web.Application) -> None:
         """Put it around all requests of an application."""

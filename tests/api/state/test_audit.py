@@ -237,7 +237,7 @@ def test_so_many_refusals_of_one_peer_are_lines_and_the_rest_a_number(
 ) -> None:
     caplog.set_level(logging.INFO)
     now = 0.0
-    few = audit.FewLines(burst=3, per_second=1.0, clock=lambda: now)
+    few = audit.RateLimitedLines(burst=3, per_second=1.0, clock=lambda: now)
 
     def refuse(peer: str, times: int) -> list[str]:
         caplog.clear()
@@ -256,7 +256,7 @@ def test_so_many_refusals_of_one_peer_are_lines_and_the_rest_a_number(
 
 
 def test_peers_without_number_take_no_memory_without_bound() -> None:
-    few = audit.FewLines(burst=3, per_second=1.0)
+    few = audit.RateLimitedLines(burst=3, per_second=1.0)
     for number in range(20_000):
         audit.ACTOR.set(audit.Actor("-", f"10.1.{number // 250}.{number % 250}", "r"))
         few.note("GET", "/x", "Forbidden")

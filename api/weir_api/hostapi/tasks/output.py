@@ -55,7 +55,7 @@ class TaskOutput:
         self._index = index
         self._hosts = hosts
         self._daemons = daemons
-        self._reads = audit.FewLines(burst=200, per_second=20.0)
+        self._reads = audit.RateLimitedLines(burst=200, per_second=20.0)
 
     @endpoint(
         "GET",
