@@ -11,6 +11,8 @@ from weir_cli.formatting import parse_duration
 
 _TASK_PREFIX = re.compile(r"(wt|tasks?(\.weir\.dev)?)/")
 _HOST_PREFIX = re.compile(r"(wh|hosts?(\.weir\.dev)?)/")
+# What the API server gives names to; anything else would be another path of it, of a list say.
+_NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")
 
 DESCRIPTION = (
     "Look at Tasks and Hosts of Weir: what they print, why they wait, what is free, what is used."
@@ -139,17 +141,26 @@ def _argument(
 
 
 def _task_name(text: str) -> str:
-    return _TASK_PREFIX.sub("", text, count=1)
+    return _name(_TASK_PREFIX.sub("", text, count=1))
 
 
-def host_name(text: str) -> str:
-    """Return the name of a host that may be written as ``host/NAME``."""
-    return _HOST_PREFIX.sub("", text, count=1)
+def _host_name(text: str) -> str:
+    return _name(_HOST_PREFIX.sub("", text, count=1))
 
 
-def bare_name(text: str) -> str:
-    """Return the name of a Task or host that may be written as ``task/NAME`` or ``host/NAME``."""
-    return _task_name(host_name(text))
+def _bare_name(text: str) -> str:
+    return _task_name(_HOST_PREFIX.sub("", text, count=1))
+
+
+def _named_object(text: str) -> tuple[bool, str]:
+    """Return whether it is a host, and its name."""
+    return bool(_HOST_PREFIX.match(text)), _bare_name(text)
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"must be a name, not {text!r}")
+    return text
 
 
 def _run_number(text: str) -> int:
@@ -171,7 +182,13 @@ def _of_kubectl(*names: str, help: str = "as kubectl's", **settings: Any) -> Arg
 
 
 COMMON = (
-    _argument("-n", "--namespace", help="default: that of the context", noun=Noun.NAMESPACE),
+    _argument(
+        "-n",
+        "--namespace",
+        help="default: that of the context",
+        noun=Noun.NAMESPACE,
+        type=lambda text: text and _name(text),
+    ),
     _argument(
         "--kubeconfig", help="default: $KUBECONFIG, ~/.kube/config", noun=Noun.FILE, metavar="PATH"
     ),
@@ -282,7 +299,15 @@ COMMANDS = (
         "why",
         "say why a Task waits or ended as it did",
         _WHY,
-        (_argument("name", help="name of the Task, or host/NAME", noun=Noun.TASK, metavar="NAME"),),
+        (
+            _argument(
+                "name",
+                help="name of the Task, or host/NAME",
+                noun=Noun.TASK,
+                metavar="NAME",
+                type=_named_object,
+            ),
+        ),
         done="it is printed, whatever the reason",
     ),
     Command(
@@ -296,7 +321,7 @@ COMMANDS = (
                 noun=Noun.HOST,
                 nargs="*",
                 metavar="NAME",
-                type=host_name,
+                type=_host_name,
             ),
             _SELECTOR,
             _argument("--numa", help="a line for each NUMA node", action="store_true"),
@@ -319,7 +344,7 @@ COMMANDS = (
                 noun={"hosts": Noun.HOST, "tasks": Noun.TASK},
                 nargs="*",
                 metavar="NAME",
-                type=bare_name,
+                type=_bare_name,
             ),
             _argument(
                 "-A",

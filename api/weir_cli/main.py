@@ -15,8 +15,6 @@ from weir_cli.commandline import (
     SIGNAL_EXITS,
     Argument,
     Command,
-    bare_name,
-    host_name,
     kubectl_flags,
 )
 from weir_cli.options import (
@@ -142,9 +140,8 @@ def parse(arguments: Sequence[str]) -> Options:
                 previous=found.previous,
             )
         case "why":
-            name = host_name(found.name)
-            is_host = name != found.name
-            return WhyOptions.extending(common, name=bare_name(found.name), is_host=is_host)
+            is_host, name = found.name
+            return WhyOptions.extending(common, name=name, is_host=is_host)
         case "top":
             if found.selector and not found.what:
                 parser.error("-l needs to know of what: top hosts, or top tasks")

@@ -66,7 +66,8 @@ def parse_line(arguments: Sequence[str]) -> ParsedLine:
             line.flags.append(word)
             line.open_flag = None
         elif word.startswith("-") and word != "-" and not flags_end:
-            _add_flag(line, word)
+            for flag in _separated(line, word):
+                _add_flag(line, flag)
         elif line.command is None:
             line.command = next((known for known in COMMANDS if known.name == word), None)
             if line.command is None:
@@ -79,6 +80,16 @@ def parse_line(arguments: Sequence[str]) -> ParsedLine:
 def reordered(line: ParsedLine) -> Sequence[str]:
     """Return the command, its flags, then its positionals: argparse wants those in one row."""
     return [*([line.command.name] if line.command else []), *line.flags, *line.positionals]
+
+
+def _separated(line: ParsedLine, word: str) -> list[str]:
+    """Return flags that were written as one, each by itself: ``-fn`` is ``-f`` and ``-n``."""
+    if word.startswith("--"):
+        return [word]
+    flag, rest = line.flag(word[:2]), word[2:]
+    if not rest or rest.startswith("=") or flag is None or flag.takes_value:
+        return [word]
+    return [word[:2], *_separated(line, f"-{rest}")]
 
 
 def _add_flag(line: ParsedLine, word: str) -> None:

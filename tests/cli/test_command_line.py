@@ -83,6 +83,17 @@ def test_switches_are_written_as_kubectls_too() -> None:
     assert parse(["logs", "-f", "--", "a"]) == LogsOptions(name="a", follow=True)
 
 
+def test_short_flags_may_be_written_as_one() -> None:
+    expected = LogsOptions(name="a", follow=True, previous=True, namespace="team")
+    for written in (["-fpn", "team"], ["-fpnteam"], ["-pfn=team"]):
+        assert parse(["logs", *written, "a"]) == expected
+        assert parse(["logs", "a", *written]) == expected
+    assert parse(["logs", "a", "-fs", "http://h"]).kubectl == ("--server=http://h",)
+    assert parse(["top", "tasks", "a", "-Ao", "json"]) == TopOptions(
+        what="tasks", names=("a",), all_namespaces=True, output="json"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
@@ -119,6 +130,10 @@ def test_top() -> None:
     )
 
 
+# Each would be the path of something else, a list say.
+NO_NAMES = ["", ".", "..", "a/b", "a?b", "a%2fb", "\udcff", "\x1b[31m"]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -140,6 +155,13 @@ def test_top() -> None:
         ["top", "pods"],
         ["top", "--sort-by", "age"],
         ["logs", "--follow=maybe", "a"],
+        ["logs", "-fx", "a"],
+        *([command, name] for command in ("logs", "why", "hosts") for name in NO_NAMES),
+        *(["top", "hosts", name] for name in NO_NAMES),
+        ["why", "host/"],
+        ["hosts", "host/"],
+        ["logs", "task/"],
+        ["logs", "-n", "a/b", "a"],
     ],
 )
 def test_mistakes_end_with_one_and_a_hint(
