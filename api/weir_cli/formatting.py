@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from weir_cli.output import escape_control
+
 _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _GAP = 3
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -71,13 +73,21 @@ def format_ranges(numbers: Iterable[int]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, with_header: bool = True) -> str:
-    """Return columns that line up, as kubectl's; an empty cell is shown as ``<none>``."""
-    lines = [list(header), *([cell or "<none>" for cell in row] for row in rows)]
+    """Return columns that line up, as kubectl's; an empty cell is shown as ``<none>``.
+
+    No cell goes beyond its line, whatever a host wrote into it.
+    """
+    cells = ([_cell(cell) for cell in row] for row in rows)
+    lines = [list(header), *cells]
     widths = [max(map(len, column)) + _GAP for column in zip(*lines, strict=True)]
     return "\n".join(
         "".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in (lines if with_header else lines[1:])
     )
+
+
+def _cell(text: str) -> str:
+    return escape_control(text).replace("\n", "\\n").replace("\t", "\\t") or "<none>"
 
 
 def serialize(value: Any, output: str) -> str:
@@ -86,7 +96,8 @@ def serialize(value: Any, output: str) -> str:
         return json.dumps(value, indent=2)
     import yaml  # only where it is asked for
 
-    text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True)
+    # All ASCII, as the JSON is: the same bytes in every locale, and nothing that needs escaping.
+    text: str = yaml.safe_dump(value, sort_keys=False)
     return text.rstrip("\n")
 
 

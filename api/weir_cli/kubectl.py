@@ -25,6 +25,8 @@ ONE_BY_ONE = 4
 """So many requests, one after the other, are cheaper than a list of all."""
 _DEFAULT_SECONDS = 15.0
 _NO_LIMIT_SECONDS = 366 * 86400.0
+# ``--server`` may lead to anything that speaks HTTP.
+_NO_ANSWER = "error: what answered is no API server: it sent no object"
 # What a pod's kubectl takes for the namespace where no kubeconfig names one.
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -116,6 +118,8 @@ class Kubectl:
         query = {"limit": str(self._page), **(selectors or {})}
         while True:
             page = self._read(f"{kind.path(namespace)}?{urlencode(query)}")
+            if not isinstance(page.get("items"), list):
+                raise KubectlError(_NO_ANSWER)
             for obj in page["items"]:
                 obj["metadata"].pop("managedFields", None)  # half of it, and of no use to us
                 yield obj
@@ -163,7 +167,9 @@ class Kubectl:
             "allowWatchBookmarks": "true",
         }
         path = f"{kind.path(namespace)}?{urlencode(query)}"
-        with self._start("get", "--raw", path, "--request-timeout=0") as process:
+        # What it complains about, nobody would read: whoever watches reads anew.
+        arguments = ("get", "--raw", path, "--request-timeout=0")
+        with self._start(*arguments, stderr=subprocess.DEVNULL) as process:
             try:
                 yield _events(process)
             finally:
@@ -181,7 +187,9 @@ class Kubectl:
         return self._run("create", "token", service_account, *arguments).decode().strip()
 
     def _read(self, path: str) -> Object:
-        found: Object = json.loads(self._run("get", "--raw", path))
+        found = _decoded(self._run("get", "--raw", path))
+        if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
+            raise KubectlError(_NO_ANSWER)
         return found
 
     def _run(self, *arguments: str) -> bytes:
@@ -201,13 +209,13 @@ class Kubectl:
         timeout = () if _asked_timeout(self._flags) else (f"--request-timeout={_DEFAULT_SECONDS}s",)
         return ["kubectl", *timeout, *self._flags, *arguments]
 
-    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def _start(self, *arguments: str, stderr: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(  # noqa: S603 (the kubectl that is on the person's own path)
                 self.command(*arguments),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=stderr,
             )
         except OSError as error:
             raise KubectlError(f"error: kubectl cannot be run: {error.strerror}") from error
@@ -230,7 +238,15 @@ def _asked_timeout(flags: Sequence[str]) -> str | None:
 def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, Object]]:
     assert process.stdout is not None
     for line in process.stdout:
-        event: Mapping[str, Any] = json.loads(line)
-        if event["type"] == "ERROR":  # history is gone: whoever watches reads anew
-            return
+        event = _decoded(line)
+        if not isinstance(event, dict) or event.get("type") in (None, "ERROR"):
+            return  # history is gone, or a line broke off: whoever watches reads anew
         yield event["type"], event["object"]
+
+
+def _decoded(text: bytes) -> Any:
+    """Return what JSON says; None: it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import io
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,10 @@ _PROGRAM = "kubectl weir"
 _BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell says it
 
 
+class _Signalled(BaseException):
+    """A signal that ends the process came; the argument is its number."""
+
+
 class _Parser(argparse.ArgumentParser):
     """Complains the way kubectl does, and takes no flag by half its name."""
 
@@ -51,10 +56,26 @@ class _Parser(argparse.ArgumentParser):
 
 def main() -> NoReturn:
     """Run the command line of this process."""
-    # As kubectl does: Ctrl-C ends at once, with no word and nothing to clean up.
+    # As kubectl does: Ctrl-C ends at once, with no word; kubectl gets it from the terminal, too.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # These may come to this process alone, so that it has to end the kubectl that it waits for.
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _raise)
     open_standard_streams()
-    sys.exit(run(sys.argv[1:]))
+    try:
+        sys.exit(run(sys.argv[1:]))
+    except _Signalled as signalled:
+        (number,) = signalled.args
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        raise  # not reached
+
+
+def _raise(number: int, _: object) -> NoReturn:
+    for further in (signal.SIGHUP, signal.SIGTERM):
+        signal.signal(further, signal.SIG_IGN)
+    raise _Signalled(number)
 
 
 def run(arguments: Sequence[str]) -> int:

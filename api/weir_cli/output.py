@@ -1,12 +1,16 @@
-"""The process's standard streams, whatever they are: closed, full, or not blocking."""
+"""The process's standard streams, whatever they are: closed, full, not blocking, or a terminal."""
 
 import io
 import os
+import re
 import select
 import sys
 from typing import Any
 
 _STDOUT = 1
+# What does something to a terminal, or makes it show words in another order than they have; and
+# halves of characters. All of it may stand in what hosts and other people write.
+_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x80-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def open_standard_streams() -> None:
@@ -20,11 +24,22 @@ def open_standard_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, mode)  # takes the lowest number that is free: this one
-    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
-    encoding = sys.stdout.encoding if sys.stdout else "utf-8"
-    sys.stdout = io.TextIOWrapper(
-        io.BufferedWriter(_PatientStdout()), encoding, line_buffering=os.isatty(_STDOUT)
+    stderr = sys.stderr.encoding if sys.stderr else "utf-8"
+    stdout = sys.stdout.encoding if sys.stdout else "utf-8"
+    sys.stderr = _Text(
+        os.fdopen(2, "wb", closefd=False), stderr, "backslashreplace", line_buffering=True
     )
+    sys.stdout = _Text(
+        io.BufferedWriter(_PatientStdout()),
+        stdout,
+        "backslashreplace",
+        line_buffering=os.isatty(_STDOUT),
+    )
+
+
+def escape_control(text: str) -> str:
+    """Return text with ``\\x1b`` and the like for what a terminal would obey."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def write_output(data: bytes) -> None:
@@ -45,6 +60,12 @@ def _write(data: Any) -> int:
             return os.write(_STDOUT, data)
         except BlockingIOError:  # another program that has the same terminal has set it so
             select.select([], [_STDOUT], [])
+
+
+class _Text(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        super().write(escape_control(text))
+        return len(text)
 
 
 class _PatientStdout(io.RawIOBase):

@@ -1,8 +1,18 @@
 import datetime as dt
+import json
 
 import pytest
+import yaml
 
-from weir_cli.formatting import format_age, format_bytes, format_cpu, format_ranges, table
+from weir_cli.formatting import (
+    format_age,
+    format_bytes,
+    format_cpu,
+    format_ranges,
+    serialize,
+    table,
+)
+from weir_cli.output import escape_control
 
 
 @pytest.mark.parametrize(
@@ -59,6 +69,22 @@ def test_ranges() -> None:
     assert format_ranges([8, 0, 2, 1, 3]) == "0-3,8"
     assert format_ranges([4, 5]) == "4-5"
     assert format_ranges([]) == ""
+
+
+def test_no_cell_goes_beyond_its_line() -> None:
+    (cell, *_), *_ = rows = [[r"x\ny\tz\x1b[2J", "1"], ["x", "2"]]
+    shown = table(("A", "B"), [("x\ny\tz\x1b[2J", "1"), ("x", "2")])
+    lines = [["A", "B"], *rows]
+    assert shown == "\n".join(f"{a:{len(cell) + 3}}{b}" for a, b in lines)
+
+
+@pytest.mark.parametrize("output", ["json", "yaml"])
+def test_what_programs_read_is_ascii_and_comes_back_as_it_was(output: str) -> None:
+    value = {"name": "Größe \x1b[31m \u202e \x7f \x9b \n"}
+    text = serialize(value, output)
+    assert text.isascii()
+    assert escape_control(text) == text
+    assert (json.loads(text) if output == "json" else yaml.safe_load(text)) == value
 
 
 def test_columns_line_up_and_no_cell_is_empty() -> None:
