@@ -73,7 +73,7 @@ class Daemon:
                     raise DaemonUnavailableError(f"host {self.endpoint.host} answers too much")
         try:
             return json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DaemonUnavailableError(
                 f"the daemon of host {self.endpoint.host} answered with what cannot be read"
             ) from error

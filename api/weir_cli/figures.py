@@ -1,5 +1,6 @@
 """What hosts and Tasks use now, out of what daemons answered. Pure."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -114,6 +115,24 @@ def is_readable(name: str, answers: Answers) -> bool:
     return True
 
 
+def _number(value: Any) -> Any:
+    """Return a daemon's number as it is; raises TypeError or ValueError: it is none."""
+    if not math.isfinite(value) or isinstance(value, bool):
+        raise ValueError("is no number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("is no text")
+    return value
+
+
+def _known(value: Any) -> Any:
+    """Return a number, or None where a daemon does not know it."""
+    return None if value is None else _number(value)
+
+
 def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
     """Return what a host uses."""
     if isinstance(seen, Silence):
@@ -123,13 +142,13 @@ def host_figures(name: str, seen: Answers | Silence) -> HostFigures:
     return HostFigures(
         name=name,
         used=Used(
-            cpu_cores=host["cpuPercent"] / 100 * host["cpus"],
-            memory_bytes=memory["totalBytes"] - memory["availableBytes"],
-            pids=sum(row.get("pids", 0) for row in tasks),
+            cpu_cores=_number(host["cpuPercent"]) / 100 * _number(host["cpus"]),
+            memory_bytes=_number(memory["totalBytes"]) - _number(memory["availableBytes"]),
+            pids=_number(sum(row.get("pids", 0) for row in tasks)),
         ),
         cpus=host["cpus"],
         memory_bytes=memory["totalBytes"],
-        load=host["load"][0],
+        load=_number(host["load"][0]),
         tasks=len(tasks),
     )
 
@@ -139,13 +158,13 @@ def gpu_figures(seen: Mapping[str, Answers | Silence]) -> list[GpuFigures]:
     found = [
         GpuFigures(
             host=host,
-            index=gpu["index"],
-            uuid=gpu["uuid"],
-            name=gpu["name"],
-            memory_bytes=gpu["memory"]["totalBytes"],
-            used_bytes=gpu["memory"].get("usedBytes"),
-            percent=gpu.get("utilisationPercent"),
-            celsius=gpu.get("temperatureCelsius"),
+            index=_number(gpu["index"]),
+            uuid=_text(gpu["uuid"]),
+            name=_text(gpu["name"]),
+            memory_bytes=_number(gpu["memory"]["totalBytes"]),
+            used_bytes=_known(gpu["memory"].get("usedBytes")),
+            percent=_known(gpu.get("utilisationPercent")),
+            celsius=_known(gpu.get("temperatureCelsius")),
         )
         for host, answers in seen.items()
         if isinstance(answers, Answers)
@@ -169,7 +188,9 @@ def _used_by_run(answers: Answers) -> dict[tuple[str, int], Used]:
     earlier = {(row["uid"], row["run"]): row for row in answers.first["tasks"]}
     return {
         (key := (row["uid"], row["run"])): Used(
-            _cores(earlier.get(key, {}), row), row.get("memoryBytes"), row.get("pids")
+            _cores(earlier.get(key, {}), row),
+            _known(row.get("memoryBytes")),
+            _known(row.get("pids")),
         )
         for row in answers.second["tasks"]
     }
@@ -182,7 +203,8 @@ def _cores(first: Stats, second: Stats) -> float | None:
     if between <= 0:
         return None  # one and the same look, or the daemon's machine was restarted
     used: float = second["cpuSeconds"] - first["cpuSeconds"]
-    return max(0.0, used / between)
+    cores: float = _number(used / between)
+    return max(0.0, cores)
 
 
 def _of_task(task: Object, used: Mapping[tuple[str, tuple[str, int]], Used]) -> TaskFigures:

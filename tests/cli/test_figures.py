@@ -1,3 +1,4 @@
+import math
 from typing import Any
 
 import pytest
@@ -170,6 +171,7 @@ HOST_STATS: dict[str, Any] = {
     "load": [1.0, 1.0, 1.0],
     "memory": {"totalBytes": 100, "availableBytes": 40},
 }
+GPU_STATS = {"index": 0, "uuid": "u", "name": "g", "memory": {"totalBytes": 5}}
 TASK_STATS = {"uid": "u", "run": 1, "cpuSeconds": 1.0, "sampledSeconds": 1.0}
 
 
@@ -184,6 +186,27 @@ TASK_STATS = {"uid": "u", "run": 1, "cpuSeconds": 1.0, "sampledSeconds": 1.0}
         ({"host": {}, "tasks": []}, False),
         ({"host": {**HOST_STATS, "load": []}, "tasks": []}, False),
         ({"host": {**HOST_STATS, "cpus": "4"}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "load": ["1"]}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "cpuPercent": math.nan}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "cpus": True}, "tasks": []}, False),
+        ({"host": {**HOST_STATS, "cpus": 10**400}, "tasks": []}, False),
+        ({"host": HOST_STATS, "tasks": [TASK_STATS | {"memoryBytes": "5"}]}, False),
+        ({"host": HOST_STATS, "tasks": [TASK_STATS | {"pids": []}]}, False),
+        ({"host": HOST_STATS, "tasks": [TASK_STATS | {"pids": math.inf}]}, False),
+        ({"host": HOST_STATS, "tasks": [], "gpus": [GPU_STATS]}, True),
+        (
+            {
+                "host": HOST_STATS,
+                "tasks": [],
+                "gpus": [GPU_STATS | {"memory": {"totalBytes": "5"}}],
+            },
+            False,
+        ),
+        (
+            {"host": HOST_STATS, "tasks": [], "gpus": [GPU_STATS | {"utilisationPercent": "5"}]},
+            False,
+        ),
+        ({"host": HOST_STATS, "tasks": [], "gpus": [GPU_STATS | {"name": 5}]}, False),
         ([], False),
         ("", False),
         (None, False),

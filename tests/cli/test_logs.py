@@ -145,11 +145,12 @@ async def test_output_that_breaks_off_is_an_error_after_what_came(
     container = await host.run_task("train")
     await host.runs.print(container, b"some\n")
     process = await start_weir(kubeconfig, "logs", "-f", "-n", host.namespace, "train")
-    await until(lambda: host.runs.readers == 1)
-    await host.runs.lose(container)
+    assert process.stdout
     async with asyncio.timeout(60):
+        printed = await process.stdout.readline()
+        await host.runs.lose(container)
         out, err = await process.communicate()
-    assert (process.returncode, out) == (1, b"some\n")
+    assert (process.returncode, printed + out) == (1, b"some\n")
     assert b"broke off" in err
 
 
