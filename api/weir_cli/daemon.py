@@ -129,13 +129,13 @@ def _connect(endpoint: DaemonEndpoint) -> http.client.HTTPSConnection:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it signed itself: known by its fingerprint, below
-    address = urlsplit(endpoint.url)
-    connection = http.client.HTTPSConnection(
-        address.hostname or "", address.port, timeout=_CONNECT_SECONDS, context=context
-    )
     try:
+        address = urlsplit(endpoint.url)
+        connection = http.client.HTTPSConnection(
+            address.hostname or "", address.port, timeout=_CONNECT_SECONDS, context=context
+        )
         connection.connect()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # an address that is none is a ValueError
         raise DaemonUnavailableError(
             f"cannot reach the daemon of host {endpoint.host} at {endpoint.url}: {error}"
         ) from error

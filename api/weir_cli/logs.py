@@ -148,9 +148,10 @@ def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
     late_until = time.monotonic() + _LATE_SECONDS
     while True:
         try:
-            with daemon.stream(path, query, endless=True) as (headers, pieces):
-                dropped = int(headers.get("Weir-Dropped-Bytes", "0"))
-                if dropped and "tail" not in query:
+            # Only a Task that still runs may be silent.
+            with daemon.stream(path, query, endless="follow" in query) as (headers, pieces):
+                dropped = headers.get("Weir-Dropped-Bytes", "0")
+                if dropped != "0" and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)
                 if headers.get("Weir-Output-Gap"):
                     print("(some of the output in here could not be stored)", file=sys.stderr)

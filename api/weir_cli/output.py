@@ -2,15 +2,13 @@
 
 import io
 import os
-import re
 import select
 import sys
 from typing import Any
 
+from weir_cli.formatting import escape_control
+
 _STDOUT = 1
-# What does something to a terminal, or makes it show words in another order than they have; and
-# halves of characters. All of it may stand in what hosts and other people write.
-_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x80-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def open_standard_streams() -> None:
@@ -35,11 +33,6 @@ def open_standard_streams() -> None:
         "backslashreplace",
         line_buffering=os.isatty(_STDOUT),
     )
-
-
-def escape_control(text: str) -> str:
-    """Return text with ``\\x1b`` and the like for what a terminal would obey."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def write_output(data: bytes) -> None:

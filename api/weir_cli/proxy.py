@@ -7,6 +7,7 @@ person's credentials, plugins and flags as every other kubectl does.
 
 import http.client
 import json
+import os
 import select
 import shutil
 import socket
@@ -23,7 +24,7 @@ from weir_kube.kinds import SERVICEACCOUNT
 # Whatever ends us, kill -9 too, closes the pipe that it reads: then the proxy and its folder go.
 # A signal that the whole process group gets, as of Ctrl-C, must not end it before it has done that.
 _KEEPER = """
-trap : INT HUP TERM
+trap : INT HUP TERM QUIT
 "$@" 2>"$0/errors" &
 exec >&- 2>&-
 read -r _
@@ -97,9 +98,7 @@ def kubectl_proxy(kubectl: Kubectl) -> Iterator[KubectlProxy]:
     Raises:
         KubectlError: kubectl does not start; the message is its own.
     """
-    usual = tempfile.gettempdir()
-    place = usual if len(usual) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 (mkdtemp is safe there)
-    folder = Path(tempfile.mkdtemp(prefix="kubectl-weir-", dir=place))
+    folder = _make_folder()
     command = kubectl.command("proxy", f"--unix-socket={folder / 'socket'}")
     try:
         keeper = subprocess.Popen(  # noqa: S603 (the kubectl that is on the person's own path)
@@ -113,9 +112,27 @@ def kubectl_proxy(kubectl: Kubectl) -> Iterator[KubectlProxy]:
         raise KubectlError(f"error: kubectl proxy cannot be run: {error.strerror}") from error
     with keeper:  # on leaving, its stdin is closed and its end awaited
         if not _has_started(keeper):
-            stderr = (folder / "errors").read_text(errors="replace").strip()
-            raise KubectlError(stderr or "error: kubectl proxy did not start")
+            raise KubectlError(_complaint(folder) or "error: kubectl proxy did not start")
         yield KubectlProxy(folder / "socket", kubectl.deadline_seconds)
+
+
+def _make_folder() -> Path:
+    """Return a new folder that nobody else may enter, whose sockets have names short enough."""
+    try:
+        usual = tempfile.gettempdir()
+        place = usual if len(os.fsencode(usual)) <= _LONGEST_FOLDER else "/tmp"  # noqa: S108 (mkdtemp is safe there)
+        return Path(tempfile.mkdtemp(prefix="kubectl-weir-", dir=place))
+    except OSError as error:
+        raise KubectlError(
+            f"error: kubectl proxy needs a folder for its socket: {error.strerror or error}"
+        ) from error
+
+
+def _complaint(folder: Path) -> str:
+    try:
+        return (folder / "errors").read_text(errors="replace").strip()
+    except OSError as error:
+        return f"error: kubectl proxy needs a folder for its socket: {error.strerror}"
 
 
 def _has_started(keeper: "subprocess.Popen[bytes]") -> bool:

@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from weir_cli.formatting import (
+    escape_control,
     format_age,
     format_bytes,
     format_cpu,
@@ -12,7 +13,6 @@ from weir_cli.formatting import (
     serialize,
     table,
 )
-from weir_cli.output import escape_control
 
 
 @pytest.mark.parametrize(

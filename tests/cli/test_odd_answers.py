@@ -5,12 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from weir_cli.kubectl import Kubectl, KubectlError
+from weir_cli.proxy import kubectl_proxy
 
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\x9b31m\r\b\u202e\ud800"
 ESCAPED = r"\x1b]0;owned\x07\x1b[31m\x9b31m\r\x08\u202e\ud800"
@@ -119,3 +123,28 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def test_without_a_folder_for_its_socket_no_proxy_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with (
+        pytest.raises(KubectlError, match="needs a folder for its socket: No such file"),
+        kubectl_proxy(Kubectl()),
+    ):
+        pass
+
+
+def test_a_proxy_whose_folder_is_gone_is_said(
+    tmp_path: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = scripted_kubectl(tmp_path, f"rm -r {scratch}/kubectl-weir-*")
+    monkeypatch.setenv("PATH", environment["PATH"])
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with (
+        pytest.raises(KubectlError, match="needs a folder for its socket: No such file"),
+        kubectl_proxy(Kubectl()),
+    ):
+        pass
+    assert not list(scratch.iterdir())
