@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY
 
 from support.aio import until
 from support.operator_rig import NAMESPACE, OperatorApi, OperatorRig, running
+from support.scheduling_rig import SchedulingRig
 from weir_crds.kinds import HOST, TASK
 from weir_kube.errors import ForbiddenError
 from weir_kube.kinds import LEASE
@@ -150,3 +151,15 @@ async def test_a_bind_in_flight_is_counted_while_it_is_under_way() -> None:
         await agree(rig)
     assert seen[0]["weir_operator_binds_in_flight", ""] == 1
     assert seen[0]["weir_operator_pending_tasks", ""] == 1  # its object has no host yet
+
+
+async def test_a_task_that_asks_for_nonsense_meanwhile_does_not_end_the_scrape() -> None:
+    rig = SchedulingRig()
+    rig.gate.clear()
+    rig.add_host("n1")
+    for name in ("a", "b"):
+        rig.add_task(name)
+    rig.turns(4)
+    rig.change("a", resources={"cpu": 1, "memory": "much"})
+    assert scraped()["weir_operator_pending_tasks", ""] == 1
+    rig.scheduler._binder.close()

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Set
 
 from weir_crds.conditions import Reason
+from weir_crds.errors import WeirError
 from weir_crds.facts import facts_of
 from weir_crds.host_state import HostState
 from weir_kube.store import Key, Object
@@ -86,12 +87,16 @@ class Scheduler:
 
     def _count_pending(self) -> float:
         """Return how many objects want a host by the cache, a bind under way or not."""
-        pending = len(self.queue) + len(self._backoffs)
-        for bind in self._binder:
-            obj = bind.store.get(bind.pending.key.object_key)
-            if obj is not None and obj["metadata"]["uid"] == bind.pending.uid:
-                pending += bind.workload.claim(obj, self._now()).wants is not None
-        return pending
+        return len(self.queue) + len(self._backoffs) + sum(map(self._still_wants, self._binder))
+
+    def _still_wants(self, bind: Bind) -> bool:
+        obj = bind.store.get(bind.pending.key.object_key)
+        if obj is None or obj["metadata"]["uid"] != bind.pending.uid:
+            return False
+        try:
+            return self._claim(bind.pending.key, obj).wants is not None
+        except WeirError:  # it asks for nonsense by now: the end of its bind leaves it alone
+            return False
 
     def observe_host(self, name: str) -> None:
         """Take what the cache has of a Host.
