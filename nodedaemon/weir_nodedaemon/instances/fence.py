@@ -29,7 +29,7 @@ _ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
 
 
 @dataclass(frozen=True, slots=True)
-class _Liable:
+class _Candidate:
     """An instance that another host may be given."""
 
     kind: InstanceKind
@@ -83,18 +83,18 @@ class Fence:
                         under_way[each.id] = group.create_task(self._enforce(each))
                 await asyncio.sleep(self._period_seconds)
 
-    def _due(self, kinds: Sequence[InstanceKind]) -> list[_Liable]:
+    def _due(self, kinds: Sequence[InstanceKind]) -> list[_Candidate]:
         age = self._lease_age()
         if age < MISSED_SECONDS and all(kind.store.has_synced for kind in kinds):
             return []  # a stop that has begun goes on by the kind's own reconcile
-        liable = {each.id: each for kind in kinds for each in self._liable(kind)}
+        candidates = {each.id: each for kind in kinds for each in self._candidates(kind)}
         return [
             each
-            for each in liable.values()
+            for each in candidates.values()
             if age >= each.limits.term_after or self._has_begun(each)
         ]
 
-    def _liable(self, kind: InstanceKind) -> Iterator[_Liable]:
+    def _candidates(self, kind: InstanceKind) -> Iterator[_Candidate]:
         """Yield all of a kind: of each that runs one of these knows, whatever else is away."""
         name = kind.kind.kind
         for seen in kind.engine.observations.instances.values():
@@ -104,22 +104,22 @@ class Fence:
             if seen.state is not InstanceState.EXITED:
                 labels = seen.labels
                 entry = JournalEntry(name, labels[LABEL_NAMESPACE], labels[LABEL_NAME])
-                yield _Liable(kind, id, limits, entry)
+                yield _Candidate(kind, id, limits, entry)
         for id, entry in self._journal.entries().items():
             if entry.kind == name and entry.fence is not None and entry.ended is None:
-                yield _Liable(kind, id, entry.fence, entry)
+                yield _Candidate(kind, id, entry.fence, entry)
         for obj in kind.store.active():
             id, limits = kind.current(obj), kind.limits(obj)
             if id is not None and limits is not None:
                 metadata = obj["metadata"]
                 entry = JournalEntry(name, metadata["namespace"], metadata["name"])
-                yield _Liable(kind, id, limits, entry)
+                yield _Candidate(kind, id, limits, entry)
 
-    def _has_begun(self, each: _Liable) -> bool:
+    def _has_begun(self, each: _Candidate) -> bool:
         noted = self._journal.get(each.id)
         return noted is not None and noted.stop_reason is StopReason.HOST_LOST
 
-    async def _enforce(self, each: _Liable) -> None:
+    async def _enforce(self, each: _Candidate) -> None:
         left = each.limits.kill_after - self._lease_age()
         try:
             # A TERM that the engine does not take must not hold up the KILL.
@@ -133,7 +133,7 @@ class Fence:
         except Exception:
             logger.exception("not fenced instance=%s", each.id.name)
 
-    async def _may_live(self, each: _Liable) -> bool:
+    async def _may_live(self, each: _Candidate) -> bool:
         try:
             async with asyncio.timeout(_INSPECT_SECONDS):
                 seen = await each.kind.engine.observations.observe(each.id.name)
@@ -141,7 +141,7 @@ class Fence:
             return True
         return seen is not None and seen.state in _ALIVE
 
-    async def _stop(self, each: _Liable) -> None:
+    async def _stop(self, each: _Candidate) -> None:
         age = self._lease_age()
         noted = self._journal.get(each.id)
         if noted is None or noted.stop_reason is None:
