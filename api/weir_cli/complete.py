@@ -41,6 +41,7 @@ def _ask(arguments: tuple[str, ...]) -> str:
             timeout=_DEADLINE_SECONDS,
             check=False,
             text=True,
+            errors="backslashreplace",  # a context may have any name
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -148,3 +148,22 @@ def test_a_proxy_whose_folder_is_gone_is_said(
     ):
         pass
     assert not list(scratch.iterdir())
+
+
+def test_a_name_in_no_encoding_ends_no_completion_with_a_traceback(tmp_path: Path) -> None:
+    environment = scripted_kubectl(tmp_path, r"printf 'caf\351\n:4\n'")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from weir_cli.complete import main; main()",
+            "why",
+            "--context",
+            "",
+        ],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    assert (done.stdout, done.stderr) == (b"caf\\xe9\n:4\n", b"")
