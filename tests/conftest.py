@@ -6,6 +6,7 @@ error of the run.
 """
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from support.cluster import Cluster, OwnCluster
 from support.cluster import own_cluster as start_own_cluster
 from support.process import ProcessRunner
 from support.weir_system import WeirSystem
+
+# Whoever starts a run in the background may have it ignore these, and every child inherits that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 _WEIR = pytest.StashKey[WeirSystem]()
 _END_RUN = pytest.StashKey[Callable[[], list[str]]]()

@@ -23,12 +23,12 @@ class Node:
     id: int
     cores: frozenset[int]
     memory_bytes: int | None = None
-    """None: it has not told."""
+    """None: it has not reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """All that a host has; nothing of a host that has not told yet."""
+    """All that a host has; nothing of a host that has not reported yet."""
 
     nodes: tuple[Node, ...] = ()
     """By id; a host that tells of none is one node, with the id 0."""
@@ -55,10 +55,10 @@ def capacity_of(host: Mapping[str, Any]) -> Capacity:
         InvalidQuantityError: a quantity that the CRD should have refused.
     """
     spec, status = host.get("spec") or {}, host.get("status") or {}
-    told, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
-    nodes = told.get("numa") or []
-    if not nodes and told.get("cpus"):
-        nodes = [{"id": 0, "cpus": range(int(told["cpus"]))}]
+    reported, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
+    nodes = reported.get("numa") or []
+    if not nodes and reported.get("cpus"):
+        nodes = [{"id": 0, "cpus": range(int(reported["cpus"]))}]
     return Capacity(
         nodes=tuple(
             Node(
@@ -68,13 +68,13 @@ def capacity_of(host: Mapping[str, Any]) -> Capacity:
             )
             for node in sorted(nodes, key=lambda node: int(node["id"]))
         ),
-        memory_bytes=memory_bytes(told.get("memory") or 0),
+        memory_bytes=memory_bytes(reported.get("memory") or 0),
         gpus=tuple(
             Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
-            for gpu in sorted(told.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
+            for gpu in sorted(reported.get("gpus") or (), key=lambda gpu: int(gpu["index"]))
         ),
-        siblings=tuple(tuple(group) for group in told.get("threadSiblings") or ()),
-        slower=frozenset(told.get("efficiencyCpus") or ()),
+        siblings=tuple(tuple(group) for group in reported.get("threadSiblings") or ()),
+        slower=frozenset(reported.get("efficiencyCpus") or ()),
         reserved_cores=frozenset(reserved.get("cpus") or ()),
         reserved_memory_bytes=memory_bytes(reserved.get("memory") or 0),
     )

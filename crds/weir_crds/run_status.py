@@ -1,4 +1,4 @@
-"""What the status of a Task is told of a run, whoever speaks for its host. Pure."""
+"""What the status of a Task says of a run, whoever speaks for its host. Pure."""
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ Task = Mapping[str, Any]
 Changes = dict[str, Any]
 
 
-def tell(
+def with_condition(
     task: Task, type: str, status: str, reason: str, message: str, *, now: dt.datetime
 ) -> list[Condition]:
     """Return the Task's conditions with one of them as it is now."""
@@ -27,17 +27,17 @@ def tell(
     )
 
 
-def tell_paused(task: Task, changes: Changes, paused: bool, now: dt.datetime) -> list[Condition]:
+def with_paused(task: Task, changes: Changes, paused: bool, now: dt.datetime) -> list[Condition]:
     """Return the conditions, as ``changes`` has them, with Paused as it is.
 
     One that never was True is not added.
     """
-    told: list[Condition] = changes.get("conditions") or conditions_of(task)
-    seen = conditions.get(told, ConditionType.PAUSED)
+    current: list[Condition] = changes.get("conditions") or conditions_of(task)
+    seen = conditions.get(current, ConditionType.PAUSED)
     if not paused and (seen is None or seen["status"] != TRUE):
-        return told
+        return current
     return conditions.set_condition(
-        told,
+        current,
         ConditionType.PAUSED,
         TRUE if paused else FALSE,
         Reason.PAUSED if paused else Reason.RESUMED,

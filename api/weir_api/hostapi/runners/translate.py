@@ -16,8 +16,8 @@ from weir_crds.run_status import (
     generation_of,
     mirrored,
     one_line,
-    tell,
-    tell_paused,
+    with_condition,
+    with_paused,
 )
 from weir_crds.times import now_rfc3339
 
@@ -204,14 +204,14 @@ def _started(task: Task, report: Report, now: dt.datetime) -> Changes:
 
 
 def _with_paused(task: Task, changes: Changes, paused: bool, now: dt.datetime) -> Changes:
-    return {**changes, "conditions": tell_paused(task, changes, paused, now)}
+    return {**changes, "conditions": with_paused(task, changes, paused, now)}
 
 
 def _with_condition(
     task: Task, type: str, status: str, reason: str, message: str, *, now: dt.datetime
 ) -> list[Condition]:
     """Return the conditions with one of them as it is; the message is a runner's."""
-    return tell(task, type, status, reason, one_line(message), now=now)
+    return with_condition(task, type, status, reason, one_line(message), now=now)
 
 
 def _plausible(claimed: dt.datetime | None, now: dt.datetime) -> dt.datetime:

@@ -56,7 +56,7 @@ _LATE_STEPS = 600
 _LIVE_BYTES = 1 << 20  # what is kept of a live stream until it is known where it begins
 
 
-class _OverError(Exception):
+class _EndedError(Exception):
     """It is over already."""
 
 
@@ -114,7 +114,7 @@ class DockerLogs(DockerPart):
                 async with aclosing(self._written(name, after, fresh=fresh)) as chunks:
                     async for chunk in chunks:
                         yield chunk
-            except _OverError:
+            except _EndedError:
                 seen = await self._seen(name)
             else:
                 return
@@ -152,7 +152,7 @@ class DockerLogs(DockerPart):
         """Yield what a container writes; unless it is fresh, first what was missed.
 
         Raises:
-            _OverError: it had ended before it was attached; nothing was yielded.
+            _EndedError: it had ended before it was attached; nothing was yielded.
         """
         presence = await self._presence.token()
         read = dict(after.came)
@@ -164,7 +164,7 @@ class DockerLogs(DockerPart):
                 # Nothing ever comes, no end either, from one that ended a moment before.
                 took_long = time.monotonic() - began > _SURE_SECONDS
                 if (took_long or not fresh) and _is_over(await self._seen(name)):
-                    raise _OverError
+                    raise _EndedError
                 self._cut.pop(name, None)
                 yield _ATTACHED
                 if not fresh:

@@ -12,8 +12,8 @@ from weir_crds.run_status import (
     generation_of,
     mirrored,
     one_line,
-    tell,
-    tell_paused,
+    with_condition,
+    with_paused,
 )
 from weir_crds.times import now_rfc3339
 from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
@@ -27,21 +27,23 @@ _NEVER_STARTED = (Reason.CREATE_FAILED, Reason.IMAGE_PULL_FAILED)
 
 def not_started_changes(task: Object, reason: Reason, message: str, now: dt.datetime) -> Changes:
     """Return what status says while a run cannot start."""
-    told = tell(task, ConditionType.STARTED, FALSE, reason, one_line(message), now=now)
-    return mirrored(task, {"conditions": told})
+    updated = with_condition(task, ConditionType.STARTED, FALSE, reason, one_line(message), now=now)
+    return mirrored(task, {"conditions": updated})
 
 
 def held_changes(task: Object, now: dt.datetime) -> Changes:
     """Return what status says about a Task that is paused before its start."""
-    told = tell(task, ConditionType.PAUSED, TRUE, Reason.PAUSED, "held before its start", now=now)
-    return mirrored(task, {"conditions": told})
+    updated = with_condition(
+        task, ConditionType.PAUSED, TRUE, Reason.PAUSED, "held before its start", now=now
+    )
+    return mirrored(task, {"conditions": updated})
 
 
 def running_changes(task: Object, container: ObservedInstance, now: dt.datetime) -> Changes:
     """Return what status says about a running or paused container."""
     changes = _started(task, container, now)
     paused = container.state is InstanceState.PAUSED
-    return mirrored(task, {**changes, "conditions": tell_paused(task, changes, paused, now)})
+    return mirrored(task, {**changes, "conditions": with_paused(task, changes, paused, now)})
 
 
 def run_changes(
@@ -72,9 +74,9 @@ def stopped_changes(
 ) -> Changes:
     """Return what status says when a run is over and the Task is not: it may be unbound."""
     status = task.get("status") or {}
-    told = conditions.without(conditions_of(task), ConditionType.PAUSED, ConditionType.SUCCEEDED)
-    told = conditions.set_condition(
-        told,
+    updated = conditions.without(conditions_of(task), ConditionType.PAUSED, ConditionType.SUCCEEDED)
+    updated = conditions.set_condition(
+        updated,
         ConditionType.STARTED,
         FALSE,
         Reason.STOPPED,
@@ -83,8 +85,8 @@ def stopped_changes(
         observed_generation=generation_of(task),
     )
     if not result.interrupted:
-        told = conditions.set_condition(
-            told,
+        updated = conditions.set_condition(
+            updated,
             ConditionType.SUCCEEDED,
             UNKNOWN,
             Reason.RETRYING,
@@ -92,7 +94,7 @@ def stopped_changes(
             now=now,
             observed_generation=generation_of(task),
         )
-    changes: Changes = {"conditions": told}
+    changes: Changes = {"conditions": updated}
     if result.reason in retry.HELD_BACK:
         changes["lastResult"] = {
             "runID": status["runID"],
@@ -123,13 +125,13 @@ def end_changes(
     ran = _ran(container)
     if result.reason in _NEVER_STARTED and not conditions.is_true(task, ConditionType.STARTED):
         changes: Changes = {
-            "conditions": tell(
+            "conditions": with_condition(
                 task, ConditionType.STARTED, FALSE, result.reason, result.message, now=now
             )
         }
     else:
         changes = _started(task, container, now) if ran and container else {}
-    changes["conditions"] = tell_paused(task, changes, False, now)
+    changes["conditions"] = with_paused(task, changes, False, now)
     finished_at = (container.finished_at if ran and container else None) or now
     changes["finishedAt"] = now_rfc3339(finished_at)
     if result.exit_code is not None:
@@ -164,7 +166,7 @@ def _started(task: Object, container: ObservedInstance, now: dt.datetime) -> Cha
         return {"conditions": conditions_of(task)}
     return {
         "startedAt": now_rfc3339(container.started_at or now),
-        "conditions": tell(
+        "conditions": with_condition(
             task,
             ConditionType.STARTED,
             TRUE,

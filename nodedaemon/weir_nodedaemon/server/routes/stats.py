@@ -62,7 +62,7 @@ class HostNumbers:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it goes over the wire."""
-        told: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "cpus": self.cpus,
             "cpuPercent": self.cpu_percent,
             "load": list(self.load),
@@ -72,11 +72,11 @@ class HostNumbers:
             },
         }
         if self.temperatures is not None:
-            told["temperature"] = {
+            figures["temperature"] = {
                 "averageCelsius": round(self.temperatures.average, 1),
                 "highestCelsius": round(self.temperatures.highest, 1),
             }
-        return told
+        return figures
 
 
 def sample_host(sensors: CpuSensors) -> HostNumbers:
