@@ -155,9 +155,12 @@ class Daemon:
     def _reflector(self, kind: InstanceKind) -> Reflector:
         def changed(key: Key) -> None:
             kind.queue.add(key)
-            if kind.store.get(key) is None:
+            obj = kind.store.get(key)
+            if obj is None:
                 self._sweep.enqueue_orphans()
                 self._object_gone.set()
+            else:
+                self._sweep.lives_here(obj["metadata"]["uid"])
 
         return Reflector(
             self._machinery.api,

@@ -126,9 +126,9 @@ def wait_until(holds: Callable[[], bool]) -> None:
 
 
 def test_without_a_folder_for_its_socket_no_proxy_is_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch / "none"))  # not too long for a socket
     with (
         pytest.raises(KubectlError, match="needs a folder for its socket: No such file"),
         kubectl_proxy(Kubectl()),

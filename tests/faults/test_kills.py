@@ -75,7 +75,10 @@ def _check_nothing_is_left(system: FaultySystem, namespace: str) -> None:
     folder = state.root / "hosts" / system.hosts[0]
     for left in ("runs", "logs"):
         found = folder / left
-        eventually(lambda at=found: not list(at.glob("[!.]*")), f"nothing in {found}")  # type: ignore[misc]
+        eventually(
+            lambda at=found: not list(at.glob("[!.]*")),  # type: ignore[misc]
+            lambda at=found: f"left: {[*at.glob('[!.]*')]}",  # type: ignore[misc]
+        )
     eventually(lambda: not shims(state), lambda: f"shims {shims(state)}")
     eventually(lambda: not container_mounts(state), lambda: f"mounts {container_mounts(state)}")
 

@@ -189,6 +189,25 @@ async def test_that_a_task_lives_elsewhere_is_asked_again_after_an_hour(rig: Rig
     assert not await logs.uids()
 
 
+async def test_what_has_come_back_is_asked_for_anew_when_it_goes(rig: Rig) -> None:
+    """Its output goes with it, though it lived elsewhere a moment ago."""
+    key = rig.bind("comes back")
+    daemon = rig.start()
+    await rig.finished(key)
+    rig.api.change_status(TASK, key, nodeName="n2")
+    await until(lambda: not len(daemon.kinds[0].store))
+    await daemon._sweep.sweep_output()
+    logs = LogStore(rig.state_dir / "logs", 1024)
+    assert len(await logs.uids()) == 1
+
+    rig.api.change_status(TASK, key, nodeName=HOST_NAME)
+    await until(lambda: bool(len(daemon.kinds[0].store)))
+    rig.api.remove(TASK, key)
+    await until(lambda: not len(daemon.kinds[0].store))
+    await daemon._sweep.sweep_output()
+    assert not await logs.uids()
+
+
 async def test_an_orphan_that_was_sent_term_is_killed_without_the_api_server(rig: Rig) -> None:
     """What the API server said of it is final; it is not asked once more before the KILL."""
     script = "trap '' TERM; sleep 60"

@@ -110,6 +110,10 @@ class Sweep:
         logger.info("removed orphan instance=%s", name)
         return None
 
+    def lives_here(self, uid: str) -> None:
+        """Forget that an object lived elsewhere: when it is gone from here, that is asked anew."""
+        self._elsewhere.pop(uid, None)
+
     async def sweep_output(self) -> None:
         """Remove the output and the notes of objects that are gone.
 
