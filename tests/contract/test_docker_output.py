@@ -22,6 +22,9 @@ LINE = b"0123456789" * 8 + b"\n"
 HELD_UP_BYTES = 1_200_000
 
 
+WAITS = 'trap go=1 USR1; echo waits; until [ -n "$go" ]; do sleep 0.05; done'
+
+
 def prints(size: int) -> str:
     return f"yes {LINE[:-1].decode()} | head -c {size}"
 
@@ -161,13 +164,16 @@ async def test_a_container_that_somebody_starts_again_is_followed_on(
 @pytest.mark.parametrize("size", [100_000, 1_300_000, 1_450_000, 1_600_000])
 async def test_what_is_lost_while_a_reader_stood_still_is_said(docker_rig: Rig, size: int) -> None:
     """As when the daemon is stopped (SIGSTOP) while a program ends with a full pipe."""
-    name = await docker_rig.create(prints(size))
+    name = await docker_rig.create(f"{WAITS}; {prints(size)}")
     rest = b""
     gap = False
     async with aclosing(docker_rig.engine.follow(name)) as chunks:
         await anext(chunks)
         await docker_rig.engine.start(name)
+        assert (await anext(chunks)).data == b"waits\n"
+        # Now: Docker shows nothing of a program that has ended with a full pipe.
         program = (await docker_rig.engine._client.get(f"/containers/{name}/json"))["State"]["Pid"]
+        await docker_rig.engine.signal(name, signal.SIGUSR1)
         first = await anext(chunks)
         rest += first.data
         await gone_or_held_up(program)

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-import signal
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
@@ -207,11 +206,12 @@ class Rig:
     @staticmethod
     def ends_when_told(code: int) -> list[str]:
         """Return a command that ends with this code at ``tell_to_end``, and not before."""
-        return ["sh", "-c", f"trap 'exit {code}' TERM; sleep 600"]
+        return ["sh", "-c", f"sleep 600; exit {code}"]
 
     def tell_to_end(self, key: Key) -> None:
         """Have a Task's program end by itself, whoever looks or does not."""
-        self.world.containers[self.name(key)].signal(signal.SIGTERM)
+        code = int(self.task(key)["spec"]["command"][-1].split()[-1])
+        self.world.containers[self.name(key)]._end(code)
 
     def want(self, key: Key, **spec: Any) -> None:
         """Change a Task's spec."""
