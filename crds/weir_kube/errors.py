@@ -89,6 +89,10 @@ class ApiUnavailableError(ApiError):
     reason = "ApiUnavailable"
 
 
+UNANSWERED = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
+"""Nothing was decided, or nobody knows: the same request may be made again."""
+
+
 class NotLeadingError(ApiError):
     """A write was not sent, because another process may lead by now."""
 

@@ -12,12 +12,7 @@ from weir_crds.kinds import Kind
 from weir_crds.schema import Lifetime
 from weir_crds.times import parse_time
 from weir_kube.api import Api
-from weir_kube.errors import (
-    ApiUnavailableError,
-    ConflictError,
-    TooManyRequestsError,
-    UnauthorizedError,
-)
+from weir_kube.errors import UNANSWERED, ConflictError
 from weir_kube.store import Key, Object
 from weir_operator import metrics
 from weir_operator.retention import Finished, Retention
@@ -29,7 +24,6 @@ _AGAIN_AT_ONCE = 2
 """How many deletions that were not answered are tried again beside those: they keep no other."""
 _RETRY_SECONDS = 1.0
 _REFUSED_SECONDS = 300.0
-_UNANSWERED = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
 
 
 class Sweep:
@@ -154,7 +148,7 @@ class Sweep:
             was_there = await self._api.delete(kind, finished.key.name, namespace, uid=finished.uid)
         except ConflictError:
             logger.debug("another %s of that name by now: %s", kind.kind, finished.key)
-        except _UNANSWERED as exc:
+        except UNANSWERED as exc:
             logger.warning("could not delete finished %s %s: %s", kind.kind, finished.key, exc)
             await asyncio.sleep(_RETRY_SECONDS)
             if finished.key not in self._retention:  # else it has changed meanwhile

@@ -13,12 +13,7 @@ from enum import StrEnum
 from weir_crds.errors import WeirError
 from weir_kube.api import Api
 from weir_kube.backoff import exponential
-from weir_kube.errors import (
-    ApiError,
-    ApiUnavailableError,
-    TooManyRequestsError,
-    UnauthorizedError,
-)
+from weir_kube.errors import UNANSWERED, ApiError
 from weir_kube.store import Object, Store
 from weir_kube.transport import DEADLINE_SECONDS
 from weir_operator import metrics
@@ -36,7 +31,6 @@ _REPEATS_AT_ONCE = 8
 _FIRST_TRY_SECONDS = 5.0
 """How long a first try may take a place; with a repeat there is more time."""
 _NONE: frozenset[str] = frozenset()
-_OUTCOME_UNKNOWN = (ApiUnavailableError, TooManyRequestsError, UnauthorizedError)
 
 
 class Outcome(StrEnum):
@@ -146,7 +140,7 @@ class Binder:
     async def _write(self, bind: Bind) -> Outcome:
         try:
             return await self._try(bind, _FIRST_TRY_SECONDS)
-        except _OUTCOME_UNKNOWN as exc:
+        except UNANSWERED as exc:
             unanswered = exc
         self._unanswered += 1
         self.on_room()
@@ -167,7 +161,7 @@ class Binder:
             async with self._repeats:
                 try:
                     return await self._repeat(bind)
-                except _OUTCOME_UNKNOWN as exc:
+                except UNANSWERED as exc:
                     unanswered = exc
         raise AssertionError("there is no last attempt")
 
@@ -184,7 +178,7 @@ class Binder:
         """Write again; a refusal tells nothing of the try before, so the object itself is asked."""
         try:
             return await self._try(bind)
-        except _OUTCOME_UNKNOWN:
+        except UNANSWERED:
             raise
         except WeirError:
             key = bind.pending.key.object_key
