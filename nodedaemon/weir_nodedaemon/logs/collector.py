@@ -44,6 +44,7 @@ _AHEAD_BYTES = 1 << 18  # read and not stored yet, of each instance
 _STANDSTILL_SECONDS = 1.0  # Docker drops what is unread two seconds after a program has ended
 _WITH_CALLER_SECONDS = 1.0  # most output is there by then
 _STILL_SECONDS = 20.0  # without a byte of progress the end of a run waits no longer for its output
+_SILENT_SECONDS = 3.0  # so long after the end of a run a stream that has not ended is given up
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 
@@ -51,6 +52,12 @@ class DiskStandsStillError(WeirError):
     """The disk of the state directory takes nothing for now."""
 
     reason = "DiskStandsStill"
+
+
+class StreamSilentError(WeirError):
+    """Nothing comes of an instance that has ended, and no end of its stream either."""
+
+    reason = "StreamSilent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +72,12 @@ class Collector:
     """Follows instances by uid and run; one follower for each."""
 
     def __init__(
-        self, engine: Logs, store: LogStore, *, still_seconds: float = _STILL_SECONDS
+        self,
+        engine: Logs,
+        store: LogStore,
+        *,
+        still_seconds: float = _STILL_SECONDS,
+        silent_seconds: float = _SILENT_SECONDS,
     ) -> None:
         """Follow nothing yet.
 
@@ -73,10 +85,12 @@ class Collector:
             engine: where the instances are.
             store: where their output goes.
             still_seconds: how long the end of a run waits for output that makes no progress.
+            silent_seconds: after how long it asks the engine anew for what there is.
         """
         self.store = store
         self._engine = engine
         self._still_seconds = still_seconds
+        self._silent_seconds = silent_seconds
         self._followers: dict[tuple[str, int], _Follower] = {}
         self._finishing: dict[tuple[str, int], asyncio.Task[Output]] = {}
 
@@ -128,6 +142,9 @@ class Collector:
         if stored is not None:
             return Output(stored, complete=True)
         follower = self.follow(uid, run_id, name)
+        await follower.wait(self._silent_seconds)
+        # An engine that died in the instant of an end may leave its stream open for good.
+        follower.ask_anew()
         await follower.wait(self._still_seconds)
         writer = follower.writer
         if writer is None or not follower.complete:
@@ -214,6 +231,7 @@ class _Follower:
         self._name = name
         self._hurry = asyncio.Event()  # try again now
         self._refused = asyncio.Event()  # by the disk
+        self._patience: asyncio.Timeout | None = None  # of who reads the engine's stream
         self.task = asyncio.create_task(self._follow(), name=f"output of {name}")
 
     async def wait(self, still_seconds: float) -> None:
@@ -232,6 +250,12 @@ class _Follower:
                 )
         finally:
             refused.cancel()
+
+    def ask_anew(self) -> None:
+        """Give up the engine's stream, and follow on from where the output is stored."""
+        patience, self._patience = self._patience, None
+        if patience is not None:
+            patience.reschedule(0)
 
     async def stop(self) -> None:
         """End following."""
@@ -283,16 +307,20 @@ class _Follower:
 
     async def _read(self, after: LogPosition, ahead: "_Ahead") -> None:
         try:
-            async with aclosing(self._engine.follow(self._name, after)) as chunks:
-                async for chunk in chunks:
-                    self.failure = ""
-                    self.attached.set()
-                    if chunk.data or chunk.gap:
-                        await ahead.put(chunk)
+            async with asyncio.timeout(None) as self._patience:
+                async with aclosing(self._engine.follow(self._name, after)) as chunks:
+                    async for chunk in chunks:
+                        self.failure = ""
+                        self.attached.set()
+                        if chunk.data or chunk.gap:
+                            await ahead.put(chunk)
         except InstanceGoneError:
             # Somebody removed it while nobody followed: whether it wrote more cannot be known.
             await ahead.put(LogChunk(Stream.STDOUT, b"", gap=True))
+        except TimeoutError:
+            raise StreamSilentError("the instance has ended, and its stream has not") from None
         finally:
+            self._patience = None
             ahead.end()
 
     def _note(self, reason: str, failures: int, message: str) -> None:

@@ -35,6 +35,8 @@ class Engine:
         self.written = b""
         self.is_over = False
         self.is_gone = False
+        self.is_silent = False  # who follows gets nothing more, and no end
+        self.kept_waiting = 0  # for good
         self.answers = True
         self.follows = 0
         self.followers = 0
@@ -74,6 +76,9 @@ class Engine:
                 changed = self._changed
                 if not self.answers:
                     raise EngineUnavailableError("cut")
+                if self.is_silent:
+                    self.kept_waiting += 1
+                    await asyncio.Event().wait()
                 if at < len(self.written):
                     data, at = self.written[at:], len(self.written)
                     self.read_bytes += len(data)
@@ -102,7 +107,7 @@ def store(tmp_path: Path) -> LogStore:
 
 @pytest.fixture
 async def collector(engine: Engine, store: LogStore) -> AsyncIterator[Collector]:
-    collector = Collector(engine, store, still_seconds=0.3)
+    collector = Collector(engine, store, still_seconds=0.3, silent_seconds=0.1)
     yield collector
     await collector.close()
 
@@ -179,6 +184,27 @@ async def test_the_end_of_a_run_does_not_wait_for_an_engine_that_stands_still(
     assert output.complete
     assert output.summary == LogSummary(9, 0, truncated=False)
     assert await kept(store) == b"some more"
+
+
+async def test_a_stream_that_never_ends_is_given_up_once_the_run_has_ended(
+    engine: Engine, store: LogStore
+) -> None:
+    collector = Collector(engine, store, still_seconds=30, silent_seconds=0.1)
+    await collector.begin(*RUN)
+    engine.write(b"before, ")
+    await until(lambda: engine.read_bytes == 8)
+    engine.is_silent = True
+    engine.write(b"after")
+    await until(lambda: engine.kept_waiting == 1)
+    engine.end()
+    ending = asyncio.ensure_future(collector.finish(*RUN))
+    engine.is_silent = False
+    output = await asyncio.wait_for(ending, 20)
+    assert output.complete
+    assert output.summary == LogSummary(13, 0, truncated=False)
+    assert await kept(store) == b"before, after"
+    assert engine.follows == 2
+    await collector.close()
 
 
 async def test_the_end_of_a_run_does_not_wait_for_an_engine_that_refuses(
