@@ -11,6 +11,8 @@ from pathlib import Path
 from weir_crds.errors import WeirError
 from weir_crds.quantities import InvalidQuantityError, memory_bytes
 from weir_kube.flags import add_flag, variable_of
+from weir_nodedaemon.engines.engine_type import EngineType
+from weir_nodedaemon.engines.registry import ENGINES
 from weir_nodedaemon.machine.cpulist import InvalidCpuListError, parse_cpulist
 
 _LEAST_PIDS = 16  # what starts a container is several threads itself
@@ -23,7 +25,7 @@ class Settings:
     state_dir: Path
     host_name: str
     kubeconfig: str | None
-    engine: str
+    engine: EngineType
     docker_host: str
     cpus: tuple[int, ...] | None
     memory_bytes: int | None
@@ -41,14 +43,19 @@ class Settings:
     log_json: bool
 
 
-def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Settings:
+def parse(
+    argv: Sequence[str],
+    environ: Mapping[str, str] = os.environ,
+    *,
+    engines: Sequence[EngineType] = ENGINES,
+) -> Settings:
     """Return the settings; a flag wins over its variable ``WEIR_<FLAG>``. Exits on bad usage."""
-    args = _parser(environ).parse_args(argv)
+    args = _parser(environ, engines).parse_args(argv)
     return Settings(
         state_dir=args.state_dir,
         host_name=args.host_name,
         kubeconfig=args.kubeconfig,
-        engine=args.engine,
+        engine=next(engine for engine in engines if engine.name == args.engine),
         docker_host=args.docker_host,
         cpus=args.cpus,
         memory_bytes=args.memory,
@@ -67,7 +74,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] = os.environ) -> Setti
     )
 
 
-def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
+def _parser(environ: Mapping[str, str], engines: Sequence[EngineType]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m weir_nodedaemon",
         description="Runs the Tasks that are bound to this host.",
@@ -96,8 +103,8 @@ def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     flag(
         "--engine",
         "what runs the containers (default: %(default)s)",
-        choices=["docker", "fake"],
-        default="docker",
+        choices=[engine.name for engine in engines],
+        default=engines[0].name,
     )
     flag(
         "--docker-host",

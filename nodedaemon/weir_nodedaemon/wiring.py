@@ -16,9 +16,7 @@ from weir_kube.lease import Heartbeat
 from weir_kube.process import uptime, version
 from weir_kube.store import Store
 from weir_nodedaemon.daemon import Daemon
-from weir_nodedaemon.engines.docker.engine import DockerEngine
-from weir_nodedaemon.engines.fake.engine import FakeEngine
-from weir_nodedaemon.engines.port import ContainerDefaults, ContainerEngine
+from weir_nodedaemon.engines.port import ContainerDefaults
 from weir_nodedaemon.host.status import HostIdentity
 from weir_nodedaemon.instances.contact import Contact
 from weir_nodedaemon.instances.machinery import Machinery
@@ -39,15 +37,13 @@ from weir_nodedaemon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_UNIX = "unix://"
-
 
 async def serve(chosen: Settings) -> None:
     """Connect, register this host, act; until cancelled."""
     async with contextlib.AsyncExitStack() as stack:
         api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version()}")
         await stack.enter_async_context(api)
-        engine = make_engine(chosen)
+        engine = chosen.engine.make(chosen)
         stack.push_async_callback(engine.close)
         logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
         address = chosen.advertise_address or machine.default_address()
@@ -69,7 +65,7 @@ async def serve(chosen: Settings) -> None:
         machinery = Machinery(
             api=api,
             containers=engine,
-            engine_name=chosen.engine,
+            engine_type=chosen.engine,
             capacity=capacity_watch,
             defaults=ContainerDefaults(
                 chosen.host_name,
@@ -138,29 +134,20 @@ async def serve(chosen: Settings) -> None:
             group.create_task(daemon.run(), name="daemon")
 
 
-def make_engine(chosen: Settings) -> ContainerEngine:
-    """Return the engine that was chosen."""
-    if chosen.engine == "fake":
-        return FakeEngine(chosen.host_name)
-    return DockerEngine(chosen.host_name, chosen.docker_host)
-
-
 def watch_capacity(chosen: Settings) -> CapacityWatch:
     """Return what looks at the cores and the memory that were chosen."""
     share = Share(chosen.cpus, chosen.memory_bytes, smt=chosen.smt)
-    docker = chosen.engine == "docker" and chosen.docker_host.startswith(_UNIX)
 
     def read(engine_cpus: Collection[int] | None) -> MachineCapacity:
-        engine = cgroup.peer_of(chosen.docker_host.removeprefix(_UNIX)) if docker else None
-        limits = cgroup.shared_limits(engine, sysfs_root=chosen.sysfs_root)
+        limits = cgroup.shared_limits(chosen.engine.peer(chosen), sysfs_root=chosen.sysfs_root)
         return capacity(chosen.sysfs_root, share=share, cgroup=limits, engine_cpus=engine_cpus)
 
     return CapacityWatch(read)
 
 
 def watch_gpus(chosen: Settings, boot_id: str) -> GpuWatch:
-    """Return what looks at the GPUs that were chosen; a fake engine has no use for any."""
-    none = chosen.engine == "fake" or chosen.gpus == ()
+    """Return what looks at the GPUs that were chosen, if the engine has a use for any."""
+    none = not chosen.engine.uses_gpus or chosen.gpus == ()
     probe = NoGpus() if none else NvmlProbe(chosen.sysfs_root)
     memory = GpuMemory(chosen.state_dir / "gpus.json", boot_id)
     return GpuWatch(probe, memory, only=() if none else chosen.gpus)

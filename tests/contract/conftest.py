@@ -12,8 +12,9 @@ from support.registries import real_registry
 from support.run import NewState
 from weir_nodedaemon.engines.docker.engine import DockerEngine
 from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
+from weir_nodedaemon.engines.registry import ENGINES
 
-DOCKER = pytest.param("docker", marks=pytest.mark.docker)
+_NEED_DOCKER = {"docker"}
 
 
 @pytest.fixture
@@ -39,9 +40,14 @@ async def fake_rig() -> AsyncIterator[Rig]:
     await world.close()
 
 
-@pytest.fixture(params=["fake", DOCKER])
+@pytest.fixture(
+    params=[
+        pytest.param(engine.name, marks=[pytest.mark.docker] if engine.name in _NEED_DOCKER else [])
+        for engine in ENGINES
+    ]
+)
 def rig(request: pytest.FixtureRequest) -> Rig:
-    """Each engine in turn."""
+    """Each engine in turn: its rig is the fixture ``<name>_rig``."""
     found: Rig = request.getfixturevalue(f"{request.param}_rig")
     return found
 

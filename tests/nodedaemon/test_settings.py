@@ -11,7 +11,7 @@ def test_defaults() -> None:
     chosen = settings.parse(["--state-dir", "/var/lib/weir"], {})
 
     assert chosen.state_dir == Path("/var/lib/weir")
-    assert chosen.engine == "docker"
+    assert chosen.engine.name == "docker"
     assert chosen.docker_host == "unix:///var/run/docker.sock"
     assert (chosen.listen, chosen.metrics_listen) == ("0.0.0.0:8443", "127.0.0.1:8444")
     assert (chosen.cpus, chosen.memory_bytes, chosen.gpus) == (None, None, None)

@@ -20,7 +20,8 @@ from weir_kube.api import Api
 from weir_kube.process import causes
 from weir_kube.store import Key, Object, Store
 from weir_nodedaemon.daemon import Daemon
-from weir_nodedaemon.engines.fake.engine import FakeEngine, FakeWorld
+from weir_nodedaemon.engines.engine_type import EngineType
+from weir_nodedaemon.engines.fake.engine import FAKE, FakeEngine, FakeWorld
 from weir_nodedaemon.engines.port import (
     ContainerDefaults,
     ContainerEngine,
@@ -101,6 +102,7 @@ class Rig:
         self.state_dir = state_dir
         self.api = FakeApi()
         self.world = WatchedWorld()
+        self.engine_type: EngineType = FAKE
         self.engine: ContainerEngine = FakeEngine(HOST_NAME, self.world)
         cores = tuple(range(cpus))
         self.capacity = MachineCapacity(
@@ -129,7 +131,7 @@ class Rig:
         machinery = Machinery(
             api=cast(Api, self.api),
             containers=self.engine,
-            engine_name="fake",
+            engine_type=self.engine_type,
             other_engines=self.other_engines,
             capacity=CapacityWatch(self._read_capacity),
             defaults=self.defaults,

@@ -14,12 +14,6 @@ Object = dict[str, Any]
 
 _NO_GPUS = GpuState()
 _ENGINE_AWAY = "the container engine does not answer"
-# By the name of the engine; the fake one is there in Docker's place.
-_READY = {
-    "docker": ConditionType.DOCKER_READY,
-    "fake": ConditionType.DOCKER_READY,
-    "qemu": ConditionType.QEMU_READY,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +30,12 @@ class HostIdentity:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """What is known of the container engine."""
+    """What is known of an engine; ``condition``: the Host's that says whether it is ready."""
 
     name: str
     version: str = ""
     ready: bool = False
+    condition: ConditionType | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +107,7 @@ class _Conditions:
         some = any(engine.ready for engine in machine.engines)
         self._ready(ConditionType.READY, some, Reason.DAEMON_READY)
         for engine in machine.engines:
-            self._ready(_READY.get(engine.name), engine.ready, Reason.ENGINE_READY)
+            self._ready(engine.condition, engine.ready, Reason.ENGINE_READY)
         self._trouble(
             ConditionType.DISK_PRESSURE,
             (Reason.DISK_FULL, machine.full_disks),

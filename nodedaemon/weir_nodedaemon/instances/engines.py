@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import NoReturn
 
+from weir_crds.conditions import ConditionType
 from weir_crds.errors import WeirError
 from weir_nodedaemon.engines.port import (
     EngineEvent,
@@ -26,14 +27,18 @@ logger = logging.getLogger(__name__)
 class Engine:
     """One engine: whether it answers, and what it showed."""
 
-    def __init__(self, name: str, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, name: str, lifecycle: Lifecycle, condition: ConditionType | None = None
+    ) -> None:
         """Watch this engine; ``run`` does it.
 
         Args:
             name: its name in the Host's status.
             lifecycle: the engine; its owner closes it.
+            condition: the Host's that says whether it is ready; None: its status alone does.
         """
         self.name = name
+        self._condition = condition
         self.lifecycle = lifecycle
         self.on_change: Callable[[], None] = lambda: None
         self.observations = Observations(lifecycle, self._changed)
@@ -111,7 +116,7 @@ class Engine:
             try:
                 info = await self.lifecycle.info()
                 await self.observations.observe_all()
-                self._set(EngineState(self.name, info.version, ready=True), info, on_state)
+                self._set(self._state(info.version, ready=True), info, on_state)
                 await on_observed(self)
             except EngineUnavailableError as exc:
                 self._not_ready(on_state)
@@ -130,7 +135,10 @@ class Engine:
     def _not_ready(self, on_state: Callable[["Engine"], None]) -> None:
         """Note that nothing can be had of it now: it is away, or cannot show what it has."""
         version = self.state.version if self.state else ""
-        self._set(EngineState(self.name, version), self.info, on_state)
+        self._set(self._state(version, ready=False), self.info, on_state)
+
+    def _state(self, version: str, *, ready: bool) -> EngineState:
+        return EngineState(self.name, version, ready, self._condition)
 
     def _set(
         self, state: EngineState, info: EngineInfo | None, on_state: Callable[["Engine"], None]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weir_kube.api import Api
+from weir_nodedaemon.engines.engine_type import EngineType
 from weir_nodedaemon.engines.port import ContainerDefaults, ContainerEngine
 from weir_nodedaemon.host.breaker import Breaker
 from weir_nodedaemon.instances import identity
@@ -45,7 +46,7 @@ class Machinery:
         *,
         api: Api,
         containers: ContainerEngine,
-        engine_name: str,
+        engine_type: EngineType,
         other_engines: tuple[Engine, ...] = (),
         capacity: CapacityWatch,
         defaults: ContainerDefaults,
@@ -60,7 +61,7 @@ class Machinery:
         Args:
             api: the API server.
             containers: the container engine; its owner closes it.
-            engine_name: its name in the Host's status.
+            engine_type: which one it is.
             other_engines: further engines of this host.
             capacity: looks at the cores and the memory that the daemon may use.
             defaults: what all containers of this host have; its name, too.
@@ -73,7 +74,7 @@ class Machinery:
         self.api = api
         self.host = defaults.host
         self.containers = containers
-        self.container_engine = Engine(engine_name, containers)
+        self.container_engine = Engine(engine_type.name, containers, engine_type.ready_condition)
         self.engines = Engines((self.container_engine, *other_engines))
         self.capacity = capacity
         self.defaults = defaults

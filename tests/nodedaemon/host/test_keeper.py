@@ -9,6 +9,7 @@ import pytest
 from support.aio import until
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds import conditions
+from weir_crds.conditions import ConditionType
 from weir_crds.demand import Request
 from weir_crds.facts import facts_of
 from weir_crds.fit import is_available
@@ -40,8 +41,9 @@ IDENTITY = HostIdentity(
 )
 GIB = 2**30
 CAPACITY = MachineCapacity((0, 1), 8 * GIB, (NumaNode(0, (0, 1), 8 * GIB, (10,)),))
-UP = MachineState((EngineState("docker", "20.10", ready=True),), CAPACITY)
-DOWN = MachineState((EngineState("docker", "20.10"),), CAPACITY)
+DOCKER = EngineState("docker", "20.10", condition=ConditionType.DOCKER_READY)
+UP = MachineState((replace(DOCKER, ready=True),), CAPACITY)
+DOWN = MachineState((DOCKER,), CAPACITY)
 APPROVED = {
     "type": "Approved",
     "status": "True",

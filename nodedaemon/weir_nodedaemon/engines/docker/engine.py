@@ -1,9 +1,12 @@
 """Docker as a container engine."""
 
-from weir_nodedaemon.engines.docker.client import DockerClient
+from weir_crds.conditions import ConditionType
+from weir_nodedaemon.engines.docker.client import UNIX, DockerClient
 from weir_nodedaemon.engines.docker.images import DockerImages
 from weir_nodedaemon.engines.docker.lifecycle import DockerLifecycle
 from weir_nodedaemon.engines.docker.sdk import Credentials
+from weir_nodedaemon.engines.engine_type import EngineSettings, EngineType
+from weir_nodedaemon.machine.cgroup import peer_of
 
 
 class DockerEngine(DockerLifecycle, DockerImages):
@@ -37,3 +40,18 @@ class DockerEngine(DockerLifecycle, DockerImages):
         await self._presence.close()
         await self._client.close()
         self.credentials.close()
+
+
+def _peer(chosen: EngineSettings) -> int | None:
+    """Return the process of a Docker on this machine; None: it is elsewhere, or does not answer."""
+    local = chosen.docker_host.startswith(UNIX)
+    return peer_of(chosen.docker_host.removeprefix(UNIX)) if local else None
+
+
+DOCKER = EngineType(
+    name="docker",
+    ready_condition=ConditionType.DOCKER_READY,
+    make=lambda chosen: DockerEngine(chosen.host_name, chosen.docker_host),
+    peer=_peer,
+    uses_gpus=True,
+)

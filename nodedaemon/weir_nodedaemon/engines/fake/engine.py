@@ -11,7 +11,9 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
+from weir_crds.conditions import ConditionType
 from weir_crds.names import LABEL_HOST, identity_labels
+from weir_nodedaemon.engines.engine_type import EngineType
 from weir_nodedaemon.engines.fake.container import FakeContainer
 from weir_nodedaemon.engines.port import (
     BEGINNING,
@@ -278,3 +280,13 @@ class FakeEngine:
         if container is None:
             raise InstanceGoneError(f"no container {name}")
         return container
+
+
+# It is there in Docker's place.
+FAKE = EngineType(
+    name="fake",
+    ready_condition=ConditionType.DOCKER_READY,
+    make=lambda chosen: FakeEngine(chosen.host_name),
+    peer=lambda _: None,
+    uses_gpus=False,
+)
