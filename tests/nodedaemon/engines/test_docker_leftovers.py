@@ -1,11 +1,16 @@
-"""What is found of a start that Docker's death has cut off."""
+"""What is found of a start or an end that Docker's death has cut off."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
-from weir_nodedaemon.engines.docker.leftovers import Leftover, find
+from weir_nodedaemon.engines.docker.leftovers import Leftover, Leftovers, find
 from weir_nodedaemon.engines.docker.refusals import is_leftover, may_pass
+from weir_nodedaemon.engines.port import InstanceState, ObservedInstance
 
 ID = "f36e2587c74c3147b575d062b3f4f12b406b9a53c6c5bfcaca168fb345f854db"
 INSIDE = f"12:cpuset:/weir/{ID}\n0::/weir/{ID}\n"
@@ -55,3 +60,39 @@ def test_the_words_that_docker_has_for_it(words: str) -> None:
     assert is_leftover(words)
     assert may_pass(words)
     assert not is_leftover("endpoint with name a already exists in network bridge")
+
+
+@pytest.fixture
+def shim() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A process that looks as the shim of a container, and that container's id."""
+    container_id = uuid4().hex * 2
+    words = ["containerd-shim-runc-v2", "-c", "import time; time.sleep(600)", "-id", container_id]
+    with subprocess.Popen(words, executable=sys.executable) as process:
+        yield container_id, process
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("state", "exit_code", "is_cleared"),
+    [
+        (InstanceState.CREATED, None, True),
+        (InstanceState.EXITED, 255, True),
+        (InstanceState.EXITED, 0, False),  # not even looked for: that costs a look at all of /proc
+        (InstanceState.RUNNING, None, False),
+    ],
+    ids=["a start cut off", "an end that Docker lost", "an end", "it runs"],
+)
+async def test_the_shim_of_a_container_that_docker_lost_ends_with_it(
+    shim: tuple[str, subprocess.Popen[bytes]],
+    state: InstanceState,
+    exit_code: int | None,
+    is_cleared: bool,
+) -> None:
+    container_id, process = shim
+    left = Leftovers()
+    left.note(container_id, ObservedInstance("weir-a-1", {}, state, exit_code))
+    found = await left.clear("weir-a-1")
+    assert found.pids == ((process.pid,) if is_cleared else ())
+    assert not found.begun
+    assert (process.poll() is not None) is is_cleared
+    assert (await left.clear("weir-a-1")).pids == ()

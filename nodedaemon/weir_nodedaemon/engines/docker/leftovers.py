@@ -1,9 +1,11 @@
-"""What is left of a start when Docker dies in the middle of it.
+"""What is left of a container when Docker dies in the middle of its start, or of its end.
 
 Docker notes a start when all of it is done. One that dies before (with its containerd) comes back
 with the container ``created`` while a shim of it lives, perhaps with the program running inside:
-it shows neither, refuses to start the container, and removes it without them. Seen with Docker
-20.10 and live-restore. The processes can be found where the daemon sees those of the machine
+it shows neither, refuses to start the container, and removes it without them. One that dies when
+a program ends may have made containerd forget the container before its shim was told to go: it
+says that the program ended with 255, and the shim waits for ever. Seen with Docker 20.10 and
+live-restore. The processes can be found where the daemon sees those of the machine
 (``hostPID`` in a pod); containerd cleans up after a shim that is gone.
 """
 
@@ -16,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from weir_nodedaemon.engines.port import InstanceLostError, InstanceState
+from weir_nodedaemon.engines.port import InstanceLostError, InstanceState, ObservedInstance
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ _END_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _SHIM = b"containerd-shim"
 _NOT_BEGUN = b"runc\0init"  # it waits to become the program
+_LOST_EXIT_CODE = 255  # containerd knew nothing of it (moby, daemon/daemon.go, restore)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ async def clear(container_id: str) -> Leftover:
     """
     found = left = await asyncio.to_thread(find, container_id)
     if found.pids:
-        logger.warning("killing what a start has left container=%s %s", container_id, found)
+        logger.warning("killing what Docker has left container=%s %s", container_id, found)
     deadline = time.monotonic() + _END_SECONDS
     while left.pids and time.monotonic() < deadline:
         for pid in left.pids:
@@ -78,22 +81,22 @@ async def clear(container_id: str) -> Leftover:
 
 
 class Leftovers:
-    """Which containers may have some: those that were last seen created."""
+    """Which containers may have some: those last seen created, or with an end that Docker lost."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._created: dict[str, str] = {}
+        self._suspects: dict[str, str] = {}
 
-    def note(self, name: str, container_id: str, state: InstanceState) -> None:
+    def note(self, container_id: str, seen: ObservedInstance) -> None:
         """Take note of what Docker shows of a container."""
-        if state is InstanceState.CREATED:
-            self._created[name] = container_id
+        if seen.state is InstanceState.CREATED or seen.exit_code == _LOST_EXIT_CODE:
+            self._suspects[seen.name] = container_id
         else:
-            self._created.pop(name, None)
+            self._suspects.pop(seen.name, None)
 
     async def clear(self, name: str) -> Leftover:
-        """Clear away what a container's start has left; return what there was."""
-        container_id = self._created.pop(name, None)
+        """Clear away what Docker has left of a container; return what there was."""
+        container_id = self._suspects.pop(name, None)
         return Leftover() if container_id is None else await clear(container_id)
 
     async def clear_before_start(self, name: str) -> bool:

@@ -294,7 +294,7 @@ class DockerLifecycle(DockerLogs):
         if not objects.is_ours(container, self._host_name):
             return None
         self._ours.add(container.name)
-        self._leftovers.note(container.name, raw["Id"], container.state)
+        self._leftovers.note(raw["Id"], container)
         if container.exit_code in _INIT_EXIT_CODES:
             container = replace(container, error=await self._init_failure(container.name))
         if container.state in _STABLE and updates == self._updates:
