@@ -5,7 +5,7 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,8 @@ from weir_nodedaemon.engines.port import (
     EngineUnavailableError,
     ImagePullError,
     InstanceState,
+    LogPosition,
+    Stream,
 )
 
 DEADLINE = 0.4  # of a Docker that never answers
@@ -238,6 +240,7 @@ def container_that_is(status: str) -> dict[str, object]:
 
 FRAME = b"\1\0\0\0\0\0\0\3abc"
 STREAM = b"HTTP/1.1 200 OK\r\n\r\n"
+FAR_AWAY = "2999-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize("is_dead", [True, False])
@@ -271,6 +274,61 @@ async def test_the_end_of_an_attached_stream_is_one_only_if_docker_lives_on(
                 await anext(chunks)
         else:
             assert await anext(chunks, None) is None
+
+
+@pytest.mark.parametrize("is_deaf", [True, False], ids=["deaf", "alive"])
+async def test_a_stream_that_says_nothing_after_docker_was_away_makes_up_for_nothing(
+    tmp_path: Path, is_deaf: bool
+) -> None:
+    """A Docker that died in the instant of an end may serve streams that never give a byte."""
+    cuts: list[asyncio.StreamWriter] = []
+    status, output = "created", FRAME
+
+    async def answers(path: str, writer: asyncio.StreamWriter) -> None:
+        nonlocal status, output
+        if path.endswith("/version"):
+            writer.write(VERSION)
+        elif path.endswith("/json"):
+            shown = container_that_is(status)
+            shown["State"] = {"Status": status, "ExitCode": 0, "FinishedAt": FAR_AWAY}
+            writer.write(json_answer(shown))
+        elif path.endswith("/_ping"):
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        elif "/events" in path:
+            cuts.append(writer)
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        elif "/logs" in path:
+            writer.write(STREAM + output)
+            await writer.drain()
+            writer.close()
+        elif status == "created":
+            status = "running"
+            writer.write(STREAM + FRAME)
+            await writer.drain()
+            for cut in [*cuts, writer]:
+                cut.close()
+        elif is_deaf:
+            writer.write(STREAM)
+        else:
+            output += FRAME
+            writer.write(STREAM + FRAME)
+
+    async with docker_that(answers, tmp_path) as engine, asyncio.timeout(60):
+        with pytest.raises(EngineUnavailableError):
+            async for _ in engine.follow("weir-u-1"):
+                pass
+        came = LogPosition({Stream.STDOUT: 3, Stream.STDERR: 0}, {Stream.STDOUT: b"abc"})
+        async with aclosing(engine.follow("weir-u-1", came)) as chunks:
+            assert (await anext(chunks)).data == b""
+            following = asyncio.ensure_future(anext(chunks))
+            await asyncio.wait([following], timeout=DEADLINE if is_deaf else PATIENT)
+            assert following.done() is not is_deaf
+            following.cancel()  # who follows has given up
+            await asyncio.wait([following])
+        status = "exited"
+        ended = [chunk async for chunk in engine.follow("weir-u-1", came)]
+    assert any(chunk.gap for chunk in ended) is is_deaf
+    assert b"".join(chunk.data for chunk in ended) == (b"" if is_deaf else b"abc")
 
 
 def listed(*ids: str) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Container
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Container
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
@@ -165,24 +165,23 @@ class DockerLogs(DockerPart):
                 took_long = time.monotonic() - began > _SURE_SECONDS
                 if (took_long or not fresh) and _is_over(await self._seen(name)):
                     raise _EndedError
-                self._cut.pop(name, None)
                 yield _ATTACHED
-                if not fresh:
-                    missed = await self._missed(name, after, live)
-                    await joining.aclose()
-                    for chunk in missed:
-                        read[chunk.stream] += len(chunk.data)
-                        yield chunk
                 try:
+                    if not fresh:
+                        missed = await self._missed(name, after, live)
+                        await joining.aclose()
+                        for chunk in missed:
+                            read[chunk.stream] += len(chunk.data)
+                            yield chunk
                     async for chunk in live:
                         read[chunk.stream] += len(chunk.data)
                         yield chunk
-                    cut = time.time()
                     # A Docker that dies ends its streams as if they were over.
                     await self._presence.check(presence)
                 except EngineUnavailableError:
-                    self._cut[name] = cut if live.is_over else time.time()
+                    self._cut.setdefault(name, live.over_at or time.time())
                     raise
+                self._cut.pop(name, None)
         if await self._was_late(name, live):
             logger.warning("the last output of %s was read late, some may be lost", name)
             yield _GAP
@@ -235,7 +234,8 @@ class DockerLogs(DockerPart):
         async with self._client.stream(
             "POST", f"{container_path(name)}/attach", params=params
         ) as pieces:
-            yield _Live(pieces)
+            # Only a byte proves that Docker reads again what the program writes.
+            yield _Live(pieces, on_first=lambda: self._cut.pop(name, None))
 
     async def _record(self, name: str) -> tuple[Record, bool]:
         """Return what Docker has kept of the output, and whether that is all there was.
@@ -303,11 +303,12 @@ class DockerLogs(DockerPart):
 class _Live:
     """What a container writes while we are attached."""
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes], on_first: Callable[[], object]) -> None:
         self.read_bytes = 0
         self.skip = dict.fromkeys(Stream, 0)  # of what comes first
         self.gap = False  # before what comes first
-        self.is_over = False
+        self.over_at: float | None = None  # the time (of the epoch) when it ended
+        self._on_first = on_first
         self._steps: deque[tuple[float, int]] = deque(maxlen=_LATE_STEPS)  # when, bytes before it
         self._pieces = pieces
         self._decoder = FrameDecoder()
@@ -345,10 +346,12 @@ class _Live:
 
     async def _next(self) -> list[LogChunk] | None:
         piece = await anext(self._pieces, None)
-        if piece is None:
-            self.is_over = True
-            return None
         now = time.time()
+        if piece is None:
+            self.over_at = now
+            return None
+        if not self.read_bytes:
+            self._on_first()
         if not self._steps or not 0 <= now - self._steps[-1][0] < _LATE_STEP_SECONDS:
             self._steps.append((now, self.read_bytes))
         self.read_bytes += len(piece)
