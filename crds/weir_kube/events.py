@@ -1,7 +1,8 @@
 """Events of Kubernetes (``events.k8s.io/v1``): what happened to an object, in ``kubectl describe``.
 
 Best effort, beside the work: to record one takes no time and cannot fail; what is too much is
-dropped, and counted in ``weir_events_dropped_total``.
+dropped, and counted in ``weir_events_dropped_total``. Who causes many delays and displaces only
+their own.
 """
 
 import asyncio
@@ -29,6 +30,7 @@ from weir_kube.errors import (
     NotFoundError,
     TooManyRequestsError,
 )
+from weir_kube.fair_queue import FairQueue
 from weir_kube.kinds import EVENT
 
 logger = logging.getLogger(__name__)
@@ -135,19 +137,23 @@ class EventRecorder:
         self._api = api
         self._controller = controller
         self._instance = instance[:_WORD_CHARACTERS]
-        self._most = most
         self._burst = float(burst)
         self._per_second = per_second
         self._now = now
         self._clock = clock
-        self._waiting: OrderedDict[_SeriesKey, _Pending] = OrderedDict()
+        self._waiting: FairQueue[_SeriesKey, _Pending] = FairQueue(most)
         self._series: OrderedDict[_SeriesKey, _Series] = OrderedDict()
         self._wake = asyncio.Event()
         self._allowed = self._burst
         self._allowed_at = clock()
 
-    def record(self, kind: Kind, obj: Mapping[str, Any], occurrence: Occurrence) -> None:
-        """Have an Event written of an object, some time; never waits, never raises."""
+    def record(
+        self, kind: Kind, obj: Mapping[str, Any], occurrence: Occurrence, source: str = ""
+    ) -> None:
+        """Have an Event written of an object, some time; never waits, never raises.
+
+        ``source`` is who has caused it: sources take turns.
+        """
         metadata = obj["metadata"]
         key = _SeriesKey(
             kind.api_version,
@@ -158,15 +164,14 @@ class EventRecorder:
             occurrence,
         )
         now = self._now()
-        pending = self._waiting.get(key)
+        pending = self._waiting.get(source, key)
         if pending is not None:
             pending.count += 1
             pending.last = now
-        elif len(self._waiting) < self._most:
-            self._waiting[key] = _Pending(_event_name(key), now, now)
-            self._wake.set()
-        else:
+            return
+        if not self._waiting.put(source, key, _Pending(_event_name(key), now, now)):
             _DROPPED.labels("Full").inc()
+        self._wake.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -196,19 +201,18 @@ class EventRecorder:
             await asyncio.sleep(-self._allowed / self._per_second)
 
     async def _next(self) -> None:
-        """Write the one that has waited longest."""
-        key, pending = self._waiting.popitem(last=False)
+        """Write the one that has waited longest, of the source whose turn it is."""
+        source, key, pending = self._waiting.take()
         if not self._waiting:
             self._wake.clear()
         try:
             await self._write(key, pending)
         except asyncio.CancelledError:
-            again = self._waiting.get(key)  # it may have come again meanwhile
+            again = self._waiting.get(source, key)  # it may have come again meanwhile
             if again is not None:
                 pending.count += again.count
                 pending.last = again.last
-            self._waiting[key] = pending
-            self._waiting.move_to_end(key, last=False)
+            self._waiting.put_back(source, key, pending)
             self._wake.set()
             raise
         except ApiError as exc:

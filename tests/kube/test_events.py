@@ -198,6 +198,23 @@ async def test_so_many_may_wait_and_the_rest_is_dropped_and_counted() -> None:
 
 
 @in_virtual_time
+async def test_who_causes_many_delays_and_displaces_nobody_else() -> None:
+    desk = Desk()
+    events = recorder(desk, most=100, burst=5, per_second=1.0)
+    before = dropped("Full")
+
+    async with going_on(events.run()):
+        for number in range(1000):
+            events.record(TASK, OBJECT, numbered(number), "loud")
+        events.record(TASK, OBJECT, Occurrence("Kill", "Killed", "killed by ada"), "ada")
+        events.record(TASK, OBJECT, Occurrence("Kill", "Killed", "killed by bob"), "bob")
+        await asyncio.sleep(3)
+
+    assert {"killed by ada", "killed by bob"} <= set(desk.notes())
+    assert dropped("Full") - before == 902
+
+
+@in_virtual_time
 async def test_no_more_are_written_than_may_be_in_a_second() -> None:
     desk = Desk()
     events = recorder(desk, burst=5, per_second=2.0)

@@ -27,8 +27,8 @@ _STATUS, _HOST, _OWNER, _DECIDER, _KIND = range(5)
 
 # A watch tells of what another replica has made within milliseconds, unless it is held up.
 _NEWS_SECONDS = 0.3
-# So many may wait for news of an id at a time, and so many ids are known to be of nothing.
-_MOST_WAITERS = 64
+# So many ids one caller may wait for news of at a time, and so many are known to be of nothing.
+_MOST_AWAITED = 64
 _MOST_UNKNOWN = 4096
 _UNKNOWN_SECONDS = 10.0
 
@@ -78,6 +78,7 @@ class WorkloadIndex:
         self._queued = 0
         self._waiters: defaultdict[WorkloadKey | int, list[asyncio.Event]] = defaultdict(list)
         self._unknown: OrderedDict[int, float] = OrderedDict()
+        self._awaited_by: Counter[str] = Counter()
         for workload in workloads:
             changed = partial(self._changed, workload)
             for obj in caches[workload.kind].list():
@@ -110,7 +111,7 @@ class WorkloadIndex:
             UnknownObjectError: there is none of that kind with that id.
             AccessDeniedError: the caller may do that to its own only.
         """
-        entry = self._by_id.get(number) or await self._news_of(number)
+        entry = self._by_id.get(number) or await self._news_of(number, identity)
         if entry is None or entry.kind is not kind:
             raise UnknownObjectError(f"there is no {kind.kind.lower()} {number}")
         if not may_touch(identity, capability, entry.owner):
@@ -204,11 +205,15 @@ class WorkloadIndex:
         await self._wait((kind, key), is_done, seconds)
         return store.get(key)
 
-    async def _news_of(self, number: int) -> Entry | None:
-        now = self._clock()
-        if self._unknown.get(number, 0.0) > now or len(self._waiters) >= _MOST_WAITERS:
+    async def _news_of(self, number: int, identity: Identity) -> Entry | None:
+        now, caller = self._clock(), identity.user_name or identity.username
+        if self._unknown.get(number, 0.0) > now or self._awaited_by[caller] >= _MOST_AWAITED:
             return None
-        await self._wait(number, lambda: number in self._by_id, _NEWS_SECONDS)
+        self._awaited_by[caller] += 1
+        try:
+            await self._wait(number, lambda: number in self._by_id, _NEWS_SECONDS)
+        finally:
+            self._awaited_by -= Counter([caller])
         entry = self._by_id.get(number)
         if entry is None:
             self._unknown[number] = now + _UNKNOWN_SECONDS

@@ -42,8 +42,8 @@ class Action:
 class Events(Protocol):
     """Takes Events; see ``weir_kube.events.EventRecorder``."""
 
-    def record(self, kind: Kind, obj: Object, occurrence: Occurrence) -> None:
-        """Have one written, some time."""
+    def record(self, kind: Kind, obj: Object, occurrence: Occurrence, source: str = "") -> None:
+        """Have one written, some time; ``source`` has caused it."""
         ...
 
 
@@ -206,7 +206,8 @@ class Writer:
         origin = "" if actor is audit.OURSELVES else f" from {actor.peer}, over REST"
         message = f": {action.message}" if action.message else ""
         note = f"{action.summary} by {actor.caller}{origin}{message}"
-        self._events.record(kind, obj, Occurrence(action.verb, action.reason, note))
+        occurrence = Occurrence(action.verb, action.reason, note)
+        self._events.record(kind, obj, occurrence, actor.caller)
 
 
 # Signs of life: many, and nobody's decision.

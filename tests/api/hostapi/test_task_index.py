@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 import random
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -311,6 +312,29 @@ async def test_many_unknown_ids_at_once_are_not_all_waited_for(world: World) -> 
         for one in await asyncio.gather(*finding, return_exceptions=True)
     )
     assert world.index.waited_for == 0
+
+
+async def test_who_asks_for_many_unknown_ids_keeps_no_other_from_waiting_for_one(
+    world: World,
+) -> None:
+    loud = replace(SYSTEM, id=1, username="loud", user_name="loud")
+    flood = [
+        asyncio.create_task(world.index.find(number, TASK, loud, Capability.READ_TASK))
+        for number in range(1000)
+    ]
+    world.put(made_task("t0"))
+    pausing = [  # nor does who waits for what they have asked of a host
+        asyncio.create_task(world.index.until(TASK, Key("weir", "t0"), lambda _: False, 0.1))
+        for _ in range(100)
+    ]
+    await asyncio.sleep(0)
+    finding = asyncio.create_task(world.index.find(id_of("t1"), TASK, SYSTEM, Capability.READ_TASK))
+    await asyncio.sleep(0)
+    world.put(made_task("t1"))
+    assert (await finding).key.name == "t1"
+    await asyncio.gather(*flood, *pausing, return_exceptions=True)
+    assert world.index.waited_for == 0
+    assert not world.index._awaited_by
 
 
 class Boat(StrEnum):

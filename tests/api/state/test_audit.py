@@ -118,8 +118,10 @@ class Noticed:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str, str]] = []
+        self.sources: list[str] = []
 
-    def record(self, kind: Kind, obj: Object, occurrence: Occurrence) -> None:
+    def record(self, kind: Kind, obj: Object, occurrence: Occurrence, source: str = "") -> None:
+        self.sources.append(source)
         name = f"{kind.kind}/{obj['metadata']['name']}"
         self.events.append((name, occurrence.action, occurrence.reason, occurrence.note))
 
@@ -153,6 +155,7 @@ async def test_what_somebody_does_to_an_object_is_an_event_of_it(client_of: Clie
         ("Task/t", "Reject", "Rejected", f"rejected {who}: too\nlarge"),
         ("Task/t", "Delete", "Deleted", f"deleted {who}"),
     ]
+    assert noticed.sources == [f"u-{'0f' * 16}"] * 3  # takes turns with other callers
 
 
 async def test_what_the_facade_does_by_itself_says_so() -> None:
