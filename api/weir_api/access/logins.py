@@ -50,7 +50,8 @@ class Logins:
             writer: writes new passwords.
             passwords: hashes and compares.
             tokens: ends sessions.
-            turns: at hashing, which costs time.
+            turns: at hashing, which costs time; taken by who is known at an address, and by the
+                others there together.
             throttle: counts failures by username and address together: who guesses from elsewhere
                 locks nobody out, nor does who makes names up lock out their neighbours.
         """
@@ -73,7 +74,8 @@ class Logins:
             UnavailableError: too many log in at once, or the account cannot be looked up.
         """
         name = user_name(canonical(username))
-        account = await self._check(name, password, peer, ("login", name, neighbourhood(peer)))
+        key = ("login", name, neighbourhood(peer))
+        account = await self._check(name, password, self._source_of(name, peer), key)
         if not account.active:
             logger.info("login refused user=%s: disabled", name)
             raise AccessDeniedError("the account is disabled")
@@ -90,7 +92,7 @@ class Logins:
             await self._tokens.end(session)
 
     async def change_password(
-        self, account: Account, old: str, new: str, *, token_name: str, peer: str
+        self, account: Account, old: str, new: str, *, token_name: str
     ) -> Account:
         """Change a user's password, which voids all of their sessions and tokens; return the user.
 
@@ -98,9 +100,8 @@ class Logins:
             account: whose.
             old: the password until now.
             new: the password from now on.
-            token_name: of the caller's credential. Failures count by it: who has logged in is not
-                kept from this by who has not, wherever they are.
-            peer: the caller's address.
+            token_name: of the caller's credential. Failures and turns count by it: who has logged
+                in is not kept from this by who has not, wherever they are.
 
         Raises:
             AccessDeniedError: ``old`` is not the password.
@@ -108,7 +109,7 @@ class Logins:
             StateConflictError: it was changed by somebody else meanwhile.
         """
         try:
-            account = await self._check(account.name, old, peer, ("password", token_name))
+            account = await self._check(account.name, old, token_name, ("password", token_name))
         except UnauthenticatedError as exc:
             raise AccessDeniedError("the current password is another one") from exc
         hashed = await self._passwords.hash(new)
@@ -122,11 +123,23 @@ class Logins:
         await self._tokens.tidy_up(account, (SESSION, API))
         return account_of(obj) or account
 
+    def _source_of(self, name: str, peer: str) -> str:
+        """Return whose turns a login takes: those of its address, which its neighbours wait for,
+        too; or, of who has logged in from there before, their own.
+
+        So a flood of other names from one address keeps nobody out who is known there. It tells no
+        stranger which names there are, only neighbours who was there before them.
+        """
+        account, here = self._directory.account(name), neighbourhood(peer)
+        if account is not None and self._tokens.has_session_from(account, peer):
+            return f"{here} {name}"
+        return here
+
     async def _check(
-        self, name: str, password: str, peer: str, throttle_key: tuple[str, ...]
+        self, name: str, password: str, source: str, throttle_key: tuple[str, ...]
     ) -> Account:
         """Return the User of that name, as it was when this was its password; else raise."""
-        async with self._turns.turn(neighbourhood(peer)):
+        async with self._turns.turn(source):
             with self._throttle.attempt(*throttle_key) as attempt:
                 account = await self._with_password(name, password)
                 attempt.succeeded = account is not None

@@ -22,6 +22,7 @@ from weir_api.access.accounts import (
 from weir_api.access.directory import Directory, newest_first
 from weir_api.access.identity import Role
 from weir_api.errors import StateConflictError, UnavailableError
+from weir_api.peers import neighbourhood
 from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
 from weir_crds.kinds import ACCESSTOKEN, USER
@@ -69,7 +70,8 @@ class Tokens:
         Args:
             account: the user, as they were when their password was checked.
             hours: how long it lasts.
-            client: what the user knows it again by in the list of their sessions.
+            client: what the user knows it again by in the list of their sessions: the address that
+                it was begun from, a blank, and the program.
         """
         sessions = self._directory.tokens_of(account, (SESSION,))
         for session in sessions[MAX_SESSIONS - 1 :]:
@@ -169,6 +171,14 @@ class Tokens:
         now = self._now().timestamp()
         found = self._directory.tokens_of(account, (SESSION,))
         return [one for one in found if one.expires > now and is_holder(account, one)]
+
+    def has_session_from(self, account: Account, peer: str) -> bool:
+        """Tell whether a valid session of a user was begun in a peer's neighbourhood."""
+        here = neighbourhood(peer)
+        return any(
+            neighbourhood(one.display_name.partition(" ")[0]) == here
+            for one in self.sessions(account)
+        )
 
     async def end(self, token: Token) -> bool:
         """Delete a token; False when it was gone already."""

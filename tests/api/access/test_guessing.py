@@ -3,11 +3,13 @@
 import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 
 from support.accounts import call
 from support.replica import PASSWORD, Replica
 from weir_api.access.identity import Role
 from weir_api.access.service import AuthSettings
+from weir_api.access.turns import Turns
 
 ReplicaOf = Callable[..., Awaitable[Replica]]
 
@@ -111,6 +113,47 @@ async def test_one_address_does_not_take_all_the_time_there_is_for_passwords(
     assert await log_in(facade, "ada", PASSWORD, ELSEWHERE) == 200
     answers = await asyncio.gather(*flood)
     assert set(answers) <= {401, 429}  # never 503, which would meet everybody
+
+
+async def flooded(facade: Replica, *sources: str) -> AsyncExitStack:
+    """Have all the turns of these sources, and of all places to wait, be taken."""
+    turns = Turns(at_once=8, per_source=1, waiting=1, seconds=60)
+    facade.service.logins._turns = turns
+    flood = AsyncExitStack()
+    for source in sources:
+        await flood.enter_async_context(turns.turn(source))
+    waiting = asyncio.ensure_future(flood.enter_async_context(turns.turn(sources[0])))
+    flood.callback(waiting.cancel)
+    await asyncio.sleep(0)
+    return flood
+
+
+async def test_who_is_known_at_an_address_gets_in_whatever_others_there_make_up(
+    replica_of: ReplicaOf,
+) -> None:
+    facade = await replica_of(BEHIND_A_PROXY)
+    for name in ("ada", "bob"):
+        await facade.person(name)
+    assert await log_in(facade, "ada", PASSWORD, HERE) == 200
+    assert await log_in(facade, "bob", PASSWORD, ELSEWHERE) == 200
+
+    async with await flooded(facade, "192.0.2.1"):
+        assert await log_in(facade, "nobody", "wrong", HERE) == 429
+        assert await log_in(facade, "bob", PASSWORD, HERE) == 429  # as if there were no bob
+        assert await log_in(facade, "ada", PASSWORD, HERE) == 200
+
+        for _ in range(6):
+            assert await log_in(facade, "ada", "wrong", HERE) == 401
+        assert await log_in(facade, "ada", "wrong", HERE) == 429  # no more guesses than others
+
+
+async def test_a_session_changes_its_password_whoever_logs_in_beside_it(facade: Replica) -> None:
+    await facade.person("ada")
+    ada = await facade.log_in("ada")
+    body = {"current_password": PASSWORD, "new_password": "analytical engine"}
+
+    async with await flooded(facade, "127.0.0.1"):
+        await call(facade.http, "POST", "/password", body, ada)
 
 
 async def test_the_people_of_a_lab_behind_one_address_all_get_in(facade: Replica) -> None:

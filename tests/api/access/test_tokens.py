@@ -64,7 +64,7 @@ async def test_a_request_that_began_before_a_new_password_makes_no_token_after_i
     assert [one.name for one in identities] == ["ada", "ada"]
     shown_names = [facade.service.tokens.sessions(account)[0].name, token.name]
     await facade.service.logins.change_password(
-        account, PASSWORD, "analytical engine", token_name="t", peer="192.0.2.1"
+        account, PASSWORD, "analytical engine", token_name="t"
     )
     for name in shown_names:
         with pytest.raises(UnauthenticatedError):

@@ -85,7 +85,6 @@ class OwnRoutes:
             wanted.current_password,
             wanted.new_password,
             token_name=call.identity.token_name or "",
-            peer=self._service.peers.of(call.request),
         )
         headers = {}
         if shown is not None and shown.type == SESSION:
