@@ -22,7 +22,8 @@ class FairQueue(Generic[K, V]):
 
     def get(self, source: str, key: K) -> V | None:
         """Return a value that waits, or None."""
-        return self._sources.get(source, {}).get(key)
+        values = self._sources.get(source)
+        return None if values is None else values.get(key)
 
     def put(self, source: str, key: K, value: V) -> bool:
         """Append what is not there yet; False: one had to be dropped, this or another.
