@@ -21,7 +21,7 @@ from bench.report import Figure, Report, Table
 from bench.sizes import Size
 from bench.system import CONTROL_PLANE, OPERATOR, System
 from bench.tasks import Followed, Object, create_all, followed, make_namespace, task
-from bench.usage import CPU_SECONDS_RESOLUTION, cpu_seconds, own_cpu_seconds, peak_rss_mib
+from bench.usage import CPU_SECONDS_RESOLUTION, peak_rss_mib
 from devcluster.cluster import READ_VERBS
 from devcluster.console import say
 from devcluster.identities import NODE_DAEMON
@@ -156,7 +156,7 @@ class _Fleet:
             await seen.wait_finished(_names(warm_up), 60)
             seen.bound.clear()
             await self._settle()
-            requests, cpu = self.system.cluster.requests(), _cpu(self.system)
+            requests, cpu = self.system.cluster.requests(), self.system.cpu_seconds()
             began = time.time()
             await create_all(self.api, namespace, tasks)
             created = time.time()
@@ -164,7 +164,7 @@ class _Fleet:
             finished = time.time()
             _check(seen, _names(tasks))
             await self._settle()  # what is still told about the last ones counts, too
-            used = _cpu(self.system)
+            used = self.system.cpu_seconds()
             return Round(
                 way=way,
                 tasks=len(tasks),
@@ -185,9 +185,9 @@ class _Fleet:
         seconds = self.size.settle_seconds
 
         async def idle() -> bool:
-            before = _cpu(self.system)
+            before = self.system.cpu_seconds()
             await asyncio.sleep(seconds)
-            after = _cpu(self.system)
+            after = self.system.cpu_seconds()
             ours = (after[name] - before[name] for name in after if name not in CONTROL_PLANE)
             return sum(ours) < _IDLE_CPU * seconds
 
@@ -203,11 +203,6 @@ def _check(seen: Followed, names: list[str]) -> None:
         status = seen.last[name]["status"]
         if status.get("exitCode") != 0:
             raise RuntimeError(f"{name} did not succeed: {status}")
-
-
-def _cpu(system: System) -> dict[str, float]:
-    used = {name: cpu_seconds(process.pid) for name, process in system.runner.running().items()}
-    return used | {"bench": own_cpu_seconds()}
 
 
 def _peaks(system: System, hosts: list[str]) -> dict[str, float]:

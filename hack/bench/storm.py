@@ -53,16 +53,20 @@ async def run(system: System, size: Size) -> Report:
     rest = Rest(url, headers={"Authorization": f"Bearer {login.token}"})
     dockerd = system.process(DOCKERD).pid
     took: dict[str, float] = {}
+    cpu = [system.cpu_seconds()]
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
         namespace = {"metadata": {"name": _NAMESPACE, "labels": _LABELS}}
         await api.create(NAMESPACE, namespace)
         async with followed(api, _NAMESPACE) as tasks:
             good = _good(size.storm, "alone")
             took["alone"] = await _finish(api, tasks, good, good)
+            cpu.append(system.cpu_seconds())
             await until_no_container(client, host)
             good = _good(size.storm, "storm")
+            cpu.append(system.cpu_seconds())
             async with _hostile(url), _standing_still(dockerd, size.storm_stop_seconds):
                 took["storm"] = await _finish(api, tasks, good, _mixed(good))
+                cpu.append(system.cpu_seconds())
                 answered = _answers(rest)
             ends = _ends(tasks)
             await _delete(api, tasks)
@@ -87,7 +91,10 @@ async def run(system: System, size: Size) -> Report:
             Figure("alone", took["alone"], "s"),
             Figure("in the storm", took["storm"], "s"),
         ],
-        tables=[Table("ends of the broken ones", ("TASK", "REASON"), ends)],
+        tables=[
+            Table("CPU seconds", ("PROGRAM", "ALONE", "IN THE STORM"), _used(*cpu)),
+            Table("ends of the broken ones", ("TASK", "REASON"), ends),
+        ],
     )
 
 
@@ -155,6 +162,16 @@ def _wrong(tasks: Followed) -> int:
             expected = "NonZeroExit" if code else "Completed"
             wrong += (status.get("exitCode"), reason) != (code, expected)
     return wrong
+
+
+def _used(
+    begin: Mapping[str, float],
+    alone: Mapping[str, float],
+    before_storm: Mapping[str, float],
+    end: Mapping[str, float],
+) -> list[tuple[Any, ...]]:
+    """Return what each program used, alone and in the storm."""
+    return [(one, alone[one] - begin[one], end[one] - before_storm[one]) for one in sorted(begin)]
 
 
 def _ends(tasks: Followed) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker
 
+from bench.usage import cpu_seconds, own_cpu_seconds
 from devcluster import components, dockerd, image, leftovers
 from devcluster.cluster import Cluster
 from devcluster.components import Component
@@ -137,6 +138,11 @@ class System:
         """Remove what daemons, which do not run, keep of runs."""
         for host in hosts:
             shutil.rmtree(self._folder(host), ignore_errors=True)
+
+    def cpu_seconds(self) -> dict[str, float]:
+        """Return how much CPU time each running program has used, and ``bench``, this process."""
+        running = self.runner.running().items()
+        return {name: cpu_seconds(one.pid) for name, one in running} | {"bench": own_cpu_seconds()}
 
     def metrics(self, program: str) -> dict[str, float]:
         """Return a component's metrics by name with labels."""
