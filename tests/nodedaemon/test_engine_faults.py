@@ -273,6 +273,39 @@ async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
     assert (status["exitCode"], rig.told(key, "Succeeded")[1]) == (7, "NonZeroExit")
 
 
+async def test_who_follows_output_learns_that_the_container_is_lost(rig: Rig) -> None:
+    """``docker rm -f``: what it printed until then is kept, and its status says how much."""
+    key = rig.bind("t", command=["sh", "-c", "echo before; sleep 600"])
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    uid = rig.task(key)["metadata"]["uid"]
+    store = rig.machinery.collector.store
+    reading = store.read(uid, 1, follow=True)
+    assert (await anext(reading)).data == b"before\n"
+    rig.world.containers.pop(rig.name(key)).destroy()
+
+    status = await rig.finished(key)
+    assert rig.told(key, "Succeeded") == ("False", "HostLost")
+    async with asyncio.timeout(60):
+        assert await anext(reading, None) is None
+    assert status["logs"] == {"stdoutBytes": 7, "stderrBytes": 0, "truncated": False}
+
+
+async def test_what_a_lost_container_printed_while_nobody_looked_is_not_known(rig: Rig) -> None:
+    key = rig.bind("t", command=["sh", "-c", "echo before; sleep 600"])
+    rig.start()
+    await until(lambda: rig.told(key, "Started")[0] == "True")
+    uid = rig.task(key)["metadata"]["uid"]
+    await until(lambda: rig.machinery.collector.follow(uid, 1, "").progress > 0)
+    await rig.kill()
+    rig.world.containers.pop(rig.name(key)).destroy()
+
+    rig.start()
+    status = await rig.finished(key)
+    assert rig.told(key, "Succeeded") == ("False", "HostLost")
+    assert status["logs"] == {"stdoutBytes": 7, "stderrBytes": 0, "truncated": True}
+
+
 FAILURES = [EngineUnavailableError("the stream was cut"), EngineRefusedError("broken pipe")]
 
 

@@ -307,13 +307,15 @@ class _Follower:
 
     async def _read(self, after: LogPosition, ahead: "_Ahead") -> None:
         try:
-            async with asyncio.timeout(None) as self._patience:
-                async with aclosing(self._engine.follow(self._name, after)) as chunks:
-                    async for chunk in chunks:
-                        self.failure = ""
-                        self.attached.set()
-                        if chunk.data or chunk.gap:
-                            await ahead.put(chunk)
+            async with (
+                asyncio.timeout(None) as self._patience,
+                aclosing(self._engine.follow(self._name, after)) as chunks,
+            ):
+                async for chunk in chunks:
+                    self.failure = ""
+                    self.attached.set()
+                    if chunk.data or chunk.gap:
+                        await ahead.put(chunk)
         except InstanceGoneError:
             # Somebody removed it while nobody followed: whether it wrote more cannot be known.
             await ahead.put(LogChunk(Stream.STDOUT, b"", gap=True))

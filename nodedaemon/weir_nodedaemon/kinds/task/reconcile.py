@@ -170,9 +170,13 @@ class TaskReconciler:
             case Act.FINISH_UNSTARTED:
                 await self._end(run, verdict.KILLED_UNSTARTED)
             case Act.FINISH_LOST:
-                await self._end(run, verdict.CONTAINER_LOST)
+                await self._finish_gone(run, verdict.CONTAINER_LOST)
             case Act.GIVE_BACK:
-                await self._end(run, verdict.interruption(run.entry.stop_reason))
+                result = verdict.interruption(run.entry.stop_reason)
+                if run.container is None and run.entry.started:
+                    await self._finish_gone(run, result)
+                else:
+                    await self._end(run, result)
             case _:
                 pass
 
@@ -220,6 +224,12 @@ class TaskReconciler:
         ended = replace(run, container=container)
         result = verdict.judge(container, run.entry, run.spec)
         await self._end(ended, result, output)
+
+    async def _finish_gone(self, run: Run, result: Verdict) -> None:
+        """End a run whose container somebody has removed: of its output no more comes."""
+        output = await self._output(run)
+        if output is not None:
+            await self._end(run, result, output)
 
     async def _end(self, run: Run, result: Verdict, output: Output | None = None) -> None:
         """Report the end of a run, then remove its container; every run ends here.
