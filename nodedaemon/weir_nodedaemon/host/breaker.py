@@ -60,10 +60,11 @@ class Breaker:
         self._failed[what] = now
         for old in [w for w, at in self._failed.items() if now - at > self._within_seconds]:
             del self._failed[old]
-        if len(self._failed) >= self._needed and self.trouble != message:
-            if not self.trouble:
-                logger.error("no new work is taken, as starts fail: %s", message)
-                self._probed_at = now
+        # Each further one may have words of its own, and each write wakes all who watch hosts: from
+        # here on the probe says why.
+        if len(self._failed) >= self._needed and not self.trouble:
+            logger.error("no new work is taken, as starts fail: %s", message)
+            self._probed_at = now
             self._set(message)
 
     def succeeded(self) -> None:

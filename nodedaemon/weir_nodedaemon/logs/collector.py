@@ -307,6 +307,17 @@ class _Follower:
 
     async def _read(self, after: LogPosition, ahead: "_Ahead") -> None:
         try:
+            await self._read_stream(after, ahead)
+        except InstanceGoneError:
+            # Somebody removed it while nobody followed: whether it wrote more cannot be known.
+            await ahead.put(LogChunk(Stream.STDOUT, b"", gap=True))
+        except TimeoutError:
+            raise StreamSilentError("the instance has ended, and its stream has not") from None
+        finally:
+            ahead.end()
+
+    async def _read_stream(self, after: LogPosition, ahead: "_Ahead") -> None:
+        try:
             async with (
                 asyncio.timeout(None) as self._patience,
                 aclosing(self._engine.follow(self._name, after)) as chunks,
@@ -316,14 +327,8 @@ class _Follower:
                     self.attached.set()
                     if chunk.data or chunk.gap:
                         await ahead.put(chunk)
-        except InstanceGoneError:
-            # Somebody removed it while nobody followed: whether it wrote more cannot be known.
-            await ahead.put(LogChunk(Stream.STDOUT, b"", gap=True))
-        except TimeoutError:
-            raise StreamSilentError("the instance has ended, and its stream has not") from None
         finally:
             self._patience = None
-            ahead.end()
 
     def _note(self, reason: str, failures: int, message: str) -> None:
         self.failure = reason

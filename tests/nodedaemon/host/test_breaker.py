@@ -68,16 +68,20 @@ def test_failures_far_apart_do_not_add_up(breaker: Breaker, clock: Clock) -> Non
     assert breaker.trouble == ""
 
 
-def test_it_tells_of_every_change_once(clock: Clock) -> None:
+async def test_it_tells_of_opening_and_closing_and_of_what_a_probe_says(clock: Clock) -> None:
+    """Each run that fails has words of its own: they are many, and each is a write."""
     told: list[str] = []
     breaker = Breaker(failures=1, clock=clock)
     breaker.on_change = lambda: told.append(breaker.trouble)
-    breaker.failed("a", "x")
-    breaker.failed("a", "x")
-    breaker.failed("a", "y")
+    breaker.failed("a", "no room for a")
+    for run in ("a", "b", "c"):
+        breaker.failed(run, f"no room for {run}")
+    assert told == ["no room for a"]
+    clock.now += 30
+    await breaker.probe(Probe("no room"))
     breaker.succeeded()
     breaker.succeeded()
-    assert told == ["x", "y", ""]
+    assert told == ["no room for a", "no room", ""]
 
 
 async def test_while_starts_succeed_nothing_is_probed(breaker: Breaker) -> None:
