@@ -1,16 +1,24 @@
 """Output on its way to a client, whatever that does with it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
-from support.facade import ClientOf
+from support.aio import until
+from support.facade import ClientOf, as_
+from support.hosts import made_host
+from support.rest_index import World
+from support.rest_tasks import id_of, made_task, running
 from weir_api.access.capabilities import Capability
 from weir_api.hostapi.tasks import output
-from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint
+from weir_api.hostapi.tasks.output import TaskOutput
+from weir_api.web.endpoint import TEXT, Answer, Call, Endpoint, endpoints_of
+from weir_kube.store import Object
 
 
 async def test_no_stream_goes_on_for_ever(
@@ -36,3 +44,50 @@ async def test_no_stream_goes_on_for_ever(
         assert answer.status == 200
         with pytest.raises(aiohttp.ClientError):
             await answer.read()
+
+
+class EndlessDaemons:
+    """Their streams begin, and do not end."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+    @asynccontextmanager
+    async def stream(self, _host: Object, _path: str, _query: Mapping[str, str]) -> Any:
+        self.open += 1
+        try:
+            yield self
+        finally:
+            self.open -= 1
+
+    @property
+    def content(self) -> "EndlessDaemons":
+        return self
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        while True:
+            yield b"."
+            await asyncio.sleep(0.01)
+
+
+async def test_who_holds_streams_open_leaves_others_theirs(client_of: ClientOf) -> None:
+    world, daemons = World(), EndlessDaemons()
+    world.put(made_host("n1"), made_host("n2"))
+    world.put(made_task("t1", status=running("n1")), made_task("t2", status=running("n2")))
+    client = await client_of(endpoints_of(TaskOutput(world.index, world.hosts, daemons)))
+    path, elsewhere = (f"/api/tasks/{id_of(name)}/stdout" for name in ("t1", "t2"))
+
+    async with asyncio.timeout(60), AsyncExitStack() as held:
+        for _ in range(16):
+            answer = await held.enter_async_context(client.get(path, headers=as_("operator")))
+            assert answer.status == 200
+        async with client.get(path, headers=as_("operator")) as refused:
+            assert refused.status == 429
+            assert "host n1" in (await refused.json())["detail"]
+            assert refused.headers["Retry-After"] == "1"
+        for url, caller in ((path, "admin"), (elsewhere, "operator")):
+            answer = await held.enter_async_context(client.get(url, headers=as_(caller)))
+            assert answer.status == 200
+        held.pop_all()  # their client just leaves
+        await client.close()
+        await until(lambda: not daemons.open, "the streams are given up")

@@ -3,15 +3,17 @@
 import asyncio
 import codecs
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 from typing import Protocol
 
 import aiohttp
 from aiohttp import web
 
 from weir_api.access.capabilities import Capability
-from weir_api.errors import UnavailableError
+from weir_api.access.identity import Identity
+from weir_api.errors import SlowDownError, UnavailableError
 from weir_api.hostapi.entries import Entry
 from weir_api.hostapi.known_hosts import KnownHosts
 from weir_api.hostapi.tasks.wire import NOT_FOUND, TAG, OutputQuery, TaskId
@@ -27,13 +29,19 @@ logger = logging.getLogger(__name__)
 # A pager may hold a stream for long, but not for ever; nor may who reads it drop by drop.
 _STALLED_SECONDS = 300.0
 _LONGEST_SECONDS = 3600.0
+# To a daemon we are one caller, who may have 64 streams at a time: none of ours shall take them all.
+_MOST_OF_CALLER = 16
 
 # How a daemon says that there is nothing to read: not yet, or not any more.
 _EMPTY = frozenset({"NotStarted", "NoOutput", "RunNotFound", "NotFound"})
 
 
 _ANSWERS = {200: Answer("The output; empty: there is none (yet).", str, TEXT, "epoch 1 …\n")}
-_ERRORS = {**NOT_FOUND, 503: "The host that has it cannot be reached."}
+_ERRORS = {
+    **NOT_FOUND,
+    429: "The caller reads much from that host at the moment already; `Retry-After`.",
+    503: "The host that has it cannot be reached.",
+}
 _DESCRIPTION = "While it runs and after. Bytes that are no UTF-8 come as U+FFFD."
 
 
@@ -56,6 +64,7 @@ class TaskOutput:
         self._hosts = hosts
         self._daemons = daemons
         self._reads = audit.RateLimitedLines(burst=200, per_second=20.0)
+        self._reading: Counter[tuple[str, str]] = Counter()
 
     @endpoint(
         "GET",
@@ -105,18 +114,35 @@ class TaskOutput:
             query["tail"] = str(call.query.lines)
         path = f"/v1/namespaces/{entry.key.namespace}/tasks/{entry.key.name}/log"
         try:
-            async with (
-                self._daemons.stream(host, path, query) as source,
-                aclosing(_decoded(source)) as text,
-            ):
-                first = await anext(text, None)  # until then, what fails can be told by a status
-                if first is None:
-                    return _nothing()
-                return await _send(call.request, first, text)
+            with self._counted(call.identity, host):
+                return await self._forward(call.request, host, path, query)
         except DaemonRefusedError as refusal:
             if refusal.daemon_reason in _EMPTY:
                 return _nothing()
             raise
+
+    async def _forward(
+        self, request: web.Request, host: Object, path: str, query: Mapping[str, str]
+    ) -> web.StreamResponse:
+        async with (
+            self._daemons.stream(host, path, query) as source,
+            aclosing(_decoded(source)) as text,
+        ):
+            first = await anext(text, None)  # until then, what fails can be told by a status
+            return _nothing() if first is None else await _send(request, first, text)
+
+    @contextmanager
+    def _counted(self, identity: Identity, host: Object) -> Iterator[None]:
+        """Count one that a caller reads from a host; raises SlowDownError."""
+        name = host["metadata"]["name"]
+        key = (identity.user_name or identity.username, name)
+        if self._reading[key] >= _MOST_OF_CALLER:
+            raise SlowDownError(f"you read {_MOST_OF_CALLER} outputs from host {name} already")
+        self._reading[key] += 1
+        try:
+            yield
+        finally:
+            self._reading -= Counter([key])
 
     def _host_of(self, entry: Entry) -> Object | None:
         """Return the Host that has the output of a Task's last run; None: there is none."""
