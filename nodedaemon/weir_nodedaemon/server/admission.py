@@ -1,7 +1,8 @@
 """Who is let in, and for how long: connections, callers, and the sessions that they hold.
 
 A connection on which nobody has shown a valid token yet is worth little: there are few of them per
-peer and in all, and each has seconds to send the whole header of a request. A caller's sessions
+peer and in all, from before the TLS handshake on, and each has seconds for that and to send the
+whole header of a request. A caller's sessions
 are counted by who he is, whatever he streams; every one leaves a line in the audit log.
 """
 
@@ -46,6 +47,7 @@ class Limits:
         session_seconds: how long a session lasts at most.
         strangers: connections without a valid token, all peers together.
         strangers_per_peer: the same, from one address.
+        handshake_seconds: for a connection's TLS handshake.
         header_seconds: for a request's whole header to come.
         idle_seconds: how long a connection is kept between requests.
         reviews_per_peer: tokens not known to be valid that the API server is asked about in
@@ -59,6 +61,7 @@ class Limits:
     session_seconds: float = 24 * 3600.0
     strangers: int = 256
     strangers_per_peer: int = 96
+    handshake_seconds: float = 5.0
     header_seconds: float = 10.0
     idle_seconds: float = 75.0
     reviews_per_peer: int = 30
@@ -181,9 +184,19 @@ class Admission:
                 del self._reviews[other]
         self._reviews[peer or ""] = (since, count + 1)
 
-    def connection(self, inner: asyncio.Protocol) -> "Connection":
-        """Wrap the protocol of a new connection."""
-        return Connection(self, inner)
+    def connection(
+        self, peer: str, make_handler: Callable[[], asyncio.Protocol]
+    ) -> "Connection | None":
+        """Count a connection that a peer has just opened; None: there are too many strangers.
+
+        Its ``end_handshake`` has to be called.
+        """
+        strangers, limits = self._strangers, self.limits
+        if strangers.total() >= limits.strangers or strangers[peer] >= limits.strangers_per_peer:
+            REFUSED.labels("too_many").inc()
+            return None
+        strangers[peer] += 1
+        return Connection(self, peer, make_handler())
 
     def began(self, request: web.Request) -> None:
         """Take note that a request's header has come."""
@@ -204,38 +217,32 @@ class Admission:
 class Connection(asyncio.Protocol):
     """One connection: passes everything on, and is cut when it takes too long to say something."""
 
-    def __init__(self, admission: Admission, inner: asyncio.Protocol) -> None:
+    def __init__(self, admission: Admission, peer: str, inner: asyncio.Protocol) -> None:
         """Stand before ``inner``, aiohttp's protocol."""
         self._admission = admission
         self._limits = admission.limits
         self._inner = inner
-        self._peer: str | None = None  # while it is a stranger's
+        self._peer: str | None = peer  # while it is a stranger's
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._is_busy = False
         self._is_partial = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Let it in if there is room for a stranger."""
+        """The handshake is over."""
         assert isinstance(transport, asyncio.Transport)
-        strangers, limits = self._admission._strangers, self._limits
-        address = transport.get_extra_info("peername")
-        peer = str(address[0]) if address else ""
-        if strangers.total() >= limits.strangers or strangers[peer] >= limits.strangers_per_peer:
-            REFUSED.labels("too_many").inc()
-            transport.abort()
-            return
-        strangers[peer] += 1
-        self._peer = peer
         self._transport = transport
         self._admission._connections[self._inner] = self
         self._inner.connection_made(transport)
-        self._cut_after(limits.header_seconds)
+        self._cut_after(self._limits.header_seconds)
+
+    def end_handshake(self) -> None:
+        """Give the room back if the handshake has failed."""
+        if self._transport is None:
+            self.no_stranger()
 
     def data_received(self, data: bytes) -> None:
         """Pass on; a header that has begun has to end soon."""
-        if self._transport is None:
-            return
         if not self._is_busy and not self._is_partial:
             self._is_partial = True
             self._cut_after(self._limits.header_seconds)
@@ -243,12 +250,10 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Pass on."""
-        return None if self._transport is None else self._inner.eof_received()
+        return self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the room back."""
-        if self._transport is None:
-            return
         self.no_stranger()
         self._cut_after(None)
         self._admission._connections.pop(self._inner, None)

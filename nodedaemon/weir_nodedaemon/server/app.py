@@ -1,6 +1,5 @@
 """The HTTPS server: its routes, who may use them, and its life."""
 
-import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from weir_nodedaemon.server.admission import LEFT, Admission, Limits
 from weir_nodedaemon.server.auth import Authorizer, Reviews
 from weir_nodedaemon.server.certificate import Certificate
 from weir_nodedaemon.server.errors import InvalidParameterError, error_middleware
+from weir_nodedaemon.server.listener import TlsListener
 from weir_nodedaemon.server.routes import logs as log_routes
 from weir_nodedaemon.server.routes import stats as stats_routes
 from weir_nodedaemon.server.routes.route import Route
@@ -32,8 +32,6 @@ REQUESTS = Counter(
 
 _HEADER_LIMIT = 32 * 1024
 _SHUTDOWN_SECONDS = 2.0
-_HANDSHAKE_SECONDS = 5.0
-_BACKLOG = 128
 
 
 class ServerApi(Reviews, log_routes.Reader, Protocol):
@@ -78,7 +76,7 @@ class DaemonServer:
         ]
         self._app = make_app(Authorizer(api, hosts, host_name), self._admission, routes)
         self._runner: web.AppRunner | None = None
-        self._server: asyncio.Server | None = None
+        self._listener: TlsListener | None = None
 
     async def start(self) -> int:
         """Open the port and return its number.
@@ -88,31 +86,24 @@ class DaemonServer:
         """
         runner = make_runner(self._app)
         await runner.setup()
+        requests = runner.server
+        assert requests is not None
+        listener = TlsListener(self._tls(), self._admission, requests)
+        host, port = self._listen
         try:
-            host, port = self._listen
-            requests = runner.server
-            assert requests is not None
-            server = await asyncio.get_running_loop().create_server(
-                lambda: self._admission.connection(requests()),
-                host,
-                port,
-                ssl=self._tls(),
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
-                backlog=_BACKLOG,
-            )
+            bound = listener.open(host, port)
         except BaseException:
             await runner.cleanup()
             raise
-        self._runner, self._server = runner, server
-        bound: int = server.sockets[0].getsockname()[1]
+        self._runner, self._listener = runner, listener
         logger.info("serving HTTPS on address=%s port=%d", host, bound)
         return bound
 
     async def close(self) -> None:
         """Close the port; streams under way are broken off."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            await self._listener.close()
+            self._listener = None
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

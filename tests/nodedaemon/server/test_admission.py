@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
 from prometheus_client import REGISTRY
 
-from support.aio import until
+from support.aio import until, until_async
 from support.daemon_server import CONTAINER, LOG, World
 from weir_nodedaemon.server.admission import Admission, Limits
 from weir_nodedaemon.server.errors import TooManyRequestsError
@@ -71,11 +71,11 @@ def own_limits(**changes: float) -> pytest.MarkDecorator:
 
 async def let_in(world: World, address: str = "127.0.0.1") -> bool:
     """Tell whether one more stranger gets an answer."""
-    async with stranger(world, address) as one:
-        try:
+    try:
+        async with stranger(world, address) as one:
             return b"200" in await one.answer("/healthz")
-        except ConnectionError:
-            return False
+    except ConnectionError:
+        return False
 
 
 @own_limits(header_seconds=0.3)
@@ -155,6 +155,39 @@ async def test_strangers_of_one_address_keep_nobody_else_out(world: World) -> No
                 if await let_in(world):
                     break
                 await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def without_tls(world: World, sent: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    """Connect, and send what is no whole TLS handshake."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(world.url.rpartition(":")[2]))
+    try:
+        writer.write(sent)
+        yield reader
+    finally:
+        writer.transport.abort()
+
+
+_HALF_HELLO = b"\x16\x03\x01\x02\x00\x01"
+
+
+@own_limits(strangers_per_peer=3, handshake_seconds=3600.0)
+@pytest.mark.parametrize("sent", [b"", _HALF_HELLO])
+async def test_a_tls_handshake_that_does_not_end_is_counted_too(world: World, sent: bytes) -> None:
+    async with without_tls(world, sent), without_tls(world, sent), without_tls(world, sent):
+        assert not await let_in(world)
+        assert await let_in(world, "127.0.0.2")
+    await until_async(lambda: let_in(world), "they are counted no more")
+
+
+@own_limits(strangers_per_peer=1, handshake_seconds=0.3)
+@pytest.mark.parametrize("sent", [b"", _HALF_HELLO, b"GET / HTTP/1.1\r\n\r\n"])
+async def test_a_tls_handshake_has_an_end(world: World, sent: bytes) -> None:
+    async with without_tls(world, sent) as reader:
+        async with asyncio.timeout(SOON):
+            with suppress(ConnectionError):
+                await reader.read()
+        await until_async(lambda: let_in(world), "it is counted no more")
 
 
 @own_limits(strangers=3, strangers_per_peer=2)

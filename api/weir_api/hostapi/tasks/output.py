@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 # A pager may hold a stream for long, but not for ever; nor may who reads it drop by drop.
 _STALLED_SECONDS = 300.0
 _LONGEST_SECONDS = 3600.0
-# To a daemon we are one caller, who may have 64 streams at a time: none of ours shall take them all.
+# To a daemon we are one caller of 64 streams at most: none of ours shall take them all.
 _MOST_OF_CALLER = 16
 
 # How a daemon says that there is nothing to read: not yet, or not any more.
