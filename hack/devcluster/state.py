@@ -71,8 +71,32 @@ class State:
         """Return the log file of a supervised program."""
         return self.log / f"{program}.log"
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the directory is there and holds things, none of them an instance's."""
+        if not self.root.is_dir():
+            return self.root.exists()
+        # Of an instance that was made before it had a mark, the ports tell.
+        ours = (self._mark, self.root / "ports.json")
+        return not any(path.exists() for path in ours) and any(self.root.iterdir())
+
+    @property
+    def _mark(self) -> Path:
+        """What is made first: a directory without it is not ours to remove."""
+        return self.root / "instance"
+
     def create(self) -> None:
-        """Make the directories; idempotent."""
+        """Make the directories; idempotent.
+
+        Raises:
+            DevClusterError: there is something else in the directory.
+        """
+        if self.is_foreign:
+            raise DevClusterError(
+                f"{self.root} holds other things: `make down` would remove them.",
+                "Set WEIR_STATE_DIR to a directory that is empty, or not there yet.",
+            )
+        self._mark.touch()
         for folder in (self.log, self.run, self.pki, self.bin):
             folder.mkdir(exist_ok=True, mode=0o700)
 
@@ -111,10 +135,12 @@ def locked_directory(folder: Path) -> Iterator[None]:
     """Hold a lock on a directory, made if need be; whoever holds it may remove the directory.
 
     The kernel drops the lock when its holder dies, however it dies.
+
+    Raises:
+        DevClusterError: it cannot be made.
     """
     while True:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        fd = _opened(folder)
         try:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,6 +153,18 @@ def locked_directory(folder: Path) -> Iterator[None]:
             return
         finally:
             os.close(fd)
+
+
+def _opened(folder: Path) -> int:
+    """Make a directory if need be, and open it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise DevClusterError(
+            f"This cannot be the state directory: {folder}: {error.strerror}.",
+            "Set WEIR_STATE_DIR to one that this user can make.",
+        ) from error
 
 
 def is_locked(root: Path) -> bool:

@@ -77,6 +77,8 @@ def text(state: State) -> str:
     if pid is None:
         if not state.root.exists():
             return "Nothing runs here. `make demo` starts it."
+        if state.is_foreign:
+            return f"{state.root} holds other things, and no instance of Weir."
         return (
             f"Not running, though {state.root} exists: it was interrupted.\n"
             "`make demo` resumes, `make down` removes."

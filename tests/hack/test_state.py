@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from devcluster.__main__ import main
 from devcluster.errors import DevClusterError
 from devcluster.state import CHECKOUT, Ports, State, locked, socket_path, write_file
+from devcluster.status import text
 
 
 def _hold_and_remove(root: Path, held: object, go: object) -> None:
@@ -34,6 +36,37 @@ def test_who_waited_while_the_directory_was_removed_gets_a_new_one(tmp_path: Pat
     with locked(state):
         assert state.log.is_dir()
     remover.join()
+
+
+def test_a_directory_that_holds_other_things_is_no_place_for_an_instance(tmp_path: Path) -> None:
+    """`make down` would remove them: WEIR_STATE_DIR may name somebody's home."""
+    (tmp_path / "thesis").write_text("four years")
+    with pytest.raises(DevClusterError, match="holds other things"), locked(State(tmp_path)):
+        pass
+    assert main(["--state-dir", str(tmp_path), "down"]) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+    assert "no instance" in text(State(tmp_path))
+
+
+def test_an_instance_that_was_interrupted_at_any_point_is_still_one(tmp_path: Path) -> None:
+    for number, made in enumerate(((), ("instance",), ("instance", "log"), ("log", "ports.json"))):
+        state = State(tmp_path / str(number))
+        state.root.mkdir()
+        for name in made:
+            (state.root / name).touch() if "." in name else (state.root / name).mkdir()
+        with locked(state):
+            assert state.bin.is_dir()
+
+
+def test_a_state_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/weir")):
+        with (
+            pytest.raises(DevClusterError, match=f"cannot be the state directory: {place}:"),
+            locked(State(place)),
+        ):
+            pass
+    assert main(["--state-dir", str(tmp_path / "file"), "down"]) == 1
 
 
 def test_a_port_is_remembered(tmp_path: Path) -> None:
