@@ -9,8 +9,8 @@ from typing import Any
 
 from weir_cli.formatting import parse_duration
 
-_TASK_PREFIX = re.compile(r"(wt|tasks?(\.weir\.dev)?)/")
-_HOST_PREFIX = re.compile(r"(wh|hosts?(\.weir\.dev)?)/")
+TASK_PREFIX = re.compile(r"(wt|tasks?(\.weir\.dev)?)/")
+HOST_PREFIX = re.compile(r"(wh|hosts?(\.weir\.dev)?)/")
 # What the API server gives names to; anything else would be another path of it, of a list say.
 _NAME = re.compile(r"[A-Za-z0-9]([-.A-Za-z0-9]*[A-Za-z0-9])?")
 
@@ -22,7 +22,7 @@ _LOGS = """Print what a Task printed, byte by byte; works while it runs and afte
 examples:
   kubectl weir logs train-1                       all that is kept of the last run
   kubectl weir logs --previous train-1            of the run before it
-  kubectl weir logs -f train-1                    go on until it ends; waits for its start
+  kubectl weir logs -f train-1                    go on until the run ends; waits for its start
   kubectl weir logs --tail 20 --stream stderr train-1
 """
 _WHY = """Say in words why a Task waits, does not start, or ended as it did; or why a Host takes
@@ -83,6 +83,7 @@ class Noun(StrEnum):
 
     TASK = "task"
     HOST = "host"
+    TASK_OR_HOST = "task or host"  # a host with its kind before its name
     NAMESPACE = "namespace"
     CONTEXT = "context"
     FILE = "file"
@@ -141,20 +142,20 @@ def _argument(
 
 
 def _task_name(text: str) -> str:
-    return _name(_TASK_PREFIX.sub("", text, count=1))
+    return _name(TASK_PREFIX.sub("", text, count=1))
 
 
 def _host_name(text: str) -> str:
-    return _name(_HOST_PREFIX.sub("", text, count=1))
+    return _name(HOST_PREFIX.sub("", text, count=1))
 
 
 def _bare_name(text: str) -> str:
-    return _task_name(_HOST_PREFIX.sub("", text, count=1))
+    return _task_name(HOST_PREFIX.sub("", text, count=1))
 
 
 def _named_object(text: str) -> tuple[bool, str]:
     """Return whether it is a host, and its name."""
-    return bool(_HOST_PREFIX.match(text)), _bare_name(text)
+    return bool(HOST_PREFIX.match(text)), _bare_name(text)
 
 
 def _name(text: str) -> str:
@@ -166,6 +167,13 @@ def _name(text: str) -> str:
 def _run_number(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a number from 1, not {text!r}")
+    return int(text)
+
+
+def _line_count(text: str) -> int:
+    digits = text.removeprefix("-") if text == "-1" else text  # as kubectl says all
+    if not digits.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number from 0, or -1 for all, not {text!r}")
     return int(text)
 
 
@@ -272,13 +280,13 @@ COMMANDS = (
             _argument(
                 "-f",
                 "--follow",
-                help="go on until it ends; wait for its start first",
+                help="go on until the run ends; wait for its start first",
                 action="store_true",
             ),
             _argument(
                 "--tail",
                 help="only the last N lines (default: all)",
-                type=int,
+                type=_line_count,
                 default=-1,
                 metavar="N",
             ),
@@ -303,7 +311,7 @@ COMMANDS = (
             _argument(
                 "name",
                 help="name of the Task, or host/NAME",
-                noun=Noun.TASK,
+                noun=Noun.TASK_OR_HOST,
                 metavar="NAME",
                 type=_named_object,
             ),

@@ -1,15 +1,29 @@
 """What may come next on a command line. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from weir_cli.commandline import COMMANDS, Argument, Noun, kubectl_flags
+from weir_cli.commandline import (
+    COMMANDS,
+    HOST_PREFIX,
+    TASK_PREFIX,
+    Argument,
+    Noun,
+    kubectl_flags,
+)
 from weir_cli.parsing import ParsedLine, parse_line
 
 _RESOURCES: Mapping[Noun, str] = {
     Noun.TASK: "tasks.weir.dev",
     Noun.HOST: "hosts.weir.dev",
+    Noun.TASK_OR_HOST: "tasks.weir.dev",
     Noun.NAMESPACE: "namespaces",
+}
+_PREFIXES: Mapping[Noun, Sequence[re.Pattern[str]]] = {
+    Noun.TASK: (TASK_PREFIX,),
+    Noun.HOST: (HOST_PREFIX,),
+    Noun.TASK_OR_HOST: (TASK_PREFIX, HOST_PREFIX),
 }
 
 
@@ -64,13 +78,21 @@ def _values(line: ParsedLine, argument: Argument, current: str) -> Choices | Fil
         case Noun.CONTEXT:
             return AskKubectl(("config", "use-context", *_where(line), current))
         case noun:
-            return AskKubectl(("get", _RESOURCES[noun], *_where(line), current))
+            if any(prefix.match(current) for prefix in _PREFIXES.get(noun, ())):
+                return AskKubectl(("get", *_where(line), current))
+            return AskKubectl(("get", _RESOURCES[noun], *_named(line), *_where(line), current))
 
 
 def _noun(line: ParsedLine, argument: Argument) -> Noun | None:
     if isinstance(argument.noun, Mapping):
         return argument.noun.get(line.positionals[0]) if line.positionals else None
     return argument.noun
+
+
+def _named(line: ParsedLine) -> Sequence[str]:
+    """Return the names that are there already: kubectl offers them no more."""
+    singles = [one for one in line.arguments if not one.is_flag and not one.repeats]
+    return line.positionals[len(singles) :]
 
 
 def _where(line: ParsedLine) -> Sequence[str]:

@@ -2,8 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import quote
 
 from weir_cli.daemon import Daemon
@@ -13,7 +15,7 @@ from weir_cli.options import LogsOptions
 from weir_cli.output import write_output
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
-from weir_crds.kinds import HOST, TASK
+from weir_crds.kinds import HOST, TASK, Kind
 from weir_kube.errors import DaemonRefusedError
 from weir_kube.store import Object
 
@@ -21,6 +23,26 @@ from weir_kube.store import Object
 _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
 _LATE_SECONDS = 10.0
 _RETRY_SECONDS = 0.3
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class TaskReader(Protocol):
+    """Reads and watches Tasks of a namespace (``Kubectl`` does)."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that is meant."""
+        ...
+
+    def get(self, kind: Kind, name: str, namespace: str | None = None) -> Object:
+        """Return an object, or raise KubectlError."""
+        ...
+
+    def watch(
+        self, kind: Kind, namespace: str, name: str, version: str
+    ) -> AbstractContextManager[Iterator[tuple[str, Object]]]:
+        """Yield the changes of one object after a resourceVersion, until the server ends them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +70,7 @@ class Never:
 def print_logs(kubectl: Kubectl, options: LogsOptions) -> None:
     """Copy a Task's output to stdout."""
     waits_for = ""
-    for task in _states(kubectl, options.name):
+    for task in states(kubectl, options.name):
         wanted = _run_of(task, options)
         match readiness(task, wanted, follow=options.follow):
             case Never(why=why):
@@ -112,19 +134,25 @@ def _because(condition: conditions.Condition | None) -> str:
     return f" ({condition['reason']}: {message})" if message else f" ({condition['reason']})"
 
 
-def _states(kubectl: Kubectl, name: str) -> Iterator[Object]:
+def states(
+    kubectl: TaskReader, name: str, sleep: Callable[[float], None] = time.sleep
+) -> Iterator[Object]:
     """Yield the Task now and on every change; raises KubectlError once it is deleted."""
+    pause = _RETRY_SECONDS
     while True:
         task = kubectl.get(TASK, name, kubectl.namespace)
         yield task
         version = task["metadata"]["resourceVersion"]
+        # A watch that shows nothing before its end may well be forbidden, or cut by a proxy.
+        pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
         with kubectl.watch(TASK, kubectl.namespace, name, version) as events:
             for kind, obj in events:
+                pause = _RETRY_SECONDS
                 if kind == "DELETED":
                     break
                 if kind != "BOOKMARK":
                     yield obj
-        time.sleep(_RETRY_SECONDS)
+        sleep(pause)
 
 
 def _copy(kubectl: Kubectl, options: LogsOptions, host_name: str, run: int | None) -> None:

@@ -57,7 +57,8 @@ class _Parser(argparse.ArgumentParser):
 def main() -> NoReturn:
     """Run the command line of this process."""
     # As kubectl does: Ctrl-C ends at once, with no word; kubectl gets it from the terminal, too.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # not in a script's background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     # These may come to this process alone, so that it has to end the kubectl that it waits for.
     for number in (signal.SIGHUP, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
@@ -138,11 +139,13 @@ def _execute(options: Options) -> None:
 
 def parse(arguments: Sequence[str]) -> Options:
     """Return what a command line asks for; exits for ``--help`` and for mistakes."""
-    parser = _parser()
     line = parse_line(arguments)
     if line.unknown is not None:
         _refuse_unknown(line, line.unknown)
-    found = parser.parse_args(reordered(line))
+    parser = _complainer(line)
+    found, surplus = _parser().parse_known_args(reordered(line))
+    if surplus:
+        parser.error(f"unrecognized arguments: {' '.join(surplus)}")
     common = Options(
         namespace=getattr(found, "namespace", None),
         kubectl=kubectl_flags(line.given, namespace=False),
@@ -188,7 +191,7 @@ def parse(arguments: Sequence[str]) -> Options:
         case "version":
             return VersionOptions.extending(common, client=found.client, output=found.output)
         case _:
-            return HelpOptions.extending(common, command=found.topic)
+            return HelpOptions.extending(common, command=getattr(found, "topic", None))
 
 
 def _selector(parser: argparse.ArgumentParser, found: argparse.Namespace) -> str | None:
@@ -197,15 +200,19 @@ def _selector(parser: argparse.ArgumentParser, found: argparse.Namespace) -> str
     return found.selector or None
 
 
+def _complainer(line: ParsedLine) -> _Parser:
+    """Return what points to the help of the command that is on the line."""
+    return _Parser(prog=f"{_PROGRAM} {line.command.name}" if line.command else _PROGRAM)
+
+
 def _refuse_unknown(line: ParsedLine, unknown: str) -> NoReturn:
-    program = f"{_PROGRAM} {line.command.name}" if line.command else _PROGRAM
     if unknown.startswith("-"):
         message = f"unknown flag: {unknown}"
     else:
         message = f'unknown command "{unknown}" for "{_PROGRAM}"'
     if close := line.close_to_unknown():
         message += "\n\nDid you mean this?" + "".join(f"\n\t{word}" for word in close) + "\n"
-    _Parser(prog=program).error(message)
+    _complainer(line).error(message)
 
 
 def help_of(command: str | None) -> str:
@@ -226,7 +233,7 @@ def _parser() -> _Parser:
         _add(group, argument)
     usage = f"{_PROGRAM} [flags] COMMAND"
     parser = _Parser(prog=_PROGRAM, usage=usage, description=DESCRIPTION, parents=[common])
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for command in COMMANDS:
         parts = commands.add_parser(
             command.name,

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from support.served_host import with_kubectl
+from weir_cli.commandline import COMMANDS
 from weir_cli.commandline import COMMON as COMMON_FLAGS
 from weir_cli.errors import CommandError, message_of
 from weir_cli.kubectl import KubectlError, deadline_of
-from weir_cli.main import parse
+from weir_cli.main import help_of, parse, run
 from weir_cli.options import HostsOptions, LogsOptions, TopOptions, WhyOptions
 from weir_crds.daemon_endpoint import NotContactedError
 from weir_crds.errors import WeirError
@@ -130,6 +131,7 @@ def test_top() -> None:
     )
 
 
+NAMES = [command.name for command in COMMANDS]
 # Each would be the path of something else, a list say.
 NO_NAMES = ["", ".", "..", "a/b", "a?b", "a%2fb", "\udcff", "\x1b[31m"]
 
@@ -137,10 +139,10 @@ NO_NAMES = ["", ".", "..", "a/b", "a?b", "a%2fb", "\udcff", "\x1b[31m"]
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["logs"],
         ["logs", "a", "b"],
         ["logs", "--run", "0", "a"],
+        ["logs", "--tail=-2", "a"],
         ["logs", "--stream", "both", "a"],
         ["why", "--request-timeout", "soon", "a"],
         ["why", "--name", "team", "a"],
@@ -173,7 +175,18 @@ def test_mistakes_end_with_one_and_a_hint(
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("error: ")
-    assert "--help' for usage." in err
+    command = next((f" {word}" for word in arguments if word in NAMES), "")
+    assert err.endswith(f"\nSee 'kubectl weir{command} --help' for usage.\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-n", "team"], ["help"]])
+def test_without_a_command_there_is_help(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As of kubectl, and of its own groups of commands."""
+    assert run(arguments) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == (help_of(None), "")
 
 
 @pytest.mark.parametrize(

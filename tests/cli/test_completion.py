@@ -92,9 +92,15 @@ def test_commands_flags_and_their_choices(words: list[str], choices: list[str]) 
         ),
         (["top", "--sort-by=cpu", "-l", "a", "hosts", ""], ["get", "hosts.weir.dev", ""]),
         (["hosts", "--insecure-skip-tls-verify=false", ""], ["get", "hosts.weir.dev", ""]),
-        (["hosts", "n1", "n"], ["get", "hosts.weir.dev", "n"]),
+        (["hosts", "n1", "n"], ["get", "hosts.weir.dev", "n1", "n"]),
         (["top", "hosts", ""], ["get", "hosts.weir.dev", ""]),
-        (["top", "tasks", "a", ""], ["get", "tasks.weir.dev", ""]),
+        (["top", "tasks", "a", ""], ["get", "tasks.weir.dev", "a", ""]),
+        (["why", "n"], ["get", "tasks.weir.dev", "n"]),
+        (["why", "-n", "team", "host/n"], ["get", "--namespace=team", "host/n"]),
+        (["why", "tasks/n"], ["get", "tasks/n"]),
+        (["logs", "wt/n"], ["get", "wt/n"]),
+        (["hosts", "n1", "wh/n"], ["get", "wh/n"]),
+        (["top", "hosts", "hosts.weir.dev/n"], ["get", "hosts.weir.dev/n"]),
         (["why", "-n", "t"], ["get", "namespaces", "t"]),
         (["why", "--namespace=t"], ["get", "namespaces", "t"]),
         (["--context", ""], ["config", "use-context", ""]),
@@ -143,6 +149,8 @@ async def test_kubectl_completes_the_plugin(host: ServedHost, kubeconfig: Path, 
     found = await tab(path, kubeconfig, "logs", "-n", host.namespace, "tr")
     assert found == ["train-1", "train-2", ":4"]
     assert host.name in await tab(path, kubeconfig, "top", "hosts", host.name[:3])
+    assert host.name not in await tab(path, kubeconfig, "top", "hosts", host.name, "")
+    assert f"host/{host.name}" in await tab(path, kubeconfig, "why", "host/")
     assert host.namespace in await tab(path, kubeconfig, "why", "-n", host.namespace[:4])
     assert await tab(path, kubeconfig, "top", "--kubeconfig", "") == [":0"]
     # kubectl looks as whoever the command would be run as: here one who may see nothing.

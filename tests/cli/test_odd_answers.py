@@ -16,6 +16,7 @@ import pytest
 from weir_cli.kubectl import Kubectl, KubectlError
 from weir_cli.proxy import kubectl_proxy
 
+COMMAND = [sys.executable, "-m", "weir_cli", "-n", "team"]
 HOSTILE = "\x1b]0;owned\x07\x1b[31m\x9b31m\r\b\u202e\ud800"
 ESCAPED = r"\x1b]0;owned\x07\x1b[31m\x9b31m\r\x08\u202e\ud800"
 
@@ -30,7 +31,7 @@ def scripted_kubectl(folder: Path, script: str) -> dict[str, str]:
 
 def weir(environment: Mapping[str, str], *arguments: str) -> "subprocess.CompletedProcess[bytes]":
     return subprocess.run(
-        [sys.executable, "-m", "weir_cli", "-n", "team", *arguments],
+        [*COMMAND, *arguments],
         capture_output=True,
         timeout=60,
         check=False,
@@ -98,15 +99,7 @@ def test_a_signal_to_the_plugin_alone_ends_its_kubectl_too(
         tmp_path, f"echo $$ >'{pid}.new'; mv '{pid}.new' '{pid}'; exec sleep 60"
     )
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "weir_cli",
-            "-n",
-            "team",
-            command,
-            *(["t"] if command == "why" else []),
-        ],
+        [*COMMAND, command, *(["t"] if command == "why" else [])],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -116,6 +109,27 @@ def test_a_signal_to_the_plugin_alone_ends_its_kubectl_too(
     out, _ = process.communicate(timeout=60)
     assert (process.returncode, out) == (-number, b"")
     wait_until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def test_in_the_background_ctrl_c_is_for_others(tmp_path: Path) -> None:
+    """A shell starts what ends with ``&`` in a script with that signal ignored."""
+    asked, go_on = tmp_path / "asked", tmp_path / "go_on"
+    (tmp_path / "answer").write_text(json.dumps(ended_task("done")))
+    environment = scripted_kubectl(
+        tmp_path,
+        f"touch '{asked}'; until [ -e '{go_on}' ]; do sleep 0.05; done; cat '{tmp_path}/answer'",
+    )
+    process = subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND, "why", "t"],
+        env=environment,
+        stdout=subprocess.PIPE,
+    )
+    wait_until(asked.exists)
+    process.send_signal(signal.SIGINT)
+    go_on.touch()
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"done" in out
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
