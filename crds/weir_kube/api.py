@@ -1,7 +1,6 @@
 """The verbs of the API server on plain dicts."""
 
 import copy
-import json
 import random
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
@@ -13,12 +12,11 @@ import aiohttp
 
 from weir_crds.kinds import Kind
 from weir_kube.access import Access
-from weir_kube.errors import ApiUnavailableError, GoneError, NotFoundError, error_of
+from weir_kube.answers import Event, event_in, object_in, page_in, status_in
+from weir_kube.errors import GoneError, NotFoundError, error_of
 from weir_kube.kinds import SERVICEACCOUNT, SUBJECTACCESSREVIEW, TOKENREVIEW
+from weir_kube.store import Object, Objects
 from weir_kube.transport import DEADLINE_SECONDS, Request, Transport
-
-Object = dict[str, Any]
-Objects = list[Object]
 
 _PAGE = 500  # 10,000 Tasks in one answer would block the event loop for a quarter of a second
 _WATCH_SECONDS = 290
@@ -32,13 +30,6 @@ class ObjectList(NamedTuple):
 
     items: Objects
     resource_version: str
-
-
-class Event(NamedTuple):
-    """A watch event: ADDED, MODIFIED, DELETED or BOOKMARK."""
-
-    type: str
-    object: Object
 
 
 class Api:
@@ -108,7 +99,7 @@ class Api:
     ) -> Object:
         """Return an object as it is now; raises NotFoundError."""
         request = Request("get", kind.kind, "GET", kind.path(namespace, name))
-        return await self._send(request, deadline_seconds)
+        return await self._send_for_object(request, deadline_seconds)
 
     async def list(
         self,
@@ -142,7 +133,7 @@ class Api:
         items: Objects = []
         while True:
             try:
-                page = await self._send(request, deadline_seconds)
+                page = page_in(await self._send(request, deadline_seconds), request.label)
             except GoneError:
                 # The snapshot of the first page is compacted away: once more, in one piece.
                 if "limit" not in query:
@@ -151,7 +142,7 @@ class Api:
                 query.pop("limit", None)
                 query.pop("continue", None)
                 continue
-            found = page.get("items") or ()
+            found = page["items"]
             items += map(transform, found) if transform is not None else found
             metadata = page["metadata"]
             if not metadata.get("continue"):
@@ -199,14 +190,11 @@ class Api:
         request = Request("watch", kind.kind, "GET", kind.path(namespace), query)
         async with aclosing(self._transport.lines(request, idle_seconds, on_open)) as lines:
             async for line in lines:
-                try:
-                    event = json.loads(line)
-                    kind_of_event, obj = event["type"], event["object"]
-                except (ValueError, KeyError, TypeError) as exc:
-                    raise ApiUnavailableError(f"watch {kind.kind}: cut within a line") from exc
-                if kind_of_event == "ERROR":
-                    raise error_of(int(obj.get("code") or 500), obj)
-                yield Event(kind_of_event, obj)
+                event = event_in(line, request.label)
+                if event.type == "ERROR":
+                    code = event.object.get("code")
+                    raise error_of(code if isinstance(code, int) else 500, event.object)
+                yield event
 
     async def create(
         self,
@@ -219,7 +207,7 @@ class Api:
         """Create an object and return it; raises AlreadyExistsError."""
         body = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         request = Request("create", kind.kind, "POST", kind.path(namespace), body=body)
-        return await self._send(request, deadline_seconds)
+        return await self._send_for_object(request, deadline_seconds)
 
     async def patch(
         self,
@@ -244,7 +232,7 @@ class Api:
             body=patch,
             content_type=_MERGE_PATCH,
         )
-        return await self._send(request, deadline_seconds)
+        return await self._send_for_object(request, deadline_seconds)
 
     async def replace(
         self,
@@ -264,7 +252,7 @@ class Api:
             kind.path(namespace, name, subresource),
             body=body,
         )
-        return await self._send(request, deadline_seconds)
+        return await self._send_for_object(request, deadline_seconds)
 
     async def delete(
         self,
@@ -320,14 +308,11 @@ class Api:
         }
         path = SERVICEACCOUNT.path(namespace, service_account, "token")
         request = Request("create", "ServiceAccount/token", "POST", path, body=body)
-        status: Object = (await self._send(request))["status"]
-        return status
+        return status_in(await self._send(request), request.label)
 
     async def token_review(self, token: str, audiences: Sequence[str] = ()) -> Object:
         """Ask whose token this is; returns ``authenticated``, ``user``, ``audiences``."""
-        spec = {"token": token, "audiences": [*audiences]}
-        status: Object = (await self.create(TOKENREVIEW, {"spec": spec}))["status"]
-        return status
+        return await self._review(TOKENREVIEW, {"token": token, "audiences": [*audiences]})
 
     async def access_review(
         self,
@@ -351,8 +336,15 @@ class Api:
             "extra": {key: [*values] for key, values in extra.items()},
             "resourceAttributes": dict(resource_attributes),
         }
-        review = await self.create(SUBJECTACCESSREVIEW, {"spec": spec})
-        return bool(review["status"].get("allowed"))
+        return bool((await self._review(SUBJECTACCESSREVIEW, spec)).get("allowed"))
+
+    async def _review(self, kind: Kind, spec: Object) -> Object:
+        body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
+        request = Request("create", kind.kind, "POST", kind.path(), body=body)
+        return status_in(await self._send(request), request.label)
+
+    async def _send_for_object(self, request: Request, deadline_seconds: float) -> Object:
+        return object_in(await self._send(request, deadline_seconds), request.label)
 
     async def _send(self, request: Request, deadline_seconds: float = DEADLINE_SECONDS) -> Object:
         if request.method != "GET":

@@ -54,6 +54,11 @@ class Request:
     content_type: str = "application/json"
     may_be_sent: Callable[[], bool] = lambda: True
 
+    @property
+    def label(self) -> str:
+        """Names it in messages."""
+        return f"{self.verb} {self.kind}"
+
 
 class Transport:
     """Sends requests to one API server. Watches have connections of their own."""
@@ -93,7 +98,7 @@ class Transport:
         ends_at = time.monotonic() + deadline_seconds
         while True:
             if not request.may_be_sent():
-                raise NotLeadingError(f"{request.verb} {request.kind}: the Lease is not held")
+                raise NotLeadingError(f"{request.label}: the Lease is not held")
             remaining = max(ends_at - time.monotonic(), 0.001)
             timeout = aiohttp.ClientTimeout(total=remaining, sock_connect=_CONNECT_SECONDS)
             async with self._exchange(self._requests, request, timeout) as response:
@@ -157,11 +162,11 @@ class Transport:
                     response.release()
         except TimeoutError as exc:
             raise ApiUnavailableError(
-                f"{request.verb} {request.kind}: no answer from {self.access.server} in time"
+                f"{request.label}: no answer from {self.access.server} in time"
             ) from exc
         except (aiohttp.ClientError, OSError) as exc:
             raise ApiUnavailableError(
-                f"{request.verb} {request.kind}: {self.access.server}: {exc or type(exc).__name__}"
+                f"{request.label}: {self.access.server}: {exc or type(exc).__name__}"
             ) from exc
         finally:
             count_request(request.verb, request.kind, code).inc()
@@ -240,9 +245,9 @@ def _parsed(request: Request, body: bytes) -> Any:
     try:
         answer = json.loads(body)
     except ValueError as exc:
-        raise ApiUnavailableError(f"{request.verb} {request.kind}: the answer is no JSON") from exc
+        raise ApiUnavailableError(f"{request.label}: the answer is no JSON") from exc
     if not isinstance(answer, dict):
-        raise ApiUnavailableError(f"{request.verb} {request.kind}: the answer is no object")
+        raise ApiUnavailableError(f"{request.label}: the answer is no object")
     return answer
 
 

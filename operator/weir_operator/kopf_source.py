@@ -23,6 +23,7 @@ import kopf
 
 from weir_crds.errors import WeirError
 from weir_crds.kinds import Kind
+from weir_kube.answers import event_in
 from weir_kube.api import Api
 from weir_kube.errors import ApiError
 from weir_kube.metrics import REFLECTOR_OBJECTS
@@ -113,8 +114,11 @@ class KopfReflector:
         shown: list[bytes] = []
         reached: str | None = None
         for line in filter(None, lines):
-            event = json.loads(line)
-            event_type, obj = event["type"], event["object"]
+            try:
+                event_type, obj = event_in(line, f"watch {self.kind.kind}")
+            except ApiError as exc:
+                shown.append(self._begin_anew({"message": str(exc)}))
+                break  # what follows was sent by the same: a list shows what is there
             self._contact = self._clock()
             if event_type == "ERROR":
                 shown.append(self._begin_anew(obj))
@@ -225,12 +229,16 @@ class WatchTap:
             shown = self._reflector.take_lines(lines)
             if shown:
                 yield shown
-        try:
-            shown = self._reflector.take_lines([rest])
-        except ValueError:  # cut within a line: the next watch sends that event again
-            return
-        if shown:
-            yield shown
+        if rest and not _is_cut_off(rest):  # else the next watch sends that event again
+            yield self._reflector.take_lines([rest])
+
+
+def _is_cut_off(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return True
+    return False
 
 
 def _bookmark(kind: Kind, version: str) -> bytes:

@@ -17,7 +17,8 @@ from support.cluster import Cluster
 from support.tcp_proxy import TcpProxy
 from weir_crds.kinds import TASK
 from weir_crds.names import daemon_audience
-from weir_kube.api import Api, Event
+from weir_kube.answers import Event
+from weir_kube.api import Api
 from weir_kube.connect import connect
 from weir_kube.errors import (
     AlreadyExistsError,
@@ -284,6 +285,37 @@ async def test_an_answer_that_is_no_json_is_no_answer(
     api_proxy.add_rule(rule)
     with pytest.raises(ApiUnavailableError):
         await proxied_api.get(NAMESPACE, "default")
+    with pytest.raises(ApiUnavailableError):
+        await take(proxied_api, 1, "1", NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"metadata": None},
+        {"metadata": {"name": "default"}},
+        {"metadata": {"resourceVersion": "1"}, "items": "none"},
+        {"metadata": {"resourceVersion": "1"}, "items": [{"spec": {}}]},
+        {"kind": "Status", "metadata": {}, "status": "Success"},
+    ],
+)
+async def test_an_answer_that_is_no_list_or_no_object_is_no_answer(
+    proxied_api: Api, api_proxy: ApiProxy, answer: dict[str, Any]
+) -> None:
+    async def rule(request: web.Request) -> web.StreamResponse:
+        return web.json_response(answer)
+
+    api_proxy.add_rule(rule)
+    with pytest.raises(ApiUnavailableError):
+        await proxied_api.list(NAMESPACE)
+    if "items" not in answer:
+        with pytest.raises(ApiUnavailableError):
+            await proxied_api.get(NAMESPACE, "default")
+        with pytest.raises(ApiUnavailableError):
+            await proxied_api.patch(NAMESPACE, "default", {})
+    with pytest.raises(ApiUnavailableError):
+        await proxied_api.token_review("a token")
     with pytest.raises(ApiUnavailableError):
         await take(proxied_api, 1, "1", NAMESPACE)
 

@@ -238,6 +238,30 @@ async def test_an_error_of_any_kind_has_kopf_begin_anew() -> None:
             assert json.loads(answer)["object"]["code"] == 410
 
 
+@pytest.mark.parametrize(
+    "line_of_no_event",
+    [
+        b"<html>captive portal</html>",
+        b'["ADDED"]',
+        b'{"type": "ADDED"}',
+        b'{"type": "ADDED", "object": "x"}',
+        b'{"type": "ADDED", "object": {"metadata": {}}}',
+        b'{"type": "ERROR", "object": "x"}',
+    ],
+)
+@in_virtual_time
+async def test_at_a_line_that_is_no_event_kopf_begins_anew(line_of_no_event: bytes) -> None:
+    """And what came before it is taken, what comes behind it is not."""
+    async with followed() as it:
+        answer = it.reflector.take_lines(
+            [line("ADDED", "a", 6), line_of_no_event, line("ADDED", "b", 7)]
+        )
+        assert it.names() == {"a"}
+        bookmark, error = map(json.loads, answer.splitlines())
+        assert bookmark["object"]["metadata"]["resourceVersion"] == "6"
+        assert (error["type"], error["object"]["code"]) == ("ERROR", 410)
+
+
 @in_virtual_time
 async def test_a_line_that_is_cut_off_is_left_to_the_next_watch() -> None:
     class Content:

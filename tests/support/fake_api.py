@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from weir_crds.kinds import Kind
-from weir_kube.api import Event, ObjectList
+from weir_kube.answers import Event
+from weir_kube.api import ObjectList
 from weir_kube.errors import (
     AlreadyExistsError,
     ApiUnavailableError,

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from support.virtual_time import virtual_clock
-from weir_kube.api import Event, ObjectList
+from weir_kube.answers import Event
+from weir_kube.api import ObjectList
 from weir_kube.errors import ApiError
 from weir_kube.store import Object
 
