@@ -4,7 +4,7 @@ It runs the node daemon's own probe (NVML) and watch, holds what they say agains
 and ``nvidia-smi`` say, and prints one JSON object. Nothing is changed on the machine. It needs this
 repository, Python 3.11 and two modules, which ``hack/setup`` brings: pynvml and prometheus_client.
 
-Exit status: 0 all is well; 1 a check failed; 2 there is no NVIDIA driver here; 3 it cannot run.
+Exit status: 0 all is well; 1 a check failed; 2 there is no NVIDIA driver here; 3 it cannot run, or not so.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 _ROOT = Path(__file__).resolve().parent.parent
 OK, FAILED, NO_DRIVER, CANNOT_RUN = range(4)
@@ -170,7 +170,7 @@ _SMI_FIELDS = ("index", "uuid", "name", "driver_version", "pci.bus_id", "memory.
 
 
 def ask_nvidia_smi() -> list[dict[str, str]] | None:
-    """Return what ``nvidia-smi`` says of each GPU; None where it is not, or fails."""
+    """Return what ``nvidia-smi`` says of each GPU, nothing if it fails; None where it is not."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return None
@@ -179,22 +179,26 @@ def ask_nvidia_smi() -> list[dict[str, str]] | None:
         done = subprocess.run(
             [program, *query], capture_output=True, text=True, timeout=30, check=True
         )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    rows = csv.reader(done.stdout.splitlines(), skipinitialspace=True)
-    return [dict(zip(_SMI_FIELDS, row, strict=True)) for row in rows if row]
+        rows = csv.reader(done.stdout.splitlines(), skipinitialspace=True)
+        return [dict(zip(_SMI_FIELDS, row, strict=True)) for row in rows if row]
+    except (OSError, subprocess.SubprocessError, ValueError):  # ValueError: other columns
+        return []
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse, with a status of its own: argparse's says here that there is no driver."""
+        sys.exit(_refuse(CANNOT_RUN, message))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Print the report; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="hack/gpu-check", description=__doc__)
+    parser = _Parser(prog="hack/gpu-check", description=__doc__)
     parser.add_argument("--looks", type=int, default=6, help="how often to look (default: 6)")
     parser.add_argument(
         "--pause", type=float, default=2.0, help="seconds between two looks (default: 2)"
     )
     args = parser.parse_args(argv)
-    if sys.version_info < (3, 11):  # noqa: UP036 (nobody installs anything to run this)
-        return _refuse(CANNOT_RUN, f"Python 3.11 is needed, this is {platform.python_version()}")
     if not _DRIVER.exists():
         return _refuse(NO_DRIVER, "there is no NVIDIA driver in this kernel: nothing to check")
     for source in ("crds", "nodedaemon", *_site_packages()):

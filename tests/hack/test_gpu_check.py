@@ -1,7 +1,10 @@
 """What hack/gpu-check says, with a made-up NVML and on this machine."""
 
+import asyncio
 import json
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +138,67 @@ def test_it_runs_on_this_machine_whether_that_has_a_driver_or_not() -> None:
     assert (done.returncode != gpu_check.NO_DRIVER) is has_driver, done.stderr
     assert said["ok"] is (done.returncode == gpu_check.OK)
     assert (done.stderr == "") is said["ok"]
+
+
+def run_on(tmp_path: Path, **programs: str) -> "subprocess.CompletedProcess[str]":
+    """Run it from a checkout without .venv, with these programs and no others."""
+    (tmp_path / "hack").mkdir()
+    for name in ("gpu-check", "gpu_check.py"):
+        shutil.copy(PROGRAM.parent / name, tmp_path / "hack" / name)
+    write_programs(tmp_path / "bin", **programs)
+    return subprocess.run(
+        ["/bin/sh", tmp_path / "hack" / "gpu-check"],
+        env={"PATH": str(tmp_path / "bin")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def write_programs(folder: Path, **scripts: str) -> None:
+    folder.mkdir()
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+
+
+def test_without_python_it_says_what_is_missing(tmp_path: Path) -> None:
+    done = run_on(tmp_path)
+    assert done.returncode == gpu_check.CANNOT_RUN == 3
+    assert "Python 3.11" in json.loads(done.stdout)["error"]
+    assert "Python 3.11" in done.stderr
+
+
+def test_a_python_that_cannot_even_read_the_program_is_too_old(tmp_path: Path) -> None:
+    old = f"""exec {sys.executable} - "$@" <<'END'
+import sys
+sys.version_info = (3, 6, 15)
+assert sys.argv[1] == "-c", "SyntaxError"
+exec(sys.argv[2])
+END"""
+    done = run_on(tmp_path, python3=old)
+    assert done.returncode == gpu_check.CANNOT_RUN
+    assert "Python 3.11" in json.loads(done.stdout)["error"]
+
+
+def test_a_mistake_on_the_command_line_is_not_taken_for_a_machine_without_driver() -> None:
+    done = subprocess.run(
+        [PROGRAM, "--looks", "often"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == gpu_check.CANNOT_RUN
+    assert "--looks" in json.loads(done.stdout)["error"]
+    assert "--looks" in done.stderr
+
+
+@pytest.mark.parametrize("script", ["echo Unable to determine the device; exit 15", "echo odd"])
+async def test_an_nvidia_smi_that_fails_is_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
+) -> None:
+    write_programs(tmp_path / "bin", **{"nvidia-smi": script})
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    said = await asyncio.to_thread(gpu_check.ask_nvidia_smi)
+    assert failed(await examine(tmp_path, FakeNvml(A), said)) == ["nvidia-smi knows the same GPUs"]
 
 
 def test_it_says_how_it_is_used() -> None:
