@@ -39,11 +39,11 @@ up: ## Start Weir on this machine, or resume what was interrupted
 
 down: ## Stop all that demo and up started, and remove it
 	@if [ -e "$${WEIR_STATE_DIR:-.weir}" ]; then hack/setup && $(DEVCLUSTER) down; \
-	else echo "Nothing to stop."; fi
+	else echo "Nothing to stop: there is no $${WEIR_STATE_DIR:-.weir}."; fi
 
 status: ## Show what runs, since when, and its last error
 	@if [ -e "$${WEIR_STATE_DIR:-.weir}" ]; then hack/setup && $(DEVCLUSTER) status; \
-	else echo "Nothing runs here. \`make demo\` starts it."; fi
+	else echo "Nothing runs: there is no $${WEIR_STATE_DIR:-.weir}. \`make demo\` starts it."; fi
 
 test: lint ## Run lint and all tests
 	@$(DEVCLUSTER) binaries

@@ -4,7 +4,7 @@ It runs the node daemon's own probe (NVML) and watch, holds what they say agains
 and ``nvidia-smi`` say, and prints one JSON object. Nothing is changed on the machine. It needs this
 repository, Python 3.11 and two modules, which ``hack/setup`` brings: pynvml and prometheus_client.
 
-Exit status: 0 all is well; 1 a check failed; 2 there is no NVIDIA driver here; 3 it cannot run, or not so.
+Exit status: 0 all is well; 1 a check failed; 2 there is no NVIDIA driver here; 3 it cannot run so.
 """
 
 import argparse
