@@ -9,6 +9,9 @@ from dataclasses import replace
 from weir_api.access.accounts import Account, Token, account_of, is_holder, token_of
 from weir_api.access.identity import Role
 from weir_api.errors import UnavailableError
+from weir_api.peers import neighbourhood
+from weir_api.rates import SharedRate
+from weir_api.state import audit
 from weir_api.state.caches import Caches
 from weir_api.state.writer import Writer
 from weir_crds.kinds import ACCESSTOKEN, USER, Kind
@@ -19,6 +22,9 @@ _UNKNOWN_SECONDS = 3.0
 _MAX_UNKNOWN = 10_000
 _PER_SECOND = 20.0
 _AT_ONCE = 40.0
+# Of these one peer has a quarter at most.
+_PER_SECOND_OF_PEER = 5.0
+_AT_ONCE_OF_PEER = 10.0
 
 
 class Directory:
@@ -128,13 +134,19 @@ class Lookups:
         """Ask through ``writer``, which puts what it finds into the caches.
 
         A name that is unknown is not asked for again for some seconds; beyond 20 questions a
-        second nothing is asked, so that made-up tokens cost the API server no more than that.
+        second, 5 of one peer, nothing is asked: made-up tokens cost the API server no more than
+        that, and their sender takes no other's questions.
         """
         self._writer = writer
         self._clock = clock
         self._unknown: OrderedDict[tuple[Kind, str], float] = OrderedDict()
-        self._allowance = _AT_ONCE
-        self._counted = clock()
+        self._rate = SharedRate(
+            burst=_AT_ONCE,
+            per_second=_PER_SECOND,
+            burst_of_one=_AT_ONCE_OF_PEER,
+            per_second_of_one=_PER_SECOND_OF_PEER,
+            now=clock(),
+        )
 
     async def find(self, kind: Kind, name: str) -> bool:
         """Tell whether there is such an object; it is in the caches then.
@@ -143,7 +155,9 @@ class Lookups:
             UnavailableError: the API server cannot be asked now.
         """
         now = self._clock()
-        if self._unknown.get((kind, name), 0.0) > now or not self._may_ask(now):
+        if self._unknown.get((kind, name), 0.0) > now:
+            return False
+        if not self._rate.take(neighbourhood(audit.ACTOR.get().peer), now):
             return False
         try:
             found = await self._writer.fresh(kind, Key("", name))
@@ -157,14 +171,6 @@ class Lookups:
         while len(self._unknown) > _MAX_UNKNOWN:
             self._unknown.popitem(last=False)
         return False
-
-    def _may_ask(self, now: float) -> bool:
-        passed, self._counted = now - self._counted, now
-        self._allowance = min(self._allowance + passed * _PER_SECOND, _AT_ONCE)
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
 
 def _used(token: Token, at: float) -> Token:

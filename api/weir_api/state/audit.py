@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 
 from weir_api.peers import neighbourhood
+from weir_api.rates import TokenBucket
 
 logger = logging.getLogger("weir_api.audit")
 
@@ -59,8 +60,7 @@ def note(verb: str, what: str, outcome: str, detail: str = "") -> None:
 
 @dataclass(slots=True)
 class _Allowance:
-    lines: float
-    at: float
+    bucket: TokenBucket
     unlisted: int = 0
 
 
@@ -74,7 +74,7 @@ class RateLimitedLines:
         self, *, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         """Let a peer cause ``burst`` lines at once, ``per_second`` in the long run."""
-        self._burst = float(burst)
+        self._burst = burst
         self._per_second = per_second
         self._clock = clock
         self._peers: OrderedDict[str, _Allowance] = OrderedDict()
@@ -87,17 +87,15 @@ class RateLimitedLines:
         """Write a line, or count it; see the function ``note``."""
         peer = neighbourhood(ACTOR.get().peer)
         now = self._clock()
-        allowance = self._peers.pop(peer, None) or _Allowance(self._burst, now)
+        allowance = self._peers.pop(peer, None)
+        if allowance is None:
+            allowance = _Allowance(TokenBucket(self._burst, self._per_second, now))
         self._peers[peer] = allowance
         if len(self._peers) > _MOST_PEERS:
             self._peers.popitem(last=False)
-        earned = (now - allowance.at) * self._per_second
-        allowance.lines = min(self._burst, allowance.lines + earned)
-        allowance.at = now
-        if allowance.lines < 1:
+        if not allowance.bucket.take(now):
             allowance.unlisted += 1
             return
-        allowance.lines -= 1
         unlisted = f"unlisted:{allowance.unlisted}" if allowance.unlisted else ""
         allowance.unlisted = 0
         note(verb, what, outcome, ",".join(filter(None, (detail, unlisted))))

@@ -6,11 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weir_api.access.accounts import account_of, token_of
-from weir_api.access.directory import Directory
+from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import Role
+from weir_api.state import audit
 from weir_api.state.caches import Caches
+from weir_api.state.writer import Writer
 from weir_crds.access_token import token_hash, token_name
-from weir_crds.kinds import ACCESSTOKEN, USER
+from weir_crds.kinds import ACCESSTOKEN, USER, Kind
 from weir_kube.api import Api
 from weir_kube.store import Key
 
@@ -119,3 +121,36 @@ def test_a_user_or_token_that_is_being_deleted_is_void() -> None:
     found = token_of(going)
     assert found is not None
     assert found.expires == 0
+
+
+class Asked:
+    """An API server that has nothing, and counts who asks."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    async def fresh(self, _: Kind, key: Key) -> None:
+        self.keys.append(key.name)
+
+
+async def test_made_up_tokens_of_one_peer_leave_others_their_lookups() -> None:
+    now, api = [100.0], Asked()
+    lookups = Lookups(cast(Writer, api), clock=lambda: now[0])
+
+    async def find(peer: str, *made_up: str) -> int:
+        """Ask for names from an address; return how many were asked for at the API server."""
+        before = len(api.keys)
+        context = audit.ACTOR.set(audit.Actor("-", peer, "-"))
+        for name in made_up:
+            assert not await lookups.find(ACCESSTOKEN, name)
+        audit.ACTOR.reset(context)
+        return len(api.keys) - before
+
+    assert await find("192.0.2.1", *(f"a{number}" for number in range(1000))) == 10
+    assert await find("198.51.100.1", "b", "b") == 1  # what is unknown is not asked for again soon
+    now[0] += 1
+    assert await find("192.0.2.1", *(f"c{number}" for number in range(1000))) == 5
+    assert await find("2001:db8::1", *(f"d{number}" for number in range(10))) == 10
+    assert await find("2001:db8::2", "e") == 0  # a neighbour of that
+    all_together = [await find(f"203.0.113.{number}", f"f{number}") for number in range(99)]
+    assert sum(all_together) == 25  # and of no use to who has many addresses
