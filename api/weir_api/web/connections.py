@@ -1,4 +1,4 @@
-"""Connections before they are requests: how many there may be, and how long their first head takes.
+"""Connections: how many there may be, how long their first head takes, how much is left unread.
 
 Who opens them has said nothing yet, so all that can be counted by is their address.
 """
@@ -14,6 +14,7 @@ from aiohttp import web
 from prometheus_client import Counter as Metric
 
 from weir_api.peers import Network, is_in, neighbourhood
+from weir_api.web.unread import UnreadAnswers
 
 _REFUSED = Metric(
     "weir_http_connections_refused",
@@ -40,12 +41,16 @@ class ConnectionLimits:
         per_peer: of one IPv4 address, or IPv6 network of 64 bits.
         proxies: of whose connections there may be as many as there may be in all.
         head_seconds: how long the head of the first request may take; silence counts, too.
+        unread_bytes: how much of answers is kept for clients that do not take them, in all.
+        unread_bytes_per_peer: the same of one address or network, unless it is a proxy's.
     """
 
     most: int = field(default_factory=_most)
     per_peer: int = 512
     proxies: Sequence[Network] = ()
     head_seconds: float = 20.0
+    unread_bytes: int = 256 * 2**20
+    unread_bytes_per_peer: int = 64 * 2**20
 
 
 class Connections:
@@ -57,6 +62,9 @@ class Connections:
         """Have each that is let in handled by what ``make_handler`` makes."""
         self.limits = limits
         self.make_handler = make_handler
+        self.unread = UnreadAnswers(
+            most=limits.unread_bytes, most_of_source=limits.unread_bytes_per_peer
+        )
         self._of: Counter[str] = Counter()
 
     def __call__(self) -> asyncio.Protocol:
@@ -69,11 +77,15 @@ class Connections:
         if self._of.total() >= self.limits.most:
             _REFUSED.labels("all").inc()
             return None
-        if self._of[source] >= self.limits.per_peer and not is_in(peer, self.limits.proxies):
+        if self._of[source] >= self.limits.per_peer and not self.is_proxy(peer):
             _REFUSED.labels("peer").inc()
             return None
         self._of[source] += 1
         return source
+
+    def is_proxy(self, peer: str) -> bool:
+        """Tell whether a peer stands for many others."""
+        return is_in(peer, self.limits.proxies)
 
     def leave(self, source: str) -> None:
         """Count a connection no more."""
@@ -83,20 +95,26 @@ class Connections:
 
 
 class _Connection(asyncio.Protocol):
-    """Stands before the handler of a connection until the first head is whole."""
+    """Stands before the handler of a connection: until the first head is whole, and when its
+    client does not read.
+    """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
         self._handler: web.RequestHandler | None = None
+        self._stream: asyncio.Transport | None = None
         self._source: str | None = None
+        self._is_proxy = False
         self._late: asyncio.TimerHandle | None = None
         self._begun = False
         self._end = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         name = transport.get_extra_info("peername")
-        self._source = self._connections.admit(name[0] if isinstance(name, tuple) else "")
-        stream = cast(asyncio.Transport, transport)
+        peer = name[0] if isinstance(name, tuple) else ""
+        self._source = self._connections.admit(peer)
+        self._is_proxy = self._connections.is_proxy(peer)
+        self._stream = stream = cast(asyncio.Transport, transport)
         if self._source is None:
             stream.abort()
             return
@@ -125,15 +143,24 @@ class _Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         if self._handler is not None:
             self._handler.pause_writing()
+        if self._stream is not None and self._source is not None:
+            unread = self._connections.unread
+            unread.wait(self._stream, self._source, limited=not self._is_proxy)
 
     def resume_writing(self) -> None:
+        self._flow()
         if self._handler is not None:
             self._handler.resume_writing()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         if self._late is not None:
             self._late.cancel()
+        self._flow()
         if self._source is not None:
             self._connections.leave(self._source)
         if self._handler is not None:
             self._handler.connection_lost(exc)
+
+    def _flow(self) -> None:
+        if self._stream is not None and self._source is not None:
+            self._connections.unread.flow(self._stream, self._source)

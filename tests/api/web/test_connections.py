@@ -15,6 +15,8 @@ from weir_api.web.connections import ConnectionLimits
 from weir_api.web.server import HttpServer
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+MUCH = 16 * 2**20  # more than all buffers of the kernel
+GET_MUCH = GET.replace(b"/", b"/much", 1)
 SOON = ConnectionLimits(head_seconds=0.3)
 
 
@@ -45,12 +47,16 @@ class Served:
 
 @asynccontextmanager
 async def served(limits: ConnectionLimits) -> AsyncIterator[Served]:
+    async def much(_: web.Request) -> web.Response:
+        return web.Response(body=bytes(MUCH))
+
     async def handle(request: web.Request) -> web.Response:
         body = await request.read()
         return web.Response(text=f"{len(body)}")
 
     app = web.Application()
     app.router.add_route("*", "/", handle)
+    app.router.add_get("/much", much)
     server = HttpServer(app, limits)
     listening = listen("127.0.0.1", 0)
     await server.start(listening)
@@ -133,6 +139,49 @@ async def test_a_proxy_has_as_many_as_there_may_be_and_no_more() -> None:
             assert (await made.ask(made.connect())).startswith(b"HTTP/1.1 200")
         assert await made.ask(made.connect()) == b""
         assert await made.ask(made.connect("127.0.0.2")) == b""
+
+
+def whole(one: socket.socket) -> bool:
+    """Read an answer; tell whether all of it came."""
+    count = 0
+    try:
+        while count < MUCH:
+            data = one.recv(2**20)
+            if not data:
+                return False
+            count += len(data)
+    except ConnectionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (ConnectionLimits(unread_bytes_per_peer=1), 1),  # one may be as large as it is
+        (
+            ConnectionLimits(
+                unread_bytes_per_peer=1, proxies=[ipaddress.ip_network("127.0.0.1/32")]
+            ),
+            6,
+        ),
+    ],
+)
+async def test_what_clients_do_not_read_is_not_all_kept(
+    limits: ConnectionLimits, kept: int
+) -> None:
+    async with served(limits) as made:
+        other = made.connect("127.0.0.2")
+        other.sendall(GET_MUCH)
+        flood = []
+        for _ in range(6):
+            flood.append(made.connect())
+            flood[-1].sendall(GET_MUCH)
+            assert await asyncio.to_thread(flood[-1].recv, 1)  # in this order
+        is_other_kept = await asyncio.to_thread(whole, other)
+        read = [await asyncio.to_thread(whole, one) for one in flood]
+    assert is_other_kept
+    assert read == [False] * (6 - kept) + [True] * kept
 
 
 async def test_there_are_never_more_than_there_are_files_for() -> None:
