@@ -1,5 +1,6 @@
 """Who sends a request: the session of a cookie, the holder of a bearer token, or nobody."""
 
+import re
 import time
 from collections.abc import Callable
 from hmac import compare_digest
@@ -25,6 +26,7 @@ from weir_crds.kinds import ACCESSTOKEN, USER
 SESSION_COOKIE = "kohakuriver_session"
 
 _BEARER = "bearer "
+_SESSION = re.compile(rf"""(?:^|[;\s]){SESSION_COOKIE}="?([0-9a-f]{{64}})"?(?=[;\s]|$)""")
 
 
 class Authenticator:
@@ -71,12 +73,11 @@ class Authenticator:
         headers = request.headers
         if "X-Admin-Token" in headers and self._bootstrap.opens(request):
             return SYSTEM
-        if "Cookie" in headers:
-            secret = request.cookies.get(SESSION_COOKIE)
-            if secret:
-                identity = await self._holder(secret, (SESSION,))
-                if identity is not None:
-                    return identity
+        secret = session_secret(request)
+        if secret is not None:
+            identity = await self._holder(secret, (SESSION,))
+            if identity is not None:
+                return identity
         given = headers.get("Authorization")
         if given is not None and given[: len(_BEARER)].lower() == _BEARER:
             identity = await self._holder(given[len(_BEARER) :].strip(), (API, NODE))
@@ -128,6 +129,11 @@ async def everyone_is_the_system(_: web.Request) -> Identity:
 
 
 def session_secret(request: web.Request) -> str | None:
-    """Return the secret in the session cookie; None: there is none that could be one."""
-    secret = request.cookies.get(SESSION_COOKIE)
-    return secret if secret and is_secret(secret) else None
+    """Return the secret in the session cookie; None: there is none that could be one.
+
+    Other cookies are not looked at: to parse a header of nothing but small ones takes a hundred
+    times as long as most requests, and anybody may send that.
+    """
+    given = request.headers.get("Cookie")
+    found = None if given is None else _SESSION.search(given)
+    return None if found is None else found[1]

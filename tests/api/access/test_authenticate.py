@@ -6,7 +6,7 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from support.rest_tasks import made_user
-from weir_api.access.authenticate import SESSION_COOKIE, Authenticator
+from weir_api.access.authenticate import SESSION_COOKIE, Authenticator, session_secret
 from weir_api.access.bootstrap import Bootstrap
 from weir_api.access.directory import Directory, Lookups
 from weir_api.access.identity import ANONYMOUS, Identity, Role
@@ -247,3 +247,38 @@ async def test_a_session_without_a_password_is_of_a_user_without_one(
         if value is not None:
             spec[name] = value
     assert (await caller(user, shown, bearer=False) != ANONYMOUS) is valid
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"{SESSION_COOKIE}={SECRET}",
+        f"theme=dark; {SESSION_COOKIE}={SECRET}; a=b",
+        f'{SESSION_COOKIE}="{SECRET}"',
+        f"a=b;{SESSION_COOKIE}={SECRET} ;",
+        f"{SESSION_COOKIE}=; {SESSION_COOKIE}={SECRET}",  # of an earlier path, say
+        "a=b;" * 3500 + f"{SESSION_COOKIE}={SECRET}",
+        f"caf\u00e9=1; {SESSION_COOKIE}={SECRET}",
+    ],
+)
+def test_the_session_is_found_among_whatever_cookies(header: str) -> None:
+    request = make_mocked_request("GET", "/", headers={"Cookie": header})
+    assert session_secret(request) == SECRET
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "a=b",
+        f"x{SESSION_COOKIE}={SECRET}",
+        f"{SESSION_COOKIE}x={SECRET}",
+        f"{SESSION_COOKIE}={SECRET}0",
+        f"{SESSION_COOKIE}={SECRET[1:]}",
+        f"{SESSION_COOKIE}={SECRET.upper()}",
+        f"a={SESSION_COOKIE}={SECRET}",
+        "a;" * 8000,
+    ],
+)
+def test_what_is_no_session_cookie(header: str) -> None:
+    assert session_secret(make_mocked_request("GET", "/", headers={"Cookie": header})) is None
