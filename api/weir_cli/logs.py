@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from weir_cli.output import write_output
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import HOST, TASK, Kind
+from weir_crds.names import UID_HEADER
 from weir_kube.errors import DaemonRefusedError
 from weir_kube.store import Object
 
@@ -24,6 +26,7 @@ _LATE = frozenset({"NotStarted", "NotReady", "NotFound"})
 _LATE_SECONDS = 10.0
 _RETRY_SECONDS = 0.3
 _LONGEST_PAUSE_SECONDS = 5.0
+_ANOTHER = "it has the output of another Task of that name, which was deleted or is newer"
 
 
 class TaskReader(Protocol):
@@ -82,7 +85,7 @@ def print_logs(kubectl: Kubectl, options: LogsOptions) -> None:
                     waits_for = why
                     print(f"waiting for {options.name} to start: {why}", file=sys.stderr)
             case Readable(host=host, run=run):
-                _copy(kubectl, options, host, run or wanted)
+                _copy(kubectl, options, task["metadata"]["uid"], host, run or wanted)
                 return
 
 
@@ -155,7 +158,9 @@ def states(
         sleep(pause)
 
 
-def _copy(kubectl: Kubectl, options: LogsOptions, host_name: str, run: int | None) -> None:
+def _copy(
+    kubectl: Kubectl, options: LogsOptions, uid: str, host_name: str, run: int | None
+) -> None:
     host = kubectl.find(HOST, host_name)
     if host is None:
         raise CommandError(f"host {host_name} is gone, and the output with it")
@@ -169,15 +174,18 @@ def _copy(kubectl: Kubectl, options: LogsOptions, host_name: str, run: int | Non
     ):
         if value is not None:
             query[parameter] = str(value)
-    _print_stream(Daemon(kubectl, host), path, query)
+    _print_stream(Daemon(kubectl, host), path, query, uid)
 
 
-def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str]) -> None:
+def _print_stream(daemon: Daemon, path: str, query: Mapping[str, str], uid: str) -> None:
     late_until = time.monotonic() + _LATE_SECONDS
     while True:
         try:
             # Only a Task that still runs may be silent.
             with daemon.stream(path, query, endless="follow" in query) as (headers, pieces):
+                if headers.get(UID_HEADER, uid) != uid:
+                    host = daemon.endpoint.host
+                    raise DaemonRefusedError(host, "NotFound", _ANOTHER, HTTPStatus.NOT_FOUND)
                 dropped = headers.get("Weir-Dropped-Bytes", "0")
                 if dropped != "0" and "tail" not in query:
                     print(f"(the oldest {dropped} bytes were not kept)", file=sys.stderr)

@@ -28,6 +28,9 @@ OUR_LABELS = (
     LABEL_HOST_LOST_GRACE,
 )
 """All that a container of ours may bear, and an image made of one must not."""
+UID_HEADER = "Weir-UID"
+"""In a daemon's answer: of whose run the output is. Names return, and are heard of at times of
+their own by the daemon and by who asks it."""
 
 LABEL_OWNER = "weir.dev/owner"
 """On an object: the id of the user who owns it."""

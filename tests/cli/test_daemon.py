@@ -78,7 +78,7 @@ def test_a_daemon_that_stops_in_the_middle_of_what_is_not_followed_is_given_up(
     monkeypatch.setattr(daemon_module, "_SILENT_SECONDS", 0.2)
     half = whole(b"some\nmore\n")[:-5]
     with answering(tmp_path, half) as daemon, pytest.raises(DaemonBrokeOffError):
-        logs_module._print_stream(daemon, "/log", {})
+        logs_module._print_stream(daemon, "/log", {}, "u")
     assert capfdbinary.readouterr().out == b"some\n"
 
 
@@ -86,7 +86,7 @@ def test_a_header_that_is_no_number_hides_no_output(
     tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     with answering(tmp_path, whole(b"some\n", "Weir-Dropped-Bytes: many")) as daemon:
-        logs_module._print_stream(daemon, "/log", {})
+        logs_module._print_stream(daemon, "/log", {}, "u")
     assert capfdbinary.readouterr().out == b"some\n"
 
 

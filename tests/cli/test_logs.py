@@ -7,7 +7,7 @@ from pathlib import Path
 from support.aio import until
 from support.cluster import Cluster
 from support.served_host import STARTED, ServedHost, start_weir, weir
-from weir_crds.kinds import HOST
+from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
 from weir_nodedaemon.engines.port import Stream
 
@@ -71,9 +71,9 @@ async def test_a_daemon_that_hears_of_the_start_a_little_later_is_asked_again(
     await host.runs.end(container)
     known = host.tasks.list()[0]
     host.tasks.apply("DELETED", known)
-    before = host.times_not_found()
+    before = host.times_answered(404)
     asking = asyncio.ensure_future(weir(kubeconfig, "logs", "-n", host.namespace, "train"))
-    await until(lambda: host.times_not_found() > before)
+    await until(lambda: host.times_answered(404) > before)
     await host.set_task("train", conditions=[STARTED | {"message": "again"}])
     got = await asking
     assert (got.code, got.out, got.err) == (0, b"here\n", "")
@@ -220,3 +220,27 @@ users: [{{name: u, user: {{token: t}}}}]
     assert got.err.startswith("Unable to connect to the server: ")
     server.close()
     await server.wait_closed()
+
+
+async def test_output_of_a_deleted_task_of_the_same_name_is_not_shown(
+    host: ServedHost, kubeconfig: Path
+) -> None:
+    """The daemon hears of the deletion later than we do."""
+    old = await host.run_task("train")
+    await host.runs.print(old, b"of the old one\n")
+    await host.runs.end(old)
+    known = host.tasks.list()[0]
+    await host.admin.delete(TASK, "train", host.namespace)
+    container = await host.run_task("train")
+    await host.runs.print(container, b"of the new one\n")
+    await host.runs.end(container)
+    new = host.tasks.list()[0]
+    host.tasks.replace([known], new["metadata"]["resourceVersion"])
+
+    before = host.times_answered(200)
+    process = await start_weir(kubeconfig, "logs", "-n", host.namespace, "train")
+    await until(lambda: host.times_answered(200) > before)
+    host.tasks.replace([new], new["metadata"]["resourceVersion"])
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert (process.returncode, out, err) == (0, b"of the new one\n", b"")

@@ -61,9 +61,9 @@ class ServedHost:
         self.url = ""
         self.uid = ""
 
-    def times_not_found(self) -> int:
-        """Return how often the port has said that there is no such log."""
-        labels = {"route": log_path(TASK), "code": "404"}
+    def times_answered(self, code: int) -> int:
+        """Return how often a log was asked for and the answer was this one."""
+        labels = {"route": log_path(TASK), "code": str(code)}
         return int(REGISTRY.get_sample_value("weir_daemon_http_requests_total", labels) or 0)
 
     async def create_task(self, name: str, **spec: Any) -> dict[str, Any]:

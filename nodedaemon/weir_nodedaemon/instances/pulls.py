@@ -112,14 +112,6 @@ class Pulls:
                 if pull.task is not None:
                     pull.task.cancel()
 
-    def leave_key(self, key: Key, *, but: InstanceID | None = None) -> None:
-        """Take note that no run of an object (but one) waits any more."""
-        waiting = {
-            run for pull in self._pulls.values() for run, k in pull.waiters.items() if k == key
-        }
-        for run in waiting - {but}:
-            self.leave(run)
-
     async def probe(self) -> None:
         """Tell whether pulls may succeed: while some are tried again they tell it themselves.
 

@@ -29,11 +29,6 @@ class LogSummary:
     stderr_bytes: int
     truncated: bool
 
-    @property
-    def total_bytes(self) -> int:
-        """Both streams together."""
-        return self.stdout_bytes + self.stderr_bytes
-
 
 class Missing(NamedTuple):
     """What of a run's output is not there."""

@@ -49,8 +49,9 @@ async def test_no_stream_goes_on_for_ever(
 class EndlessDaemons:
     """Their streams begin, and do not end."""
 
-    def __init__(self) -> None:
+    def __init__(self, headers: Mapping[str, str] | None = None) -> None:
         self.open = 0
+        self.headers = headers or {}
 
     @asynccontextmanager
     async def stream(self, _host: Object, _path: str, _query: Mapping[str, str]) -> Any:
@@ -91,3 +92,27 @@ async def test_who_holds_streams_open_leaves_others_theirs(client_of: ClientOf) 
         held.pop_all()  # their client just leaves
         await client.close()
         await until(lambda: not daemons.open, "the streams are given up")
+
+
+class BriefDaemons(EndlessDaemons):
+    """Their streams are short."""
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        yield b"some\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [("this", b"some\n"), ("old", b""), (None, b"some\n")],
+    ids=["of this Task", "of one of the same name that was deleted", "an older daemon"],
+)
+async def test_output_of_another_task_of_the_same_name_is_not_shown(
+    client_of: ClientOf, said: str | None, expected: bytes
+) -> None:
+    world, task = World(), made_task("t1", status=running("n1"))
+    world.put(made_host("n1"), task)
+    uid = task["metadata"]["uid"] if said == "this" else said
+    daemons = BriefDaemons({} if uid is None else {"Weir-UID": uid})
+    client = await client_of(endpoints_of(TaskOutput(world.index, world.hosts, daemons)))
+    async with client.get(f"/api/tasks/{id_of('t1')}/stdout", headers=as_("operator")) as answer:
+        assert (answer.status, await answer.read()) == (200, expected)

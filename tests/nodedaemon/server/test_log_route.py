@@ -69,6 +69,7 @@ async def test_follow_of_a_silent_run_answers_at_once(world: World) -> None:
     async with asyncio.timeout(60), world.get(LOG + "?follow=true") as response:
         assert response.status == 200
         assert response.headers["Weir-Run"] == "1"
+        assert response.headers["Weir-UID"] == UID
         await world.runs.end(CONTAINER)
         assert await response.read() == b""
 

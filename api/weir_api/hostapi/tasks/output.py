@@ -21,6 +21,7 @@ from weir_api.hostapi.workloads import WorkloadIndex
 from weir_api.state import audit
 from weir_api.web.endpoint import TEXT, Answer, Call, endpoint
 from weir_crds.kinds import TASK
+from weir_crds.names import UID_HEADER
 from weir_kube.errors import DaemonRefusedError, DaemonUnavailableError
 from weir_kube.store import Object
 
@@ -115,19 +116,22 @@ class TaskOutput:
         path = f"/v1/namespaces/{entry.key.namespace}/tasks/{entry.key.name}/log"
         try:
             with self._counted(call.identity, host):
-                return await self._forward(call.request, host, path, query)
+                uid = entry.obj["metadata"]["uid"]
+                return await self._forward(call.request, host, path, query, uid)
         except DaemonRefusedError as refusal:
             if refusal.daemon_reason in _EMPTY:
                 return _nothing()
             raise
 
     async def _forward(
-        self, request: web.Request, host: Object, path: str, query: Mapping[str, str]
+        self, request: web.Request, host: Object, path: str, query: Mapping[str, str], uid: str
     ) -> web.StreamResponse:
         async with (
             self._daemons.stream(host, path, query) as source,
             aclosing(_decoded(source)) as text,
         ):
+            if source.headers.get(UID_HEADER, uid) != uid:
+                return _nothing()  # of another Task: one of them was deleted, and bore its name
             first = await anext(text, None)  # until then, what fails can be told by a status
             return _nothing() if first is None else await _send(request, first, text)
 

@@ -80,12 +80,25 @@ class Outcome:
 _WAITS = Outcome()
 
 
+@dataclass(slots=True)
+class _Unread:
+    """A start that waits for Secrets which cannot be read."""
+
+    since: float
+    failures: int = 0
+
+
 class _ChangedError(Exception):
     """The Task has changed since the step began: something else may be wanted by now."""
 
 
 class Starter:
-    """Starts runs, and remembers for which something is under way."""
+    """Starts runs: what a Task needs before ``Starts`` does what all kinds' starts have in common.
+
+    What is known of one start: the pull it waits for (``Pulls``), Secrets that could not be read
+    (here), whether the engine is at it, refused it or has no room (``Starts``), what it holds until
+    it is seen to run (``Holdings``). ``release`` drops all of it.
+    """
 
     def __init__(
         self,
@@ -131,8 +144,7 @@ class Starter:
         self._status_writer = status_writer
         self._collector = collector
         self._queue = queue
-        self._secret_failures: dict[InstanceID, int] = {}
-        self._unreadable_since: dict[InstanceID, float] = {}
+        self._unread: dict[InstanceID, _Unread] = {}
 
     async def start(self, run: Run) -> Outcome:
         """Create and start the container, or see to it that the key comes back when it may.
@@ -190,8 +202,7 @@ class Starter:
     def release(self, id: InstanceID) -> None:
         """Take note that this run starts no more; doing it twice is no error."""
         self._pulls.leave(id)
-        self._secret_failures.pop(id, None)
-        self._unreadable_since.pop(id, None)
+        self._unread.pop(id, None)
         self._starts.release(id)
 
     async def _image(self, run: Run) -> Outcome | None:
@@ -257,10 +268,10 @@ class Starter:
 
         After a while the run gives back its host, and with it the cores that others wait for.
         """
-        failures = self._secret_failures[run.id] = self._secret_failures.get(run.id, 0) + 1
-        since = self._unreadable_since.setdefault(run.id, time.monotonic())
-        if time.monotonic() - since > _SECRET_WAIT_SECONDS:
+        unread = self._unread.setdefault(run.id, _Unread(time.monotonic()))
+        unread.failures += 1
+        if time.monotonic() - unread.since > _SECRET_WAIT_SECONDS:
             return Outcome(verdict=verdict.held_back(reason, message))
         await self._status_writer.not_started(run.task, reason, message)
-        seconds = exponential(failures, _SECRET_RETRY_SECONDS, _SECRET_RETRY_MAX_SECONDS)
+        seconds = exponential(unread.failures, _SECRET_RETRY_SECONDS, _SECRET_RETRY_MAX_SECONDS)
         return Outcome(requeue_after=dt.timedelta(seconds=seconds))

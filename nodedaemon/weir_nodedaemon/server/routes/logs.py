@@ -12,6 +12,7 @@ from multidict import MultiMapping
 from weir_crds import conditions
 from weir_crds.conditions import ConditionType
 from weir_crds.kinds import Kind
+from weir_crds.names import UID_HEADER
 from weir_kube.errors import NotFoundError
 from weir_kube.store import Key, Object, Store
 from weir_nodedaemon.engines.port import LogChunk, Stream
@@ -149,6 +150,7 @@ class KindOutput:
         return {
             "Content-Type": "application/octet-stream",
             "Cache-Control": "no-store",
+            UID_HEADER: run.uid,
             RUN_HEADER: str(run.run_id),
             DROPPED_HEADER: str(missing.oldest_bytes),
             **({GAP_HEADER: "true"} if missing.gap else {}),
