@@ -20,6 +20,7 @@ from weir_nodedaemon.engines.fake.engine import FakeEngine
 from weir_nodedaemon.engines.port import (
     BEGINNING,
     ContainerSpec,
+    CreateRefusedError,
     EngineRefusedError,
     EngineUnavailableError,
     InstanceState,
@@ -304,6 +305,23 @@ async def test_what_a_lost_container_printed_while_nobody_looked_is_not_known(ri
     status = await rig.finished(key)
     assert rig.told(key, "Succeeded") == ("False", "HostLost")
     assert status["logs"] == {"stdoutBytes": 7, "stderrBytes": 0, "truncated": True}
+
+
+async def test_nobody_follows_a_container_that_was_removed_before_its_start(
+    rig: Rig, moody: Moody, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker ends no stream of it: a connection would stay for each start that fails."""
+
+    async def refuse(name: str) -> None:
+        raise CreateRefusedError("no such user")
+
+    monkeypatch.setattr(moody, "start", refuse)
+    rig.start()
+    key = rig.bind("t", command=["true"])
+    await rig.finished(key)
+    assert rig.told(key, "Succeeded")[1] == "CreateFailed"
+    of = f"output of {rig.name(key)}"
+    await until(lambda: all(task.get_name() != of for task in asyncio.all_tasks()))
 
 
 FAILURES = [EngineUnavailableError("the stream was cut"), EngineRefusedError("broken pipe")]

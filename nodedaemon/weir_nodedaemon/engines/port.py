@@ -320,8 +320,9 @@ class Logs(Protocol):
 
         The first chunk is empty: what is written from then on is not missed. A chunk with ``gap``
         says that what came before it is not to be had. It ends when the instance has ended, and
-        only when all was yielded. Closing the iterator (``aclosing``) or cancelling its reader
-        closes the connection. A reader that stands still may hold the program up.
+        only when all was yielded; it may never end of an instance that is removed before its start.
+        Closing the iterator (``aclosing``) or cancelling its reader closes the connection. A reader
+        that stands still may hold the program up.
 
         Raises:
             InstanceGoneError: there is no such instance.

@@ -10,7 +10,7 @@ followed on, and the instance is kept until it is stored (``finish``).
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -100,7 +100,8 @@ class Collector:
         Returns when nothing that it writes is missed; if the engine is slow to get there, after two
         seconds: what was missed then is read from the engine's own log.
         """
-        follower = self.follow_running(uid, run_id, name)  # an earlier start may have failed
+        await self._drop(uid, run_id)  # of an earlier start, whose instance was perhaps removed
+        follower = self.follow(uid, run_id, name)
         attached = asyncio.ensure_future(follower.attached.wait())
         try:
             await asyncio.wait(
@@ -179,6 +180,22 @@ class Collector:
             return None
         self._finishing.pop((uid, run_id), None)
         return task.result()
+
+    async def removed(self, uid: str, run_id: int) -> None:
+        """Follow an instance no more that was removed: what is stored is final, perhaps not all."""
+        follower = await self._drop(uid, run_id)
+        writer = follower.writer if follower is not None else None
+        if writer is None or writer.position.is_beginning:
+            return
+        with suppress(WeirError, TimeoutError):
+            await self._in_time(writer.append([LogChunk(Stream.STDOUT, b"", gap=True)]))
+            await self._in_time(writer.finish())
+
+    async def _drop(self, uid: str, run_id: int) -> "_Follower | None":
+        follower = self._followers.pop((uid, run_id), None)
+        if follower is not None:
+            await follower.stop()
+        return follower
 
     async def _in_time(self, call: Coroutine[Any, Any, _T]) -> _T:
         """Wait for the disk as long as for output; raises TimeoutError, and the call goes on."""

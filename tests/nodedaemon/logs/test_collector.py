@@ -186,6 +186,23 @@ async def test_the_end_of_a_run_does_not_wait_for_an_engine_that_stands_still(
     assert await kept(store) == b"some more"
 
 
+async def test_a_start_that_is_tried_again_is_followed_anew(
+    engine: Engine, collector: Collector, store: LogStore
+) -> None:
+    """That of the first try was removed before its start, and Docker ends no stream of it."""
+    await collector.begin(*RUN)
+    engine.is_silent = True
+    engine.write(b"?")
+    await until(lambda: engine.kept_waiting == 1)
+    engine.is_silent, engine.written = False, b""
+    await collector.begin(*RUN)
+    engine.write(b"out")
+    await until(lambda: engine.read_bytes == 3)
+    engine.end()
+    assert (await collector.finish(*RUN)).summary == LogSummary(3, 0, truncated=False)
+    assert await kept(store) == b"out"
+
+
 async def test_a_stream_that_never_ends_is_given_up_once_the_run_has_ended(
     engine: Engine, store: LogStore
 ) -> None:

@@ -104,7 +104,8 @@ async def test_a_daemon_that_is_killed_goes_on_where_it_was(
         )
         assert all_of_it.endswith(recent)
     await writer.append(later)
-    assert (await writer.finish()).total_bytes == len(per_byte(first + later))
+    summary = await writer.finish()
+    assert summary.stdout_bytes + summary.stderr_bytes == len(per_byte(first + later))
     assert per_byte(await collected(store.read(UID, 1))) == per_byte(first + later)[-limit:]
 
 

@@ -114,11 +114,13 @@ class FakeContainer:
         self.seen = replace(self.seen, cpus=tuple(sorted(cpus)))
 
     def destroy(self) -> None:
-        """Kill it if it runs, and end its followers."""
+        """Kill it if it runs, and end its followers; those of one never started hear nothing."""
         if self.alive:
             self._end(128 + signal.SIGKILL)
+        has_started = self.seen.state is not InstanceState.CREATED
         self.seen = replace(self.seen, state=InstanceState.REMOVING)
-        self._wake()
+        if has_started:
+            self._wake()
         self._tell("destroy")
 
     async def stop_playing(self) -> None:

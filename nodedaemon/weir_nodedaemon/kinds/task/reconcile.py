@@ -268,6 +268,7 @@ class TaskReconciler:
 
     async def _remove(self, run: Run) -> None:
         await self._engine.lifecycle.remove(run.name)  # also what a late create has left
+        await self._collector.removed(*run.id)
         self._engine.observations.forget(run.name)
 
     async def _forget(self, key: Key) -> None:
