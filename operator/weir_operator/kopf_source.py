@@ -5,7 +5,8 @@ first list is complete nor what was deleted while its watch was broken, so full 
 come before it, after each of its own, and now and then.
 
 kopf spends most of a millisecond on handing over one event. So events are taken off its watches as
-they come in, and it gets a bookmark in their place, from which it goes on when a watch ends.
+they come in, and it gets a bookmark in their place, from which it goes on when a watch ends. That
+comes once a second at most: what was seen behind the last one comes again then, and tells nothing.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ _RETRY_SECONDS = 1.0
 # A relist of kopf's comes as a burst of events, a thousand a second: one full list answers all.
 _BURST_PAUSE_SECONDS = 1.0
 _BURST_SECONDS = 15.0
+_BOOKMARK_SECONDS = 1.0
 _CHANGES = frozenset({"ADDED", "MODIFIED", "DELETED"})
 
 
@@ -78,6 +80,8 @@ class KopfReflector:
         self._relisted_at = self._contact - _BURST_SECONDS
         self._wanted = asyncio.Event()
         self._known_to_kopf: set[str] = set()
+        self._reached: str | None = None  # by the watch, behind the last bookmark for kopf
+        self._bookmarked_at = self._contact - _BOOKMARK_SECONDS
         REFLECTOR_OBJECTS.labels(kind.kind).set_function(store.__len__)
 
     @property
@@ -105,14 +109,13 @@ class KopfReflector:
             self._wanted.set()
             self._known_to_kopf.add(obj["metadata"]["uid"])
 
-    def take_lines(self, lines: Iterable[bytes]) -> bytes:
+    def take_lines(self, lines: Iterable[bytes], *, is_end: bool = False) -> bytes:
         """Take events as a watch sends them; return what kopf is to see of them.
 
         That is how far the watch has come, and what ends it. A deletion it has to know of an object
         that it has listed, of which it would keep notes else.
         """
         shown: list[bytes] = []
-        reached: str | None = None
         for line in filter(None, lines):
             try:
                 event_type, obj = event_in(line, f"watch {self.kind.kind}")
@@ -128,13 +131,15 @@ class KopfReflector:
                 continue
             self.take(event_type, obj)
             metadata = obj["metadata"]
-            reached = metadata["resourceVersion"]
+            self._reached = metadata["resourceVersion"]
             if event_type == "DELETED" and metadata["uid"] in self._known_to_kopf:
                 self._known_to_kopf.discard(metadata["uid"])
                 shown.append(line)
-        if reached is not None:
+        is_due = self._contact - self._bookmarked_at >= _BOOKMARK_SECONDS
+        if self._reached is not None and (shown or is_due or is_end):
             # First, so that an error behind it stays the last word. Versions only grow.
-            shown.insert(0, _bookmark(self.kind, reached))
+            shown.insert(0, _bookmark(self.kind, self._reached))
+            self._reached, self._bookmarked_at = None, self._contact
         return b"".join(line + b"\n" for line in shown)
 
     def _begin_anew(self, error: Object) -> bytes:
@@ -229,8 +234,10 @@ class WatchTap:
             shown = self._reflector.take_lines(lines)
             if shown:
                 yield shown
-        if rest and not _is_cut_off(rest):  # else the next watch sends that event again
-            yield self._reflector.take_lines([rest])
+        # What is cut off the next watch sends again.
+        last = [rest] if rest and not _is_cut_off(rest) else []
+        if shown := self._reflector.take_lines(last, is_end=True):
+            yield shown
 
 
 def _is_cut_off(line: bytes) -> bool:

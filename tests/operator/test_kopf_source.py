@@ -205,7 +205,21 @@ async def test_kopf_sees_the_deletion_of_what_it_has_listed_once() -> None:
         )
         assert shown(answer) == [("BOOKMARK", "9"), ("DELETED", "9")]
         assert it.names() == {"kept"}
-        assert shown(it.reflector.take_lines([line("DELETED", "listed", 9)])) == [("BOOKMARK", "9")]
+        answer = it.reflector.take_lines([line("DELETED", "listed", 9)], is_end=True)
+        assert shown(answer) == [("BOOKMARK", "9")]
+
+
+@in_virtual_time
+async def test_kopf_sees_how_far_a_watch_came_once_a_second_and_at_its_end() -> None:
+    """It costs as much as the event itself; what kopf does not know of comes again."""
+    async with followed() as it:
+        answers: list[list[tuple[str, str]]] = []
+        for version in range(6, 26):
+            answers.append(shown(it.reflector.take_lines([line("MODIFIED", "a", version)])))
+            await asyncio.sleep(0.1)
+        assert [answer for answer in answers if answer] == [[("BOOKMARK", "6")], [("BOOKMARK", "16")]]
+        assert shown(it.reflector.take_lines([], is_end=True)) == [("BOOKMARK", "25")]
+        assert it.reflector.take_lines([], is_end=True) == b""
 
 
 @pytest.mark.parametrize("size", [1, 7, 100_000])
