@@ -98,7 +98,6 @@ class TaskReconciler:
         Raises:
             WeirError: a write failed, or the Task asks for something invalid.
         """
-        self.observe(key)
         task = self._store.get(key)
         if task is None:
             self._waits.pop(key, None)
@@ -118,6 +117,7 @@ class TaskReconciler:
             return await self._watch_host(key, task)
         if end := end_of(standing):
             return await self._end(key, task, end)
+        self.observe(key)  # its back-off may be over, which is no change
         waiting = held_back(standing, task) or self._scheduler.why(workload_key(TASK, key))
         if waiting is None:
             if self._scheduler.is_waiting(workload_key(TASK, key)):
