@@ -1,10 +1,14 @@
 """Which kinds there are, and where the API server serves them."""
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from urllib.parse import quote
 
 GROUP = "weir.dev"
 VERSION = "v1alpha1"
+
+# Each request asks for half a dozen parts, and all but the name are few.
+_quoted = lru_cache(maxsize=4096)(partial(quote, safe=""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Kind:
             parts.append(name)
         if subresource is not None:
             parts.append(subresource)
-        return "/" + "/".join(quote(part, safe="") for part in parts)
+        return "/" + "/".join(map(_quoted, parts))
 
 
 TASK = Kind(GROUP, VERSION, "tasks", "Task", namespaced=True)

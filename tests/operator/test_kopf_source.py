@@ -217,7 +217,10 @@ async def test_kopf_sees_how_far_a_watch_came_once_a_second_and_at_its_end() -> 
         for version in range(6, 26):
             answers.append(shown(it.reflector.take_lines([line("MODIFIED", "a", version)])))
             await asyncio.sleep(0.1)
-        assert [answer for answer in answers if answer] == [[("BOOKMARK", "6")], [("BOOKMARK", "16")]]
+        assert [answer for answer in answers if answer] == [
+            [("BOOKMARK", "6")],
+            [("BOOKMARK", "16")],
+        ]
         assert shown(it.reflector.take_lines([], is_end=True)) == [("BOOKMARK", "25")]
         assert it.reflector.take_lines([], is_end=True) == b""
 
