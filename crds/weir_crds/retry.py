@@ -11,7 +11,7 @@ from typing import Any
 from weir_crds import conditions
 from weir_crds.conditions import FALSE, UNKNOWN, ConditionType, Reason
 from weir_crds.task import Retry
-from weir_crds.times import parse_time
+from weir_crds.times import after, parse_time
 
 CAP_SECONDS = 3600
 """The pause does not double beyond this; a longer ``backoffSeconds`` holds as it is."""
@@ -95,7 +95,7 @@ class Pause:
     @property
     def ends_at(self) -> dt.datetime:
         """When it may be placed again, by the clock that ``since`` was taken from."""
-        return self.since + dt.timedelta(seconds=self.seconds)
+        return after(self.since, self.seconds)
 
 
 def pause_of(spec: Mapping[str, Any], status: Mapping[str, Any]) -> Pause | None:

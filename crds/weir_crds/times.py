@@ -13,6 +13,7 @@ PATTERN = (
 """What a time looks like. The CRDs have it in the place of ``format: date-time``, with which the
 API server takes a list for a string."""
 
+_LAST = dt.datetime.max.replace(tzinfo=dt.UTC)
 _REGEX = re.compile(PATTERN, re.ASCII)
 
 
@@ -45,3 +46,11 @@ def parse_time(text: str) -> dt.datetime:
         return dt.datetime.fromisoformat(text).astimezone(dt.UTC)
     except (ValueError, OverflowError) as exc:
         raise InvalidTimeError(f"{text!r} is no RFC 3339 time") from exc
+
+
+def after(when: dt.datetime, seconds: float) -> dt.datetime:
+    """Return an aware time so many seconds later; beyond the year 9999 the end of that."""
+    try:
+        return when + dt.timedelta(seconds=seconds)
+    except OverflowError:
+        return _LAST

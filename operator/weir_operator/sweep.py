@@ -62,6 +62,8 @@ class Sweep:
         """The uids of those that were seen and are not over yet."""
         self._unanswered: dict[Key, Finished] = {}
         """Those whose deletion was not answered, the one tried longest ago first."""
+        self._deleting: dict[Key, Finished] = {}
+        """Those whose deletion is under way."""
         self._under_way = {False: 0, True: 0}
         """How many deletions are, by whether it is another try."""
         self._changed = asyncio.Event()
@@ -84,7 +86,8 @@ class Sweep:
             if obj is not None and end is None:
                 self._unfinished[key] = obj["metadata"]["uid"]
             return
-        ended_at = self._ended_at(key, obj, end, self._retention.get(key) or tried)
+        known = self._retention.get(key) or tried or self._deleting.get(key)
+        ended_at = self._ended_at(key, obj, end, known)
         seconds = self._lifetime.ttl_of(obj)
         ttl = self._default_ttl.total_seconds() if seconds is None else seconds
         if self._retention.track(Finished(key, obj["metadata"]["uid"], ended_at, ended_at + ttl)):
@@ -135,10 +138,13 @@ class Sweep:
         self, group: asyncio.TaskGroup, finished: Finished, why: str, is_another_try: bool = False
     ) -> None:
         self._under_way[is_another_try] += 1
+        self._deleting[finished.key] = finished
         task = group.create_task(self._delete(finished, why), name=f"delete {finished.key}")
-        task.add_done_callback(lambda _: self._ended(is_another_try))
+        task.add_done_callback(lambda _: self._ended(finished, is_another_try))
 
-    def _ended(self, is_another_try: bool) -> None:
+    def _ended(self, finished: Finished, is_another_try: bool) -> None:
+        if self._deleting.get(finished.key) is finished:
+            del self._deleting[finished.key]
         self._under_way[is_another_try] -= 1
         self._changed.set()
 

@@ -264,3 +264,46 @@ class TestLost:
         await desk.look()
         await desk.look()
         assert desk.requeued == ["here", "here"]
+
+
+class TestForgetting:
+    """A fleet whose hosts come and go under new names for years."""
+
+    async def leave(self, desk: HostDesk, name: str) -> float | None:
+        gone = desk.host(name)
+        desk.api.remove(HOST, Key("", name))
+        desk.hosts.apply("DELETED", gone)
+        return await desk.look(name=name)
+
+    async def drop_lease(self, desk: HostDesk, name: str) -> None:
+        key = Key("weir-system", name)
+        lease = desk.leases.store.get(key)
+        assert lease is not None
+        desk.leases.store.apply("DELETED", lease)
+        desk.reconciler.observe_lease(key)
+
+    @pytest.mark.parametrize("lease_goes_first", [True, False])
+    async def test_a_host_that_is_gone_is_forgotten(self, lease_goes_first: bool) -> None:
+        desk = HostDesk()
+        for name in ("n1", "n2", "n3"):
+            await listening(desk, name)
+            if lease_goes_first:
+                await self.drop_lease(desk, name)
+            assert await self.leave(desk, name) is None
+            if not lease_goes_first:
+                desk.renew(name)  # its daemon goes on for a while
+                await self.drop_lease(desk, name)
+        assert len(desk.liveness) == 0
+
+    async def test_not_before_all_that_was_bound_there_is_gone_too(self) -> None:
+        desk = HostDesk()
+        await listening(desk, "n1")
+        desk.bind("here", "n1")
+        assert await self.leave(desk, "n1") is not None
+        assert await desk.look(100) is not None
+        assert desk.liveness.lost_seconds("n1") == 100 - LEASE_SECONDS
+        bound = desk.tasks.get(Key("ns", "here"))
+        assert bound is not None
+        desk.tasks.apply("DELETED", bound)
+        assert await desk.look() is None
+        assert len(desk.liveness) == 0

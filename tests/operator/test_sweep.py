@@ -179,6 +179,21 @@ async def test_one_that_changed_while_its_deletion_failed_counts_as_it_is_now() 
         assert desk.left() == []
 
 
+@in_virtual_time
+async def test_one_that_changes_during_its_deletion_is_as_old_as_before() -> None:
+    """Whatever the wall clocks say by then."""
+    async with sweeping() as desk:
+        made = desk.finish(ttlSecondsAfterFinished=10)
+        desk.api.is_silent = lambda _key: True
+        await asyncio.sleep(10.1)  # its deletion is under way
+        desk.clock_error = dt.timedelta(days=-365)
+        made["metadata"]["annotations"] = {"touched": "yes"}
+        desk.sweep.observe(KEY, desk.api.put(TASK, made))
+        desk.api.is_silent = lambda _key: False
+        await asyncio.sleep(1)
+        assert desk.left() == []
+
+
 @pytest.mark.parametrize("error", [dt.timedelta(days=365), dt.timedelta(days=-365)])
 @pytest.mark.parametrize("is_seen_again", [False, True])
 @in_virtual_time

@@ -265,6 +265,7 @@ async def test_a_wall_clock_that_is_set_neither_delays_a_retry_nor_skips_its_bac
         pytest.param(NOW - dt.timedelta(seconds=60), 40, id="before this process began"),
         pytest.param(NOW + HOUR, 100, id="by a clock that was ahead"),
         pytest.param(NOW - HOUR, 0, id="long ago"),
+        pytest.param(dt.datetime(9999, 12, 31, 23, 50, tzinfo=dt.UTC), 100, id="the last day"),
     ],
 )
 async def test_a_back_off_from_before_is_what_is_left_of_it_and_no_longer_than_a_whole_one(
@@ -277,6 +278,15 @@ async def test_a_back_off_from_before_is_what_is_left_of_it_and_no_longer_than_a
         await desk.look(left - 1)
         assert len(desk.scheduler.queue) == 0
     await desk.look(left)
+    assert len(desk.scheduler.queue) == 1
+
+
+async def test_at_the_end_of_time_a_back_off_is_over_early() -> None:
+    desk = Desk()
+    back_off(desk, since=dt.datetime.max.replace(tzinfo=dt.UTC) - dt.timedelta(seconds=50))
+    await desk.look(0)
+    assert len(desk.scheduler.queue) == 0
+    await desk.look(51)
     assert len(desk.scheduler.queue) == 1
 
 

@@ -64,8 +64,12 @@ class Liveness:
 
     def observe_lease(self, name: str, version: str) -> None:
         """Note the resourceVersion of a host's Lease; empty: there is none."""
+        if not version and name not in self._hosts:
+            return
         host, now = self._of(name), self._clock()
         known, host.lease_version = host.lease_version, version
+        if not version and host.lost_since is None and Key("", name) not in self._objects:
+            self.forget(name)  # a Lease of no host
         if version in ("", known):
             return
         host.heard_at = now
@@ -94,6 +98,14 @@ class Liveness:
         elif not was_lost:
             host.lost_since = since
         return was_lost != (since is not None)
+
+    def forget(self, name: str) -> None:
+        """Drop what is known of a host that is gone, and all that was bound to it too."""
+        self._hosts.pop(name, None)
+
+    def __len__(self) -> int:
+        """Return of how many hosts, or Leases of none, something is known."""
+        return len(self._hosts)
 
     def silent_seconds(self, name: str) -> float:
         """Return for how long a host's Lease was not seen to change; first: since asked."""

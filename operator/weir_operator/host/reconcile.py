@@ -29,6 +29,9 @@ AT_ONCE = 0.0
 _ASK_SECONDS = 10.0
 """How often a Lease is read while the watch of Leases says nothing."""
 
+_GONE_SECONDS = 300.0
+"""How often to look whether something is still bound to a host that is gone."""
+
 
 class LeaseCache(Protocol):
     """What is needed of the Reflector of the Leases."""
@@ -121,6 +124,9 @@ class HostReconciler:
         host = self._store.get(key)
         if host is None:
             self._allocated_at.pop(name, None)
+            if any(one.store.by_index(BY_HOST, name) for one in self._workloads):
+                return _GONE_SECONDS  # how long it has been gone still matters to these
+            self._liveness.forget(name)
             return None
         self.observe_lease(Key(self._system_namespace, name))
         clock = self._clock()

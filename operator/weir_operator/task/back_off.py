@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weir_crds import retry
+from weir_crds.times import after
 from weir_kube.store import Key, key_of
 
 
@@ -52,7 +53,7 @@ class BackOffs:
         if seen is None or (seen.uid, seen.run_id) != (uid, status["runID"]):
             passed = min(max(0.0, (now - pause.since).total_seconds()), pause.seconds)
             seen = self._seen[key] = _BackOff(uid, status["runID"], clock - passed)
-        return pause.since + dt.timedelta(seconds=clock - seen.began)
+        return after(pause.since, clock - seen.began)
 
     def forget(self, key: Key) -> None:
         """Drop what is known of a Task that is gone."""
