@@ -9,9 +9,11 @@ from weir_crds.errors import WeirError
 from weir_crds.facts import is_external
 from weir_crds.names import daemon_audience
 
-# The host says it itself: with a path it would have us ask others than a daemon, and hand out what
-# they answer.
-_URL = re.compile(r"https://[^/\\?#@]+")
+URL_PATTERN = r"^https://([0-9A-Za-z._-]+|\[[0-9A-Fa-f:.]+(%[0-9A-Za-z._-]+)?\])(:[0-9]{1,5})?$"
+"""What a daemon's address looks like: a name or an address, and a port. The host says it itself:
+with a path it would have us ask others than a daemon, and hand out what they answer."""
+
+_URL = re.compile(URL_PATTERN)
 
 
 class NotContactedError(WeirError):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from weir_crds.daemon_endpoint import URL_PATTERN
 from weir_crds.kinds import HOST
 from weir_crds.meta import Conditions, Generation, ObjectMeta
 from weir_crds.schema import (
@@ -152,8 +153,8 @@ class Engine(Model):
 class Endpoint(Model):
     """Where the daemon serves logs and figures."""
 
-    url: Annotated[str, Field(pattern=r"^https://[!-~]+$", max_length=512)]
-    """HTTPS address."""
+    url: Annotated[str, Field(pattern=URL_PATTERN, max_length=512)]
+    """HTTPS address: a name or an IP address, and a port; nothing else."""
     fingerprint: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
     """SHA-256 of its certificate (DER), which callers must compare."""
 

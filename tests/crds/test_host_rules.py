@@ -112,11 +112,35 @@ def test_a_status_with_all_its_fields(admin: Client, new: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "https://h",
+        "https://gpu-1.example.org:8443",
+        "https://[::1]:8443",
+        "https://[fe80::1%eth0]:1",
+    ],
+)
+def test_endpoints_that_a_daemon_may_have(admin: Client, new: dict[str, Any], url: str) -> None:
+    endpoint = {"url": url, "fingerprint": "sha256:" + "0f" * 32}
+    assert admin.create(new) is None
+    assert admin.patch(new, {"status": {"endpoint": endpoint}}, "status") is None
+
+
+@pytest.mark.parametrize(
     ("sentence", "status", "named"),
     [
         ("an endpoint in plain text",
          {"endpoint": {"url": "http://h", "fingerprint": "sha256:" + "0f" * 32}},
          "status.endpoint.url"),
+        *(
+            ("an endpoint that is more than an address and a port",
+             {"endpoint": {"url": url, "fingerprint": "sha256:" + "0f" * 32}},
+             "status.endpoint.url")
+            for url in (
+                "https://h:8443/", "https://h/api/v1/secrets", "https://h?a=b", "https://h#a",
+                "https://a:b@h", "https://h\\x", "https://:8443", "https://h:8443:1", "https://[::1",
+            )
+        ),
         ("a runner reached by another protocol", {"runnerURL": "file:///etc/passwd"},
          "status.runnerURL"),
         ("a fingerprint of another kind",
