@@ -27,6 +27,8 @@ _DEFAULT_SECONDS = 15.0
 _NO_LIMIT_SECONDS = 366 * 86400.0
 # ``--server`` may lead to anything that speaks HTTP.
 _NO_ANSWER = "error: what answered is no API server: it sent no object"
+# Of an object that is missing it names the object.
+_NO_SUCH_PATH = "the server could not find the requested resource"
 # What a pod's kubectl takes for the namespace where no kubeconfig names one.
 _POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -87,7 +89,7 @@ class Kubectl:
         Raises:
             KubectlError: there is none, it may not be read, or nobody answers.
         """
-        return self._read(kind.path(namespace, name))
+        return self._read(kind, kind.path(namespace, name))
 
     def find(self, kind: Kind, name: str, namespace: str | None = None) -> Object | None:
         """Return an object; None: there is none.
@@ -117,7 +119,7 @@ class Kubectl:
         """
         query = {"limit": str(self._page), **(selectors or {})}
         while True:
-            page = self._read(f"{kind.path(namespace)}?{urlencode(query)}")
+            page = self._read(kind, f"{kind.path(namespace)}?{urlencode(query)}")
             if not isinstance(page.get("items"), list):
                 raise KubectlError(_NO_ANSWER)
             for obj in page["items"]:
@@ -186,8 +188,16 @@ class Kubectl:
         arguments = (f"--audience={audience}", f"--duration={seconds}s", f"--namespace={namespace}")
         return self._run("create", "token", service_account, *arguments).decode().strip()
 
-    def _read(self, path: str) -> Object:
-        found = _decoded(self._run("get", "--raw", path))
+    def _read(self, kind: Kind, path: str) -> Object:
+        try:
+            found = _decoded(self._run("get", "--raw", path))
+        except KubectlError as error:
+            if not str(error).endswith(_NO_SUCH_PATH):
+                raise
+            raise KubectlError(
+                f"error: the server doesn't have a resource type {kind.plural}.{kind.group}:"
+                " Weir is not installed there"
+            ) from error
         if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict):
             raise KubectlError(_NO_ANSWER)
         return found

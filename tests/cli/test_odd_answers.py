@@ -88,6 +88,18 @@ def test_what_is_no_answer_of_an_api_server_is_said(
     assert done.stderr == b"error: what answered is no API server: it sent no object\n"
 
 
+@pytest.mark.parametrize(
+    "command", [["why", "t"], ["why", "host/n1"], ["logs", "t"], ["hosts"], ["top"]]
+)
+def test_a_cluster_without_weir_is_named(tmp_path: Path, command: list[str]) -> None:
+    """What the API server says of a path that it does not have names nothing that one could do."""
+    said = "Error from server (NotFound): the server could not find the requested resource"
+    done = weir(scripted_kubectl(tmp_path, f"echo '{said}' >&2; exit 1"), *command)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"error: the server doesn't have a resource type " in done.stderr
+    assert done.stderr.endswith(b".weir.dev: Weir is not installed there\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["why", "top"])
 def test_a_signal_to_the_plugin_alone_ends_its_kubectl_too(
