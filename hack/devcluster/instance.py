@@ -126,7 +126,7 @@ def down(state: State) -> None:
     supervisor.stop_programs([dockerd.PROGRAM])
     supervisor.kill()
     dockerd.clean_up(state)
-    shutil.rmtree(state.root)
+    state.remove()
     say(f"stopped all, and removed {state.root}")
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -99,6 +100,16 @@ class State:
         self._mark.touch()
         for folder in (self.log, self.run, self.pki, self.bin):
             folder.mkdir(exist_ok=True, mode=0o700)
+
+    def remove(self) -> None:
+        """Remove the directory, its mark last: what is half removed is still known to be ours."""
+        for path in self.root.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path != self._mark:
+                path.unlink()
+        self._mark.unlink()
+        self.root.rmdir()
 
 
 def state_at(path: Path | None) -> State:

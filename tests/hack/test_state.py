@@ -58,6 +58,33 @@ def test_an_instance_that_was_interrupted_at_any_point_is_still_one(tmp_path: Pa
             assert state.bin.is_dir()
 
 
+def test_an_instance_whose_removal_was_interrupted_can_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rmtree, removed = shutil.rmtree, 0
+
+    def interrupted(path: Path) -> None:
+        nonlocal removed
+        if removed == survives:
+            raise KeyboardInterrupt
+        removed += 1
+        rmtree(path)
+
+    monkeypatch.setattr("devcluster.state.shutil.rmtree", interrupted)
+    state = State(tmp_path / "state")
+    for survives in range(5):
+        removed = 0
+        with locked(state):
+            (state.root / "ports.json").touch()
+            if survives == 4:
+                state.remove()
+            else:
+                with pytest.raises(KeyboardInterrupt):
+                    state.remove()
+        assert not state.is_foreign
+    assert not state.root.exists()
+
+
 def test_a_state_directory_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for place in (tmp_path / "file", tmp_path / "file" / "in", Path("/proc/weir")):
