@@ -66,20 +66,21 @@ def chosen(state: State) -> Docker | None:
 
 def answers(host: str) -> bool:
     """Tell whether a Docker daemon answers at ``unix:///…`` or ``tcp://host:port``."""
-    address = urlsplit(host)
     try:
+        address = urlsplit(host)
         if address.scheme == "unix":
             connection = http.client.HTTPConnection("localhost", timeout=5)
             connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.sock.settimeout(5)
             connection.sock.connect(address.path)
+        elif address.scheme == "tcp" and address.hostname:
+            port = address.port or 2375
+            connection = http.client.HTTPConnection(address.hostname, port, timeout=5)
         else:
-            connection = http.client.HTTPConnection(
-                address.hostname or "localhost", address.port or 2375, timeout=5
-            )
+            return False  # ssh:// say, or no address
         connection.request("GET", "/_ping")
         return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
+    except (OSError, ValueError, http.client.HTTPException):  # ValueError: no port, or no address
         return False
 
 

@@ -1,7 +1,9 @@
 """A Docker daemon of an instance's own, from its start to no trace of it."""
 
+import http.server
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,29 @@ def _traces(state: State) -> list[str]:
     """Return all that an instance's Docker daemon leaves on a machine while it is there."""
     mounts = Path("/proc/mounts").read_text().splitlines()
     return [*machine.traces(state.id), *(line for line in mounts if str(state.root) in line)]
+
+
+class _Ok(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["word", "tcp://", "tcp://127.0.0.1:port", "tcp://[::", "unix://", "ssh://127.0.0.1:{port}"],
+)
+def test_a_docker_host_that_we_cannot_use_does_not_answer(host: str) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Ok) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert dockerd.answers(f"tcp://127.0.0.1:{server.server_port}")
+            assert not dockerd.answers(host.replace("{port}", str(server.server_port)))
+        finally:
+            server.shutdown()
 
 
 def test_a_killed_daemon_and_its_containers_leave_nothing(
