@@ -73,10 +73,12 @@ class TlsListener:
             try:
                 accepted, address = await loop.sock_accept(listening)
             except OSError as exc:
-                if exc.errno in _EXHAUSTED:
-                    logger.error("no connection can be accepted for a moment: %s", exc)  # noqa: TRY400
-                    await asyncio.sleep(_EXHAUSTED_SECONDS)
-                continue  # else it has gone before it was accepted
+                if exc.errno not in _EXHAUSTED:  # it has gone before it was accepted
+                    await asyncio.sleep(0)
+                    continue
+                logger.error("no connection can be accepted for a moment: %s", exc)  # noqa: TRY400
+                await asyncio.sleep(_EXHAUSTED_SECONDS)
+                continue
             connection = self._admission.connection(str(address[0]), self._make_handler)
             if connection is None:
                 accepted.close()
