@@ -112,7 +112,7 @@ async def test_what_cannot_be_printed_is_said_as_kubectl_would(
         'error: task "train" has no run before its last\n'
     )
     assert await fails("--tail", "x", "train") == (
-        "error: argument --tail: invalid int value: 'x'\n"
+        "error: argument --tail: must be a number from 0, or -1 for all, not 'x'\n"
         "See 'kubectl weir logs --help' for usage.\n"
     )
     await host.admin.delete(HOST, host.name)
