@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-# What does something to a terminal, or makes it show words in another order than they have; and
-# halves of characters. All of it may stand in what hosts and other people write.
-_CONTROL = re.compile("[\0-\x08\x0b-\x1f\x80-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+from weir_crds.unprintable import escape_unprintable
+
 _BINARY = ("Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _GAP = 3
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
@@ -75,7 +74,7 @@ def format_ranges(numbers: Iterable[int]) -> str:
 
 def escape_control(text: str) -> str:
     """Return text with ``\\x1b`` and the like for what a terminal would obey."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return escape_unprintable(text, keep="\t\n")
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, with_header: bool = True) -> str:

@@ -8,7 +8,6 @@ their own.
 import asyncio
 import datetime as dt
 import logging
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from prometheus_client import Counter
 
 from weir_crds.kinds import Kind
 from weir_crds.times import now_rfc3339
+from weir_crds.unprintable import drop_unprintable
 from weir_kube.api import Api
 from weir_kube.backoff import exponential
 from weir_kube.errors import (
@@ -46,8 +46,6 @@ _DROPPED = Counter(
 _NOTE_BYTES = 1024
 _WORD_CHARACTERS = 128
 _NAME_CHARACTERS = 253
-# What does something to the terminal that shows it, and what turns the direction of writing.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _OF_CLUSTER_SCOPED = "default"
 """The namespace of Events about objects that have none."""
 
@@ -306,8 +304,8 @@ def _event_name(key: _SeriesKey) -> str:
 
 def _one_line(note: str) -> str:
     """Return a note as one line that reads from left to right: kubectl prints it into a table."""
-    line = _UNPRINTABLE.sub("", " ".join(note.split()))
-    return line.encode("utf-8", "replace")[:_NOTE_BYTES].decode("utf-8", "ignore")
+    line = " ".join(note.split()).encode("utf-8", "replace").decode()
+    return drop_unprintable(line).encode()[:_NOTE_BYTES].decode("utf-8", "ignore")
 
 
 def _namespace_of(key: _SeriesKey) -> str:

@@ -3,11 +3,9 @@
 import datetime as dt
 import json as jsonlib
 import logging
-import re
 import sys
 
-# What ends a line, or does something else to the terminal that shows it.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+from weir_crds.unprintable import escape_in_json, escape_unprintable
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -22,7 +20,7 @@ class _Text(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
         """Return the message as one line: what others sent us may stand in it."""
-        return _CONTROL.sub(_escaped, super().formatMessage(record))
+        return escape_unprintable(super().formatMessage(record))
 
 
 class _Json(logging.Formatter):
@@ -35,7 +33,7 @@ class _Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return jsonlib.dumps(line, ensure_ascii=False)
+        return escape_in_json(jsonlib.dumps(line, ensure_ascii=False))
 
 
 def setup_logging(level: str = "info", json: bool = False) -> None:
@@ -50,10 +48,6 @@ def setup_logging(level: str = "info", json: bool = False) -> None:
     # One line per request of theirs would drown ours.
     for name in ("aiohttp.access", "asyncio", "docker", "urllib3"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
-
-
-def _escaped(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from weir_kube.logging import setup_logging
 
-FORGED = "there is no host x\n2026-11-22T10:00:00.000Z ERROR weir: forged\x1b[2J\u2028\x85é"
+FORGED = "there is no host x\n2026-11-22T10:00:00.000Z ERROR weir: forged\x1b[2J\u2028\x85\u202eé"
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def test_nobody_writes_lines_of_their_own(capsys: pytest.CaptureFixture[str]) ->
     (line,) = capsys.readouterr().err.splitlines()
     assert line.endswith(
         r"refused: there is no host x\n2026-11-22T10:00:00.000Z ERROR weir: forged"
-        r"\x1b[2J\u2028\x85é"
+        r"\x1b[2J\u2028\x85\u202eé"
     )
 
 
@@ -49,5 +49,7 @@ def test_json_lines(capsys: pytest.CaptureFixture[str]) -> None:
     setup_logging(json=True)
     logging.getLogger("weir").info("refused: %s", FORGED)
 
-    told = json.loads(capsys.readouterr().err)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert r"\x1b[2J\u2028\x85\u202eé".replace(r"\x", r"\u00") in line
+    told = json.loads(line)
     assert (told["level"], told["message"]) == ("info", f"refused: {FORGED}")

@@ -75,9 +75,7 @@ class Drainer:
         due = now - self._after_seconds
         try:
             for heads in self._queue.heads_by_priority():
-                current = self.drain.pending if self.drain else None
-                is_of_them = current is not None and current.priority == heads[0].priority
-                if current and is_of_them and self._has_waited(current, since, due):
+                if current := self._still_drained_for(heads[0].priority, since, due):
                     self._drain_for(current, now)
                     return
                 waited: list[Pending] = []
@@ -101,6 +99,15 @@ class Drainer:
         """End the drain for one that has its host, or is not to have one any more."""
         if self.drain and self._queue.get(self.drain.pending.uid) != self.drain.pending:
             self.drain = None
+
+    def _still_drained_for(
+        self, priority: int, since: Mapping[str, float], due: float
+    ) -> Pending | None:
+        """Return the one that is drained for, if it has that priority and still waits for room."""
+        if self.drain is None or self.drain.pending.priority != priority:
+            return None
+        pending = self.drain.pending
+        return pending if self._has_waited(pending, since, due) else None
 
     def _has_waited(self, head: Pending, since: Mapping[str, float], due: float) -> bool:
         """Tell whether one has waited for long enough for room, and not for something else."""
