@@ -1,10 +1,13 @@
 """What a Host has, and what of it is kept from work, read from the object. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from weir_crds.quantities import memory_bytes
+
+MOST_CORES = 4096
+"""How many cores a host may have that does not list them; a list of them may be as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +59,8 @@ def capacity_of(host: Mapping[str, Any]) -> Capacity:
     """
     spec, status = host.get("spec") or {}, host.get("status") or {}
     reported, reserved = status.get("capacity") or {}, spec.get("reserved") or {}
-    nodes = reported.get("numa") or []
-    if not nodes and reported.get("cpus"):
-        nodes = [{"id": 0, "cpus": range(int(reported["cpus"]))}]
     return Capacity(
-        nodes=tuple(
-            Node(
-                node["id"],
-                frozenset(node.get("cpus") or ()),
-                memory_bytes(node["memory"]) if "memory" in node else None,
-            )
-            for node in sorted(nodes, key=lambda node: int(node["id"]))
-        ),
+        nodes=tuple(_nodes_of(reported)),
         memory_bytes=memory_bytes(reported.get("memory") or 0),
         gpus=tuple(
             Gpu(gpu["index"], gpu.get("uuid") or "", gpu.get("numaNode"))
@@ -78,3 +71,18 @@ def capacity_of(host: Mapping[str, Any]) -> Capacity:
         reserved_cores=frozenset(reserved.get("cpus") or ()),
         reserved_memory_bytes=memory_bytes(reserved.get("memory") or 0),
     )
+
+
+def _nodes_of(reported: Mapping[str, Any]) -> Iterator[Node]:
+    """Yield the nodes by id; a core that is said to be in several is the first one's.
+
+    A host may report what is not so: neither is a core of it given twice, nor our memory filled.
+    """
+    nodes = reported.get("numa") or []
+    if not nodes and reported.get("cpus"):
+        nodes = [{"id": 0, "cpus": range(min(int(reported["cpus"]), MOST_CORES))}]
+    named: set[int] = set()
+    for node in sorted(nodes, key=lambda node: int(node["id"])):
+        cores = frozenset(node.get("cpus") or ()) - named
+        named |= cores
+        yield Node(node["id"], cores, memory_bytes(node["memory"]) if "memory" in node else None)

@@ -1,4 +1,7 @@
-"""What is known of a host, read from its Host object. Pure."""
+"""What placing needs to know of a host: what it has for work, and what keeps work off it. Pure.
+
+Read from the Host object; all that the machine has is in ``capacity``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """What is read from a Host."""
 
-from weir_crds.capacity import Capacity, Gpu, Node, capacity_of
+from weir_crds.capacity import MOST_CORES, Capacity, Gpu, Node, capacity_of
 
 GIB = 2**30
 
@@ -39,3 +39,16 @@ def test_a_host_that_has_told_nothing_has_nothing() -> None:
 
 def test_more_memory_reserved_than_there_is_leaves_none() -> None:
     assert Capacity(memory_bytes=1, reserved_memory_bytes=2).memory_for_work == 0
+
+
+def test_a_core_that_is_in_two_nodes_is_the_first_ones() -> None:
+    """Else it would be given to two."""
+    numa = [{"id": 2, "cpus": [1, 2]}, {"id": 0, "cpus": [0, 1]}, {"id": 1, "cpus": [1]}]
+    found = capacity_of({"status": {"capacity": {"cpus": 3, "numa": numa}}})
+    assert [node.cores for node in found.nodes] == [{0, 1}, set(), {2}]
+
+
+def test_a_host_that_reports_millions_of_cores_has_no_more_than_it_may_list() -> None:
+    """The CRD lets it report two thousand million: a set of these would fill our memory."""
+    (node,) = capacity_of({"status": {"capacity": {"cpus": 5_000_000}}}).nodes
+    assert len(node.cores) == MOST_CORES
