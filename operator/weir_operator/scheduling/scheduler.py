@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_AFTER_SECONDS = 300.0
 _TURN_SECONDS = 0.005
-"""How long the loop places before the rest of the process gets its turn."""
+"""How long one pass of the loop may take before the rest of the process gets its turn."""
 _REVIEW_SECONDS = 1.0
 _ACCOUNT_SECONDS = 0.5
 _REVIEWED = object()
@@ -195,7 +195,7 @@ class Scheduler:
                 self._look_at_drain(review=is_due)
                 if is_due:
                     reviewed_at = self._clock()
-                again = self.place_for(_TURN_SECONDS)
+                again = self.place_for(_TURN_SECONDS - (time.perf_counter() - started))
                 metrics.SCHEDULE_SECONDS.observe(time.perf_counter() - started)
                 if again:
                     self._wake.set()
@@ -216,7 +216,7 @@ class Scheduler:
         return self._placed[key.kind].workload.claim(obj, self._now())
 
     def place_for(self, seconds: float) -> bool:
-        """Start as many binds as may be in that time; tell whether there is more to do at once."""
+        """Start binds for that time, one at least; tell whether there is more to do at once."""
         give_up = time.perf_counter() + seconds
         self._look_at_barred()
         while self._binder.has_room:  # else the end of a bind wakes us
