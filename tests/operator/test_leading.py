@@ -1,6 +1,7 @@
 """One operator leads, the next one waits; what kopf's watch loses is found again."""
 
 import asyncio
+import itertools
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from devcluster.rest import MERGE_PATCH
 from support.aio import until, until_async
-from support.api_proxy import ApiProxy, status_object
+from support.api_proxy import ApiProxy, status_object, when
 from support.cluster import Cluster
 from support.madeup import (
     create_host,
@@ -192,10 +193,30 @@ async def test_a_watch_that_is_refused_comes_back_and_knows_what_is_gone(
 async def test_what_kopf_cannot_survive_ends_the_process_with_an_error(
     nursery: str, proxy: ApiProxy, proxied: OperatorProcess
 ) -> None:
-    Watches(proxy).answer_next("nonsense\n")
+    lists = itertools.count(1)
+    lists_tasks = when("list", resource="tasks")
+
+    async def rule(request: web.Request) -> web.Response | None:
+        is_kopfs = lists_tasks(request) and next(lists) > 1  # the first is our own
+        return web.Response(text="nonsense") if is_kopfs else None
+
+    proxy.add_rule(rule)
     proxied.start()
     await until(lambda: not proxied.running(), "ended")
     assert proxied.stop() == 1
+
+
+async def test_a_line_of_a_watch_that_is_no_event_has_it_begun_anew(
+    nursery: str, proxy: ApiProxy, proxied: OperatorProcess, api: Api
+) -> None:
+    await create_host(api, "n1", numa_capacity(1, 1))
+    watches = Watches(proxy)
+    watches.answer_next("nonsense\n")
+    proxied.start()
+    await until(lambda: watches.opened >= 2, "watched anew")
+    await create_tasks(api, [task("a", nursery)])
+    await until_async(lambda: has_host(api, nursery, "a"), "a is bound")
+    assert proxied.running()
 
 
 async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, api: Api) -> None:
