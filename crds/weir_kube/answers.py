@@ -4,8 +4,9 @@ What stands before it may answer in its place, with success and with whatever it
 answer is none: the request may have taken effect.
 """
 
-import json
 from typing import Any, NamedTuple
+
+import orjson
 
 from weir_kube.errors import ApiUnavailableError
 from weir_kube.store import Object
@@ -65,7 +66,7 @@ def event_in(line: bytes, what: str) -> Event:
         ApiUnavailableError: it is none, or was cut off.
     """
     try:
-        event = json.loads(line)
+        event = orjson.loads(line)
         found = Event(event["type"], event["object"])
     except (ValueError, KeyError, TypeError) as exc:
         raise ApiUnavailableError(f"{what}: a line is no event, or was cut off") from exc

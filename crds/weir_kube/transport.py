@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
+import orjson
 import yarl
 
 from weir_kube.access import Access
@@ -243,7 +244,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncGenerator[bytes, None
 
 def _parsed(request: Request, body: bytes) -> Any:
     try:
-        answer = json.loads(body)
+        answer = orjson.loads(body)
     except ValueError as exc:
         raise ApiUnavailableError(f"{request.label}: the answer is no JSON") from exc
     if not isinstance(answer, dict):

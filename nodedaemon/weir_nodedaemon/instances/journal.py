@@ -29,7 +29,7 @@ from weir_nodedaemon.instances.identity import InstanceID
 logger = logging.getLogger(__name__)
 
 _FLUSH_SECONDS = 2.0
-_GATHER_SECONDS = 0.05  # a start is noted twice, and many start at once: one write for all
+_GATHER_SECONDS = 0.25  # a run is noted at its start, once it runs, and at its end
 
 
 class StopReason(StrEnum):
@@ -100,6 +100,7 @@ class Journal:
         self._unwritten: set[InstanceID] = set()
         self._writing: set[InstanceID] = set()
         self._written = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody waits: gather no more
         self._writer: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         root.mkdir(parents=True, exist_ok=True)
@@ -132,6 +133,7 @@ class Journal:
         with suppress(TimeoutError):
             async with asyncio.timeout(_FLUSH_SECONDS):
                 while id in self._unwritten or id in self._writing:
+                    self._hurry.set()
                     await self._written.wait()
 
     def entries(self) -> Mapping[InstanceID, JournalEntry]:
@@ -165,6 +167,7 @@ class Journal:
     async def close(self) -> None:
         """Write what is not written yet, and let the thread end."""
         if self._writer is not None:
+            self._hurry.set()
             await asyncio.wait({self._writer}, timeout=_FLUSH_SECONDS)
         self._thread.shutdown(wait=False, cancel_futures=True)
 
@@ -172,7 +175,10 @@ class Journal:
         loop = asyncio.get_running_loop()
         try:
             while self._unwritten:
-                await asyncio.sleep(_GATHER_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_GATHER_SECONDS):
+                        await self._hurry.wait()
+                self._hurry.clear()
                 self._writing, self._unwritten = self._unwritten, set()
                 batch = {self._path(id): _encode(id, self._entries[id]) for id in self._writing}
                 await loop.run_in_executor(self._thread, _write, batch)

@@ -84,10 +84,10 @@ class SharedPool:
         Of an engine that is away only the first is tried.
         """
         failures: list[WeirError] = []
-        wanted = self.cpus
         instances = engine.observations.instances.items()
-        off = [name for name, seen in instances if is_shared(seen) and seen.cpus != wanted]
-        for name in sorted(off):
+        shared = [(name, seen.cpus) for name, seen in instances if is_shared(seen)]
+        wanted = self.cpus if shared else ()
+        for name in sorted(name for name, cpus in shared if cpus != wanted):
             try:
                 await self.fit(engine, name)
             except WeirError as exc:

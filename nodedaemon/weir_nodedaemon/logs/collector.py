@@ -102,15 +102,11 @@ class Collector:
         """
         await self._drop(uid, run_id)  # of an earlier start, whose instance was perhaps removed
         follower = self.follow(uid, run_id, name)
-        attached = asyncio.ensure_future(follower.attached.wait())
-        try:
-            await asyncio.wait(
-                [attached, follower.task],
-                timeout=_ATTACH_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        finally:
-            attached.cancel()
+        await asyncio.wait(
+            [follower.attached, follower.task],
+            timeout=_ATTACH_SECONDS,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
 
     def follow(self, uid: str, run_id: int, name: str) -> "_Follower":
         """Follow an instance from where its output is stored, unless it is followed already."""
@@ -136,10 +132,10 @@ class Collector:
 
         It waits for output only while there is progress. Never raises because of output.
         """
-        try:
-            stored = await self._in_time(self.store.summary(uid, run_id))
-        except (WeirError, TimeoutError):
-            stored = None
+        stored = None
+        if not self.store.is_written(uid, run_id):
+            with suppress(WeirError, TimeoutError):
+                stored = await self._in_time(self.store.summary(uid, run_id))
         if stored is not None:
             return Output(stored, complete=True)
         follower = self.follow(uid, run_id, name)
@@ -230,14 +226,14 @@ class _Follower:
     """The task that follows one instance.
 
     Attributes:
-        attached: set when nothing more is missed.
+        attached: done when nothing more is missed.
         complete: all there will ever be is stored.
         failure: the reason why it is not.
         writer: where it goes; None: the store did not answer yet.
     """
 
     def __init__(self, engine: Logs, store: LogStore, uid: str, run_id: int, name: str) -> None:
-        self.attached = asyncio.Event()
+        self.attached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.complete = False
         self.failure = ""
         self.writer: RunWriter | None = None
@@ -247,26 +243,22 @@ class _Follower:
         self._run = (uid, run_id)
         self._name = name
         self._hurry = asyncio.Event()  # try again now
-        self._refused = asyncio.Event()  # by the disk
+        self._refused: asyncio.Future[None] | None = None  # of who waits: by the disk
         self._patience: asyncio.Timeout | None = None  # of who reads the engine's stream
         self.task = asyncio.create_task(self._follow(), name=f"output of {name}")
 
     async def wait(self, still_seconds: float) -> None:
         """Return when all is stored, there was no progress for so long, or the disk refuses it."""
-        self._refused.clear()
+        refused = self._refused = asyncio.get_running_loop().create_future()
         self._hurry.set()
-        refused = asyncio.ensure_future(self._refused.wait())
-        try:
-            progress = -1
-            while progress != self.progress and not self.task.done() and not refused.done():
-                progress = self.progress
-                await asyncio.wait(
-                    [self.task, refused],
-                    timeout=still_seconds,
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-        finally:
-            refused.cancel()
+        progress = -1
+        while progress != self.progress and not self.task.done() and not refused.done():
+            progress = self.progress
+            await asyncio.wait(
+                [self.task, refused],
+                timeout=still_seconds,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
 
     def ask_anew(self) -> None:
         """Give up the engine's stream, and follow on from where the output is stored."""
@@ -289,7 +281,7 @@ class _Follower:
                 except WeirError as exc:
                     self._note(exc.reason, failures, str(exc))
                     if isinstance(exc, LogStoreError):
-                        self._refused.set()
+                        _resolve(self._refused)
                 except Exception:
                     logger.exception("output cannot be followed instance=%s", self._name)
                     self._note("InternalError", failures, "see above")
@@ -341,7 +333,7 @@ class _Follower:
             ):
                 async for chunk in chunks:
                     self.failure = ""
-                    self.attached.set()
+                    _resolve(self.attached)
                     if chunk.data or chunk.gap:
                         await ahead.put(chunk)
         finally:
@@ -352,6 +344,11 @@ class _Follower:
         INTERRUPTED.labels(reason).inc()
         log = logger.info if failures else logger.warning
         log("following output broke off instance=%s: %s", self._name, message)
+
+
+def _resolve(future: asyncio.Future[None] | None) -> None:
+    if future is not None and not future.done():
+        future.set_result(None)
 
 
 @dataclass(slots=True)

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from weir_nodedaemon.engines.port import LogChunk, LogPosition, Stream
+from weir_nodedaemon.files import write_file
 from weir_nodedaemon.logs import segments as files
 from weir_nodedaemon.logs.disk import Disk, LogStoreError
-from weir_nodedaemon.logs.segments import Segment, Segments
+from weir_nodedaemon.logs.segments import Segment, Segments, make_folder
 
 _SUMMARY = "summary.json"
 
@@ -168,8 +169,7 @@ def read_summary(folder: Path) -> StoredRun | None:
 
 
 def _write_summary(segments: Segments, stored: StoredRun) -> None:
-    segments.folder.mkdir(parents=True, exist_ok=True)
-    draft = segments.folder / f"{_SUMMARY}.draft"
+    make_folder(segments.folder)
     values = {
         "stdoutBytes": stored.summary.stdout_bytes,
         "stderrBytes": stored.summary.stderr_bytes,
@@ -179,5 +179,5 @@ def _write_summary(segments: Segments, stored: StoredRun) -> None:
         "droppedBytes": stored.dropped_bytes,
         "gap": stored.gap,
     }
-    draft.write_text(json.dumps(values))
-    draft.replace(segments.folder / _SUMMARY)
+    # One cut off by a kill is no JSON, which is as if there were none.
+    write_file(segments.folder / _SUMMARY, json.dumps(values).encode())

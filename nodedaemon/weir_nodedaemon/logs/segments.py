@@ -129,13 +129,23 @@ class Segments:
             self._gap_next |= self.files[-1].after_gap
             self.files[-1].path.unlink(missing_ok=True)
             del self.files[-1]
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         gap = "-gap" if self._gap_next else ""
         stdout, stderr = self.came[Stream.STDOUT], self.came[Stream.STDERR]
         path = self.folder / f"{stdout:015d}-{stderr:015d}{gap}.frames"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self.files.append(Segment(path, dict(self.came), bool(gap), file_bytes=0))
         self._gap_next = False
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run's folder, and its object's; those that are there stay."""
+    try:
+        for each in (folder.parent, folder):
+            with suppress(FileExistsError):
+                each.mkdir()
+    except FileNotFoundError:  # somebody removed the whole store
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 def recover(folder: Path, limit_bytes: int) -> Segments:

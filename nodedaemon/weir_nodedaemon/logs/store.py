@@ -22,6 +22,7 @@ from weir_nodedaemon.logs.run import (
     open_run,
     read_summary,
 )
+from weir_nodedaemon.logs.segments import Segments
 
 _UID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
@@ -43,6 +44,8 @@ class LogStore:
         self._removed = root / ".removed"
         shutil.rmtree(self._removed, ignore_errors=True)
         self._removed.mkdir(parents=True, exist_ok=True)
+        # Of no other is anything on the disk: a new run has nothing to look for.
+        self._stored_uids = {entry.name for entry in root.iterdir()}
 
     async def writer(self, uid: str, run_id: int) -> RunWriter:
         """Return the one writer of a run, which goes on where an earlier daemon was cut off.
@@ -52,10 +55,13 @@ class LogStore:
         Raises:
             LogStoreError: the disk failed.
         """
-        folder = self._folder(uid, run_id)
         known = self._writers.get((uid, run_id))
         if known is None:
-            stored, found = await self._disk.call(open_run, folder, self.limit_bytes)
+            folder = self._folder(uid, run_id)
+            stored, found = None, Segments(folder, self.limit_bytes)
+            if uid in self._stored_uids:
+                stored, found = await self._disk.call(open_run, folder, self.limit_bytes)
+            self._stored_uids.add(uid)
             # Another caller may have been faster: there is one writer.
             known = self._writers.setdefault(
                 (uid, run_id), RunWriter(self._disk, found, lambda: self._over(uid, run_id))
@@ -71,12 +77,18 @@ class LogStore:
         Raises:
             LogStoreError: the disk failed.
         """
+        if self.is_written(uid, run_id):
+            return None
         stored = await self._stored(uid, run_id)
         return stored.summary if stored else None
 
+    def is_written(self, uid: str, run_id: int) -> bool:
+        """Tell whether a run's output is being stored: it is not over."""
+        return (uid, run_id) in self._writers
+
     async def has(self, uid: str, run_id: int) -> bool:
         """Tell whether output of a run is stored or being stored."""
-        if (uid, run_id) in self._writers:
+        if self.is_written(uid, run_id):
             return True
         return await self._disk.call(self._folder(uid, run_id).is_dir)
 
@@ -144,6 +156,8 @@ class LogStore:
         for key in [key for key in self._writers if key[0] == uid]:
             self._writers.pop(key).close(None)
         await self._disk.call(_remove, folder, self._removed)
+        if not any(key[0] == uid for key in self._writers):
+            self._stored_uids.discard(uid)
 
     def _over(self, uid: str, run_id: int) -> None:
         self._writers.pop((uid, run_id), None)

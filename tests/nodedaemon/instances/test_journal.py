@@ -63,6 +63,24 @@ async def test_what_is_flushed_is_on_the_disk(tmp_path: Path) -> None:
     await journal.close()
 
 
+async def test_who_waits_for_a_note_waits_for_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_GATHER_SECONDS", 3600.0)
+    journal = Journal(tmp_path)
+    for seconds in (1.0, 2.0):
+        entry = replace(FULL, started_uptime=seconds)
+        journal.put(RUN, entry)
+        await asyncio.sleep(0)  # what writes behind waits for more
+        await journal.flush(RUN)
+
+        assert Journal(tmp_path).get(RUN) == entry
+    journal.put(RUN, FULL)
+    await journal.close()
+
+    assert Journal(tmp_path).get(RUN) == FULL
+
+
 async def test_what_is_removed_is_gone_for_all_incarnations(tmp_path: Path) -> None:
     await noted(tmp_path, *((id, FULL) for id in (RUN, InstanceID("u-1", 3), InstanceID("u-2", 1))))
     journal = Journal(tmp_path)

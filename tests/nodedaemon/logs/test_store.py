@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import shutil
 import re
 import threading
 from collections.abc import AsyncIterator, Iterable
@@ -121,6 +122,29 @@ async def test_a_frame_that_a_kill_cut_off_is_dropped(tmp_path: Path) -> None:
     await again.append(out(b" and more"))
     await again.finish()
     assert await body(store.read(UID, 1)) == b"whole and more"
+
+
+@pytest.mark.parametrize("left", [0, 1, 40])
+async def test_a_summary_that_a_kill_cut_off_is_as_if_there_were_none(
+    tmp_path: Path, left: int
+) -> None:
+    before = await stored(LogStore(tmp_path, 1000), out(b"all of it"))
+    os.truncate(tmp_path / UID / "1" / "summary.json", left)
+
+    store = LogStore(tmp_path, 1000)
+    assert await store.summary(UID, 1) is None
+    writer = await store.writer(UID, 1)
+    assert writer.position.came[Stream.STDOUT] == 9
+    assert await writer.finish() == before
+    assert await LogStore(tmp_path, 1000).summary(UID, 1) == before
+
+
+async def test_a_store_that_somebody_removed_is_made_anew(tmp_path: Path) -> None:
+    store = LogStore(tmp_path / "logs", 1000)
+    shutil.rmtree(tmp_path / "logs")
+
+    await stored(store, out(b"all of it"))
+    assert await body(store.read(UID, 1)) == b"all of it"
 
 
 @settings(max_examples=60, deadline=None)

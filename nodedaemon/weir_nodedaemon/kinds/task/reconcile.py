@@ -121,7 +121,8 @@ class TaskReconciler:
         container = await self._engine.observations.observe(id.name)
         noted = self._journal.get(id)
         before = noted or JournalEntry(TASK.kind, metadata["namespace"], metadata["name"])
-        entry = replace(before, fence=fence_limits(task["spec"]))
+        fence = fence_limits(task["spec"])
+        entry = before if before.fence == fence else replace(before, fence=fence)
         spec = self._spec_of(task)
         todo = plan(spec, task["status"], container, entry, self._clock())
         if todo.entry != before:
