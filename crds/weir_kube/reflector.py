@@ -46,6 +46,7 @@ class Reflector:
         label_selector: str | None = None,
         on_change: Callable[[Key], None] | None = None,
         on_sync: Callable[[], None] | None = None,
+        on_recovery: Callable[[], None] = lambda: None,
         relist_seconds: float = _RELIST_SECONDS,
         transform: Callable[[Object], Object] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -62,6 +63,7 @@ class Reflector:
             on_change: called with the key of what was added, changed or is gone, after the store
                 has it. It only enqueues.
             on_sync: called after each full list, after its ``on_change`` calls.
+            on_recovery: called when a watch is open again after lists or watches that failed.
             relist_seconds: how old the last full list may be, give or take a fifth, when a watch
                 comes to its end: a new one shows whatever got lost on the way.
             transform: what to keep of each object; it must keep the metadata. The replies to our
@@ -77,6 +79,7 @@ class Reflector:
         self._transform = transform
         self._on_change = on_change
         self._on_sync = on_sync
+        self._on_recovery = on_recovery
         self._resume: str | None = None  # the version that the watch has reached
         self._synced = asyncio.Event()
         self._opened_at: float | None = None
@@ -191,6 +194,8 @@ class Reflector:
             logger.info("kind=%s: watching again", self.kind.kind)
         self._heard()
         self._opened_at = self._contact
+        if self._failures:
+            self._on_recovery()
 
     def _heard(self) -> None:
         self._contact = self._clock()

@@ -144,7 +144,6 @@ class Daemon:
                 group.create_task(self._probe_breakers(), name="probes")
                 group.create_task(self._measure_layers(), name="layers")
                 group.create_task(self._spread_cores(), name="shared pool")
-                group.create_task(self._retry_at_recovery(), name="recovery")
         finally:
             if self._look is not None:
                 self._look.cancel()
@@ -168,8 +167,19 @@ class Daemon:
             store=kind.store,
             field_selector=f"status.nodeName={self._host_key.name}",
             on_change=changed,
+            on_recovery=self._retry_failed,
             transform=kind.store.trim,
         )
+
+    def _retry_failed(self) -> None:
+        """Once the API server is back, report at once what could not be reported."""
+        if not self.is_watching:
+            return
+        for kind in self.kinds:
+            for key in kind.store.active_keys():
+                if kind.queue.failures(key):
+                    kind.queue.add(key)
+        self._sweep.enqueue_orphans()
 
     async def _work(self, kind: InstanceKind) -> None:
         async def reconcile(key: Key) -> dt.timedelta | None:
@@ -338,16 +348,3 @@ class Daemon:
                 logger.warning("output not swept: %s: %s", exc.reason, exc)
             except Exception:
                 logger.exception("output not swept")
-
-    async def _retry_at_recovery(self) -> None:
-        """Once the API server is back, report at once what could not be reported."""
-        watching = self.is_watching
-        while True:
-            await asyncio.sleep(self._periods.health)
-            if self.is_watching and not watching:
-                for kind in self.kinds:
-                    for key in kind.store.active_keys():
-                        if kind.queue.failures(key):
-                            kind.queue.add(key)
-                self._sweep.enqueue_orphans()
-            watching = self.is_watching

@@ -174,6 +174,22 @@ async def test_a_watch_that_lasted_ends_the_back_off() -> None:
 
 
 @in_virtual_time
+async def test_a_recovery_is_told_once_a_watch_is_open_after_failures() -> None:
+    api = ScriptedApi()
+    api.watches = [[5.0], [5.0, ApiUnavailableError("cut")], *[ApiUnavailableError("away")] * 4]
+    told: list[tuple[float, bool]] = []
+
+    def recovered() -> None:
+        told.append((virtual_clock(), reflector.is_watching))
+
+    async with running(api, on_recovery=recovered) as reflector:
+        await asyncio.sleep(9.9)
+        assert not told  # a first watch, and one that follows a watch's usual end
+        await asyncio.sleep(60)
+    assert told == [(api.times("watch")[6], True)]
+
+
+@in_virtual_time
 async def test_the_server_may_ask_for_a_longer_wait() -> None:
     api = ScriptedApi()
     api.watches = [ApiError("slow down", status=429, retry_after_seconds=17.0)]

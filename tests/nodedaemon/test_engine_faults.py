@@ -263,8 +263,8 @@ async def test_an_end_that_was_seen_outlives_the_container(rig: Rig) -> None:
     await until(lambda: rig.told(key, "Started")[0] == "True")
     rig.api.available = False
     rig.tell_to_end(key)
-    notes = list(rig.state_dir.glob("runs/*.json"))
-    await until(lambda: any('"exit_code": 7' in note.read_text() for note in notes))
+    notes = rig.state_dir / "runs"
+    await until(lambda: any('"exit_code": 7' in note.read_text() for note in notes.glob("*.json")))
     await rig.kill()
     rig.world.containers.pop(rig.name(key)).destroy()
 

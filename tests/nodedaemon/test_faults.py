@@ -131,6 +131,8 @@ async def test_a_deletion_that_is_a_lie_of_the_watch_removes_nothing(rig: Rig) -
     daemon = rig.start()
     await until(lambda: rig.told(key, "Started")[0] == "True")
 
+    await until(lambda: any(rig.state_dir.glob("runs/*.json")))
+
     gone = rig.task(key)
     daemon.kinds[0].store.apply("DELETED", gone)
     daemon._sweep.enqueue_orphans()

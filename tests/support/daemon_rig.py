@@ -49,7 +49,6 @@ GIB = 2**30
 _FAST = Periods(
     resync=0.3,
     engine_retry=0.02,
-    health=0.02,
     gpus=0.05,
     output_sweep=0.02,
     fence=0.02,

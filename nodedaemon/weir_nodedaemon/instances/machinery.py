@@ -29,7 +29,6 @@ class Periods:
 
     resync: float = 30.0
     engine_retry: float = 2.0
-    health: float = 0.5
     gpus: float = 5.0  # while there are any; else with the resync
     output_sweep: float = 5.0
     fence: float = 1.0
