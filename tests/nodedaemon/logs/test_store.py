@@ -3,8 +3,8 @@
 import asyncio
 import errno
 import os
-import shutil
 import re
+import shutil
 import threading
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
