@@ -7,7 +7,7 @@ from contextlib import suppress
 from support.madeup import finish, renew_lease
 from weir_crds.kinds import TASK
 from weir_kube.api import Api
-from weir_kube.errors import ApiError, ConflictError, NotFoundError
+from weir_kube.errors import ApiError, ConflictError, GoneError, NotFoundError
 from weir_kube.reflector import Reflector
 from weir_kube.store import Key, Object
 
@@ -71,15 +71,29 @@ class Witness:
         self.most_at_once = 0
 
     async def run(self) -> None:
-        """Watch until cancelled; a watch that breaks goes on where it was."""
-        version = (await self._api.list(TASK, self._namespace)).resource_version
+        """Watch until cancelled; a watch that breaks goes on where it was, or from a list."""
+        version: str | None = None
         while True:
             with suppress(ApiError):
-                async for event in self._api.watch(TASK, version, self._namespace):
-                    version = event.object["metadata"]["resourceVersion"]
-                    if event.type != "BOOKMARK":
-                        self._saw(event.type, event.object)
+                if version is None:
+                    version = await self._list()
+                try:
+                    async for event in self._api.watch(TASK, version, self._namespace):
+                        version = event.object["metadata"]["resourceVersion"]
+                        if event.type != "BOOKMARK":
+                            self._saw(event.type, event.object)
+                except GoneError:  # an API server that has just begun knows no earlier versions
+                    version = None
             await asyncio.sleep(0.1)
+
+    async def _list(self) -> str:
+        listed = await self._api.list(TASK, self._namespace)
+        there = {task["metadata"]["uid"] for task in listed.items}
+        for uid in self._of.keys() - there:
+            self._hold(uid, set())
+        for task in listed.items:
+            self._saw("MODIFIED", task)
+        return listed.resource_version
 
     def _saw(self, event: str, task: Object) -> None:
         uid, status = task["metadata"]["uid"], task.get("status", {})
@@ -88,6 +102,9 @@ class Witness:
             self.binds[uid].add((status["nodeName"], status["runID"], str(status["cpus"])))
             if event != "DELETED" and "finishedAt" not in status:
                 cores = {(status["nodeName"], core) for core in status["cpus"]}
+        self._hold(uid, cores)
+
+    def _hold(self, uid: str, cores: set[tuple[str, int]]) -> None:
         for core in self._of.get(uid, set()) - cores:
             self._owners[core].discard(uid)
         for core in cores:
