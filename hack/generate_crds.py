@@ -180,6 +180,8 @@ def type_schema(annotation: Any, metadata: list[Any], *, defaults: bool) -> Sche
     if get_origin(annotation) is list:
         (item,) = get_args(annotation)
         schema = {"type": "array", **bounds(metadata, "Items"), **list_type(metadata)}
+        if rules := [rule_schema(marker) for marker in metadata if isinstance(marker, Rule)]:
+            schema[RULES] = rules
         return {**schema, "items": type_schema(item, [], defaults=defaults)}
     if get_origin(annotation) is dict:
         value = type_schema(get_args(annotation)[1], [], defaults=defaults)

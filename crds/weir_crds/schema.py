@@ -34,10 +34,10 @@ IMMUTABLE_MESSAGE = "is immutable after creation"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A validation in CEL.
+    """A validation in CEL, of an object; or as the marker of a list, of that list alone.
 
-    ``holds`` is the same check on a model. A rule without it compares with ``oldSelf``, which only
-    the API server has.
+    ``holds`` is the same check on a model or list. A rule without it compares with ``oldSelf``,
+    which only the API server has.
     """
 
     rule: str
@@ -47,6 +47,17 @@ class Rule:
     holds: Callable[[Any], bool] | None = None
     message_expression: str | None = None
     """CEL that gives the message, where it depends on what is wrong."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Add the check to the schema of what it marks."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def _check(self, value: Any) -> Any:
+        if self.holds is not None and not self.holds(value):
+            raise ValueError(self.message)
+        return value
 
 
 def transition(rule: str, message: str, field_path: str) -> Rule:

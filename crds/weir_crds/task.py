@@ -66,13 +66,6 @@ class TaskSpec(Model):
 
     rules = (
         Rule(
-            "!has(self.command) || size(self.command) == 0 || self.command[0] != ''",
-            "the program must not be empty",
-            field_path=".command",
-            # An empty list is the schema's to refuse, not an index out of bounds.
-            holds=lambda s: not s.command or s.command[0] != "",
-        ),
-        Rule(
             "!has(self.resources.gpus) || !has(self.resources.gpus.indices)"
             " || (has(self.placement) && has(self.placement.hostName))",
             "gpus.indices needs placement.hostName",
@@ -108,7 +101,18 @@ class TaskSpec(Model):
     docker-registry` makes them. The daemon may read them where the ClusterRole weir-secrets is
     bound. Absent: the host's own logins, if there are any."""
     command: (
-        Annotated[list[Argument], ListAtomic(), Field(min_length=1, max_length=1024), Immutable()]
+        Annotated[
+            list[Argument],
+            ListAtomic(),
+            Field(min_length=1, max_length=1024),
+            Immutable(),
+            Rule(
+                # An empty list is the schema's to refuse, not an index out of bounds.
+                "size(self) == 0 || self[0] != ''",
+                "the program must not be empty",
+                holds=lambda command: not command or command[0] != "",
+            ),
+        ]
         | None
     ) = None
     """Program and first arguments, one item each; never a shell line. Replaces the image's
@@ -261,7 +265,12 @@ class Task(Model):
     """One command in one container on one host, which runs to an end."""
 
     rules = (
-        transition("!has(oldSelf.status) || has(self.status)", "must not be removed", ".status"),
+        # Where nothing is gone the first term says so, which costs no look at a field.
+        transition(
+            "dyn(self).size() >= dyn(oldSelf).size() || !has(oldSelf.status) || has(self.status)",
+            "must not be removed",
+            ".status",
+        ),
     )
 
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)

@@ -175,7 +175,9 @@ class Reflector:
                     self._heard()
                     self._failures = 0
                     key = None
-                    if event_type != "BOOKMARK":
+                    if event_type == "DELETED" or (
+                        event_type != "BOOKMARK" and not self.store.has_seen(obj)
+                    ):
                         kept = obj if self._transform is None else self._transform(obj)
                         key = self.store.apply(event_type, kept)
                     self.store.advance(version)

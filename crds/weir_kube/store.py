@@ -140,6 +140,15 @@ class Store:
         found = self._indexes[index].get(value)
         return [self._objects[key] for key in found] if found else []
 
+    def has_seen(self, obj: Object) -> bool:
+        """Tell whether the store has this version of an object already, or a newer one.
+
+        The reply to our own write is mostly here before the watch tells of it.
+        """
+        version = version_number(obj["metadata"].get("resourceVersion"))
+        known = self._versions.get(key_of(obj))
+        return version is not None and known is not None and version <= known
+
     def apply(self, event_type: str | None, obj: Object) -> Key | None:
         """Take one watch event, or the reply to our own write (as ``MODIFIED``).
 

@@ -88,6 +88,30 @@ async def test_after_an_absence_the_lists_of_many_are_spread() -> None:
 
 
 @in_virtual_time
+async def test_what_the_watch_tells_of_our_own_write_is_not_worked_through_once_more() -> None:
+    """Its reply has been taken in; what is newer, or gone, is."""
+    kept: list[str] = []
+
+    def keep(obj: dict[str, Any]) -> dict[str, Any]:
+        kept.append(obj["metadata"]["resourceVersion"])
+        return obj
+
+    api = ScriptedApi()
+    api.lists = [ObjectList([], "5")]
+    api.watches = [
+        [1.0, event("ADDED", "a", 6), event("MODIFIED", "a", 7), 1.0, event("DELETED", "a", 7)]
+    ]
+    async with running(api, transform=keep) as reflector:
+        await reflector.synced()
+        reflector.store.apply("MODIFIED", config_map("a", 6))
+        await asyncio.sleep(1.5)
+        assert kept == ["7"]
+        assert names(reflector) == {"a"}
+        await asyncio.sleep(1)
+        assert names(reflector) == set()
+
+
+@in_virtual_time
 async def test_a_watch_that_is_too_old_is_followed_by_a_list_soon() -> None:
     api = ScriptedApi()
     api.lists = [ObjectList([config_map("a", 3)], "5"), ObjectList([config_map("b", 8)], "9")]
