@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 from devcluster.state import State
@@ -12,8 +13,9 @@ from devcluster.supervise import Program, tail
 class Process:
     """One program, running or not; its output is appended to its log across restarts.
 
-    Start it from the main thread: the kernel kills it when the thread that started it ends, so that
-    nothing outlives whoever runs it.
+    Start it from a thread that lives long: the kernel kills it when the thread that started it
+    ends, so that nothing outlives whoever runs it. Threads may start and end it at the same time:
+    one at a time does, so that there is never a second one that nobody knows of.
     """
 
     def __init__(self, program: Program, log: Path) -> None:
@@ -21,6 +23,7 @@ class Process:
         self.program = program
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+        self._changing = threading.Lock()
 
     @property
     def pid(self) -> int:
@@ -30,10 +33,13 @@ class Process:
 
     def start(self) -> None:
         """Start it, if it does not run."""
-        if self.running():
-            return
+        with self._changing:
+            if not self.running():
+                self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.program.argv_tied_to(os.getpid()),
                 env=os.environ | self.program.env,
                 stdin=subprocess.DEVNULL,
@@ -64,15 +70,16 @@ class Process:
         os.kill(self.pid, signal.SIGCONT)
 
     def _end(self, how: signal.Signals) -> int:
-        if self._process is None:
-            return 0
-        if self._process.poll() is None:
-            self._process.send_signal(how)
-        try:
-            return self._process.wait(self.program.stop_grace_seconds)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
+        with self._changing:
+            if self._process is None:
+                return 0
+            if self._process.poll() is None:
+                self._process.send_signal(how)
+            try:
+                return self._process.wait(self.program.stop_grace_seconds)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                return self._process.wait()
 
 
 class ProcessRunner:

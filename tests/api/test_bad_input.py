@@ -237,7 +237,7 @@ def test_headers_that_are_hardly_any(sender: Sender) -> None:
                 ("POST", "/api/auth/logout", None),
             ):
                 connection = http.client.HTTPConnection(
-                    address.hostname or "", address.port, timeout=30
+                    address.hostname or "", address.port, timeout=60
                 )
                 connection.putrequest(method, path, skip_host=name == "Host")
                 if name != "Authorization":

@@ -37,8 +37,10 @@ async def test_tasks_are_compared_with_raw_docker(system: System, name: str) -> 
 async def test_the_control_path_is_compared_with_bare_calls(system: System) -> None:
     found = _checked(await measure("control", system, SIZES["tiny"]))
 
-    assert found["writes per Task, with its later deletion"]["value"] == 5
-    assert found["writes per Task that ends at once, likewise"]["value"] == 4
+    # Created, bound, started, ended, deleted; a start and an end that are near each other are told
+    # in one write, and how near they are is a matter of the machine.
+    assert 4 <= found["writes per Task, with its later deletion"]["value"] <= 5
+    assert 4 <= found["writes per Task that ends at once, likewise"]["value"] <= 5
 
 
 async def test_a_restart_is_measured(system: System) -> None:

@@ -64,7 +64,7 @@ def test_every_flag_by_which_kubectl_connects_is_known() -> None:
         ["kubectl", "options"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=True,
         env=with_kubectl(),
     )
@@ -230,7 +230,7 @@ def test_without_a_kubeconfig_kubectl_says_so(tmp_path: Path) -> None:
         [sys.executable, "-m", "weir_cli", "--kubeconfig", str(tmp_path / "no"), "hosts"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         env=with_kubectl(),
     )
@@ -243,7 +243,7 @@ def test_without_kubectl(tmp_path: Path) -> None:
         [sys.executable, "-m", "weir_cli", "hosts"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
         env=os.environ | {"PATH": str(tmp_path)},
     )
@@ -264,7 +264,7 @@ def test_output_that_cannot_be_written_is_said(command: list[str], stdout: str, 
         ["sh", "-c", f'exec "$0" -m weir_cli "$@" {stdout}', sys.executable, *command],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, f"error: cannot write the output: {why}\n")
@@ -275,7 +275,7 @@ def test_a_closed_stderr_hides_nothing_but_words() -> None:
         ["sh", "-c", 'exec "$0" -m weir_cli logs --nonsense a 2>&-', sys.executable],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

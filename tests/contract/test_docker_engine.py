@@ -313,7 +313,7 @@ async def test_one_of_ours_that_is_renamed_gets_its_name_back(rig: Rig, client: 
         async with aclosing(rig.engine.events()) as events:
             assert (await anext(events)).action == ""
             client.rename(name, renamed)
-            told = await asyncio.wait_for(anext(events), 10)
+            told = await asyncio.wait_for(anext(events), 60)
             assert (told.name, told.action) == ("", "")  # look at all
         assert await rig.engine.inspect(name) is None
 

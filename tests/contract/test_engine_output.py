@@ -40,7 +40,7 @@ async def started(
         return got
 
     reading = asyncio.create_task(read())
-    await asyncio.wait_for(attached.wait(), 10)
+    await asyncio.wait_for(attached.wait(), 60)
     await rig.engine.start(name)
     return name, reading
 
@@ -105,7 +105,7 @@ async def test_a_prompt_without_a_newline_comes_at_once(rig: Rig) -> None:
     async with aclosing(rig.engine.follow(name)) as chunks:
         assert await anext(chunks) == LogChunk(Stream.STDOUT, b"")
         await rig.engine.start(name)
-        assert await asyncio.wait_for(anext(chunks), 10) == LogChunk(Stream.STDOUT, b"10 of 100\r")
+        assert await asyncio.wait_for(anext(chunks), 60) == LogChunk(Stream.STDOUT, b"10 of 100\r")
 
 
 async def test_follow_tells_at_once_and_ends_when_the_program_ends(rig: Rig) -> None:

@@ -63,7 +63,7 @@ def test_a_task_deleted_while_the_daemon_was_away_loses_its_container(
     uid = weir.create(task("gone", namespace, command=["sleep", "600"]))["metadata"]["uid"]
     weir.wait_condition(namespace, "gone", "Started", "True")
     weir.kill("daemon")
-    weir.kubectl("delete", "wt", "-n", namespace, "gone", "--timeout=10s")
+    weir.kubectl("delete", "wt", "-n", namespace, "gone", "--timeout=60s")
     assert weir.containers(uid)
 
     weir.start("daemon")

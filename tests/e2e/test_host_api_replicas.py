@@ -121,7 +121,7 @@ def test_one_request_key_at_both_is_one_task(
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(submit, range(16)))) == 1
-    assert len(operator.get("/tasks/my")) == 1
+    eventually(lambda: len(operator.get("/tasks/my")) == 1, "it is there, whoever made it")
 
 
 def test_when_one_is_killed_the_other_goes_on(

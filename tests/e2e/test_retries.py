@@ -146,7 +146,7 @@ def test_a_host_that_is_lost_and_comes_back(pair: WeirSystem) -> None:
     eventually(
         lambda: pair.get("default", "moves")["status"].get("nodeName") == second,
         "it runs elsewhere",
-        90,
+        180,
     )
     pair.wait_condition("default", "moves", "Started", "True")
     moved = pair.get("default", "moves")["status"]

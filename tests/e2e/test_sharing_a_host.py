@@ -20,13 +20,15 @@ def test_twenty_tasks_of_one_core_share_two_cores(
     here = [{"hostPath": str(tmp_path), "mountPath": "/data"}]
     with weir.watch_containers() as watcher:
         for number in range(20):
-            script = f"grep ^Cpus_allowed_list: /proc/self/status > /data/{number}; sleep 0.3"
-            command = ["sh", "-c", script]
+            told = f"grep ^Cpus_allowed_list: /proc/self/status > /data/{number}"
+            # The first one does not end before there is a second one beside it.
+            beside = "while [ $(ls /data | wc -l) -lt 2 ]; do sleep 0.1; done"
+            command = ["sh", "-c", f"{told}; {beside}; sleep 0.3"]
             weir.create(task(f"share-{number}", namespace, command=command, mounts=here))
         ended = [weir.wait_finished(namespace, f"share-{n}", timeout=120) for n in range(20)]
 
     assert {condition(t, "Succeeded")["reason"] for t in ended} == {"Completed"}
-    assert watcher.most_at_once == 2
+    assert watcher.most_at_once <= 2
     held_to = [cores((tmp_path / str(number)).read_text().split()[1]) for number in range(20)]
     assert held_to == [t["status"]["cpus"] for t in ended]
     assert set(watcher.starts.values()) == {1}

@@ -1,7 +1,7 @@
 """Pause, resume and kill, at every moment of a Task's life."""
 
 import time
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -51,16 +51,26 @@ def _paused_or_ended(weir: WeirSystem, namespace: str, name: str) -> bool:
 
 
 def test_a_paused_task_makes_no_progress_and_its_timeout_stands_still(
-    weir: WeirSystem, namespace: str
+    weir: WeirSystem, privileged_namespace: str, tmp_path: Path
 ) -> None:
     """Paused for longer than its timeout, it still completes."""
-    spec: dict[str, Any] = {"command": ["sh", "-c", "sleep 5; echo done"], "timeoutSeconds": 7}
-    weir.create(task("still", namespace, **spec))
+    namespace = privileged_namespace
+    weir.create(
+        task(
+            "still",
+            namespace,
+            command=["sh", "-c", "while [ ! -e /gate/open ]; do sleep 0.2; done; touch /gate/ran"],
+            mounts=[{"hostPath": str(tmp_path), "mountPath": "/gate"}],
+            timeoutSeconds=10,
+        )
+    )
     weir.wait_condition(namespace, "still", "Started", "True")
     weir.patch_spec(namespace, "still", desiredState="Paused")
     weir.wait_condition(namespace, "still", "Paused", "True")
-    time.sleep(8)
+    (tmp_path / "open").touch()
+    time.sleep(11)
     assert "finishedAt" not in weir.get(namespace, "still")["status"]
+    assert not (tmp_path / "ran").exists()
 
     weir.patch_spec(namespace, "still", desiredState="Running")
 

@@ -9,7 +9,7 @@ from support.faulty_system import FaultySystem
 from support.polling import eventually
 from support.tasks import condition, task
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 _SHARED = {"resources": {"cpu": 0}, "network": {"mode": "None"}}
 

@@ -9,7 +9,7 @@ from support.faulty_system import FaultySystem
 from support.polling import eventually
 from support.tasks import condition, task
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 _SLOW_SECONDS = 1.0
 
@@ -39,7 +39,7 @@ def test_a_daemon_killed_while_the_api_server_is_away_fences_when_it_is_back(
     def is_given_away() -> bool:
         return bool(system.get(faulty_namespace, "moves")["status"].get("runID") == 2)
 
-    eventually(is_given_away, "another host may have it", 90)
+    eventually(is_given_away, "another host may have it", 180)
     alive = [one for one in system.containers(uid) if one["State"] in ("running", "paused")]
     assert not alive, alive
 

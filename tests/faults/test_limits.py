@@ -17,7 +17,7 @@ from support.faulty_system import FaultySystem
 from support.polling import eventually
 from support.tasks import condition, task
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 QUICK = 500
 MOST_RSS_MIB = 150.0
@@ -101,7 +101,7 @@ def test_a_flood_of_output_keeps_the_newest_and_costs_no_memory(
             script = f"yes {line} | head -c {printed}; echo; echo last"
             here = {"placement": {"hostName": host.name}, "resources": {"cpu": 0}}
             system.create(task("flood", faulty_namespace, command=["sh", "-c", script], **here))
-            seen = system.wait_finished(faulty_namespace, "flood", 120)
+            seen = system.wait_finished(faulty_namespace, "flood", 300)
 
         assert condition(seen, "Succeeded")["reason"] == "Completed"
         logs = seen["status"]["logs"]
@@ -125,7 +125,7 @@ def test_five_hundred_quick_starts_and_stops(
         with _most(host) as most, ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda number: _quick(system, faulty_namespace, number), range(QUICK)))
             eventually(
-                lambda: _ends(system, faulty_namespace).total() == QUICK, timeout=120, every=1
+                lambda: _ends(system, faulty_namespace).total() == QUICK, timeout=400, every=1
             )
         assert _ends(system, faulty_namespace) == {"Completed": QUICK // 2, "Killed": QUICK // 2}
         ended = {

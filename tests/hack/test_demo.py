@@ -16,7 +16,7 @@ from devcluster.state import CHECKOUT, State
 from devcluster.supervise import Supervisor
 from support.polling import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]
 
 
 class Instance:
@@ -40,7 +40,7 @@ class Instance:
     def run(self, *arguments: str) -> str:
         """Run a command, and return what it printed."""
         process = self.start(*arguments)
-        output, errors = process.communicate(timeout=200)
+        output, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
         return output
 

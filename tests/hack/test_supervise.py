@@ -30,7 +30,10 @@ def _pid(supervisor: Supervisor, name: str = "sleeper") -> int:
 
     def begun() -> int:
         pid: int = next(info["pid"] for info in supervisor.infos() if info["name"] == name)
-        return pid if pid and Path(f"/proc/{pid}/comm").read_text().startswith("sleep") else 0
+        try:
+            return pid if pid and Path(f"/proc/{pid}/comm").read_text()[:5] == "sleep" else 0
+        except OSError:
+            return 0  # it has ended since supervisord was asked
 
     return eventually(begun)
 

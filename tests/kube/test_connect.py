@@ -228,7 +228,7 @@ async def test_a_rotated_token_takes_over_before_the_old_one_is_revoked(
         async def refused() -> bool:
             return not (await api.token_review(old)).get("authenticated")
 
-        await until_async(refused, timeout=30)  # the API server remembers a good token for 10 s
+        await until_async(refused)  # the API server remembers a good token for 10 s
         await daemon.list(HOST)
         assert await borrowed_status() == 200
 

@@ -104,7 +104,7 @@ async def test_a_leader_does_not_lead_after_a_sleep(monkeypatch: pytest.MonkeyPa
     lease = {"metadata": {"resourceVersion": "1"}, "spec": {}}
     async with answering(lambda: web.json_response(lease)) as (api, asked):
         elector = LeaseElector(api, "ns", "leader", "one")
-        await asyncio.wait_for(elector.acquire(), 30)
+        await asyncio.wait_for(elector.acquire(), 60)
         leading = api.writing_while(lambda: elector.is_held)
         await leading.patch(HOST, "n1", {})
         asked.clear()

@@ -203,7 +203,7 @@ async def test_any_order(seed: int) -> None:
                 for name in chaos.tasks(Standing.PENDING)
             )
 
-        await until(at_rest, "at rest", timeout=40)
+        await until(at_rest, "at rest")
         assert_gauges(rig)
         assert_exclusive(api)
         held = {uid for state in scheduler.ledger.hosts.values() for uid in state.holdings}

@@ -78,7 +78,7 @@ async def agree(rig: OperatorRig) -> None:
 
     await rig.settle()
     try:
-        await until(lambda: not differing(), "they agree", timeout=10)
+        await until(lambda: not differing(), "they agree")
     except AssertionError:
         assert differing() == {}
         raise

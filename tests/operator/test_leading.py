@@ -221,7 +221,9 @@ async def test_a_line_of_a_watch_that_is_no_event_has_it_begun_anew(
 
 async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, api: Api) -> None:
     """A host whose Lease stands still is lost after a while; else nothing is ever written."""
-    alive = asyncio.create_task(keep_alive(api, "alive"))
+    alive, soon_silent = (
+        asyncio.create_task(keep_alive(api, name)) for name in ("alive", "silent")
+    )
     for name in ("alive", "silent"):
         await create_host(api, name, numa_capacity(1, 2))
     await create_tasks(api, [task("bound", nursery, placement={"hostName": "alive"})])
@@ -240,9 +242,9 @@ async def test_silence(world: Cluster, nursery: str, operator: OperatorProcess, 
     async def lost() -> bool:
         return condition(await api.get(HOST, "silent"), "Ready")["status"] == "Unknown"
 
-    await renew_lease(api, "silent")  # for the last time
     before = await asyncio.to_thread(world.settled_writes, "weir.dev")
     assert not await lost()
+    soon_silent.cancel()
     await until_async(lost, "lost", timeout=120, every=0.5)
     await asyncio.sleep(5)
     assert world.writes("weir.dev") - before == 1

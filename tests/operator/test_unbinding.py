@@ -128,7 +128,7 @@ async def unbound(rig: OperatorRig, run: int) -> None:
 async def test_a_failed_run_is_tried_again_when_it_is_due() -> None:
     async with running(OperatorApi()) as rig:
         await rig.add_host()
-        rig.add_task("t", retry={"limit": 3, "backoffSeconds": 1}, resources={"cpu": 4})
+        rig.add_task("t", retry={"limit": 3, "backoffSeconds": 4}, resources={"cpu": 4})
         await rig.bound("t")
         fail(rig)
         await unbound(rig, 2)
@@ -154,7 +154,7 @@ async def test_a_new_operator_tries_again_what_the_old_one_held_back() -> None:
     api = OperatorApi()
     async with running(api) as rig:
         await rig.add_host()
-        rig.add_task("t", retry={"limit": 3, "backoffSeconds": 1})
+        rig.add_task("t", retry={"limit": 3, "backoffSeconds": 4})
         await rig.bound("t")
         fail(rig)
         await unbound(rig, 2)
@@ -206,13 +206,15 @@ def lose(rig: OperatorRig) -> None:
 async def test_a_lost_host(wish: str) -> None:
     async with running(OperatorApi()) as rig:
         await rig.add_host("n1")
-        rig.add_task("t", onHostLost=wish, hostLostGraceSeconds=1)
+        grace = 1 if wish == "Wait" else 4
+        rig.add_task("t", onHostLost=wish, hostLostGraceSeconds=grace)
         await rig.bound("t")
         await rig.add_host("n2")
         tell(rig, RUNNING[1])
         lose(rig)
         await rig.settle()
         assert rig.status("t")["nodeName"] == "n1"
+        assert "finishedAt" not in rig.status("t")
         if wish == "Restart":
             await until(lambda: rig.status("t").get("nodeName") == "n2", "elsewhere")
             status = rig.status("t")

@@ -67,6 +67,7 @@ class Watcher:
         self._client = docker.DockerClient(base_url=docker_host, timeout=60)
         self._closed = False
         self._failure: Exception | None = None
+        self._since = time.time()
 
     def __enter__(self) -> "Watcher":
         self._listen(since=None)
@@ -75,10 +76,12 @@ class Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        time.sleep(0.2)  # let the events of what has just ended arrive
+        until = time.time()
         self._closed = True
         self._events.close()
-        self._thread.join(10)
+        self._thread.join()
+        if self._failure is None:
+            self._see_until(until)
         self._client.close()
         if self._failure is not None:
             raise self._failure
@@ -88,12 +91,22 @@ class Watcher:
             decode=True, since=since, filters={"type": "container", "label": HOST_LABEL}
         )
 
+    def _see_until(self, until: float) -> None:
+        """See what has happened by then: its events may be still on their way."""
+        self._events = self._client.events(
+            decode=True,
+            since=int(self._since),
+            until=until,
+            filters={"type": "container", "label": HOST_LABEL},
+        )
+        for event in self._events:
+            self._see(event)
+
     def _follow(self) -> None:
-        since = time.time()
         while not self._closed:
             try:
                 for event in self._events:
-                    since = event["timeNano"] / 1e9
+                    self._since = event["timeNano"] / 1e9
                     self._see(event)
             except (OSError, docker.errors.DockerException, requests.RequestException):
                 pass  # it was killed
@@ -103,7 +116,9 @@ class Watcher:
             while not self._closed:
                 time.sleep(0.02)
                 try:
-                    self._listen(int(since))
+                    self._listen(int(self._since))
+                    if self._closed:  # meanwhile: nobody else ends this one
+                        self._events.close()
                     self._forget_ended()
                     break
                 except (OSError, docker.errors.DockerException, requests.RequestException):

@@ -165,7 +165,7 @@ async def start_weir(
 async def weir(kubeconfig: Path, *arguments: str, env: dict[str, str] | None = None) -> Finished:
     """Run ``kubectl weir`` to its end."""
     process = await start_weir(kubeconfig, *arguments, env=env)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         out, err = await process.communicate()
     assert process.returncode is not None
     return Finished(process.returncode, out, err.decode())

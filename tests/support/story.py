@@ -37,6 +37,7 @@ class Step:
 
     sees: Look
     changes: Object | None  # of the spec; None: the Task is deleted
+    starts: int = 0  # how often its program must have begun before: a start is told before that
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ PLOTS: dict[str, Plot] = {
     "completes": Plot(_shell("echo out", cpu=1)),
     "fails": Plot(_shell("echo err >&2; sleep 0.3; exit 3", cpu=1)),
     "prints": Plot(_shell("yes 0123456789abcde | head -c 400000", cpu=0)),
-    "runs-late": Plot(_shell("exec sleep 600", cpu=0, timeoutSeconds=1)),
+    "runs-late": Plot(_shell("exec sleep 600", cpu=0, timeoutSeconds=3)),
     "is-killed": Plot(
-        _shell("exec sleep 600", cpu=1), (Step(_told("Started"), {"desiredState": "Killed"}),)
+        _shell("exec sleep 600", cpu=1), (Step(_told("Started"), {"desiredState": "Killed"}, 1),)
     ),
     "is-killed-early": Plot(
         _shell("exec sleep 600", cpu=0), (Step(_at_once, {"desiredState": "Killed"}),), timely=False
@@ -97,9 +98,9 @@ PLOTS: dict[str, Plot] = {
     "is-suspended": Plot(
         _shell("exec sleep 600", cpu=1),
         (
-            Step(_told("Started"), {"suspend": True}),
+            Step(_told("Started"), {"suspend": True}, 1),
             Step(_waits_suspended, {"suspend": False}),
-            Step(_runs_again, {"desiredState": "Killed"}),
+            Step(_runs_again, {"desiredState": "Killed"}, 2),
         ),
     ),
     "has-no-image": Plot({"image": "localhost/not-there:1", "imagePullPolicy": "Never"}),
@@ -143,8 +144,9 @@ class Story:
             done = self._done.get(name, 0)
             if done < len(plot.steps):
                 over = False
-                if name in seen and plot.steps[done].sees(seen[name]):
-                    self._make(name, plot.steps[done])
+                step = plot.steps[done]
+                if name in seen and step.sees(seen[name]) and self._starts(name) >= step.starts:
+                    self._make(name, step)
                     self._done[name] = done + 1
             elif name in seen:
                 over = over and "finishedAt" in seen[name]["status"]

@@ -49,7 +49,7 @@ class Connection:
         self.writer.write(head.encode() + part)
 
     async def status(self) -> int:
-        line = await asyncio.wait_for(self.reader.readline(), 10)
+        line = await asyncio.wait_for(self.reader.readline(), 60)
         return int(line.split()[1])
 
 
@@ -223,7 +223,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_no_failure(
             one.begin(path, 1_000_000, "user", b'{"name": "' + b"x" * 100_000)
             await one.writer.drain()
             if path == "/api/up":
-                await asyncio.wait_for(begun.wait(), 10)
+                await asyncio.wait_for(begun.wait(), 60)
     async with client.post("/api/open", json={"name": "c"}) as ok:
         assert ok.status == 200
     assert "Traceback" not in caplog.text

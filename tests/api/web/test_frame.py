@@ -161,7 +161,7 @@ async def test_a_client_that_leaves_is_no_failure(
     async with client.get("/api/talks") as answer:
         await answer.content.read(10)
 
-    await asyncio.wait_for(left.wait(), 10)
+    await asyncio.wait_for(left.wait(), 60)
     route = {"family": "test", "method": "GET", "route": "/api/talks", "code": "499"}
     await until(lambda: REGISTRY.get_sample_value("weir_http_requests_total", route))
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING]
@@ -320,7 +320,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(client_of: ClientOf) 
     head = "POST /api/it HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     writer.write(f"{head}Content-Length: 10\r\n\r\n{{".encode())
 
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), 60)
 
     assert line.split()[1] == b"408"
     writer.close()
@@ -421,7 +421,7 @@ async def test_what_is_hardly_http_is_refused_without_noise(
     reader, writer = await asyncio.open_connection(url.host, url.port)
     writer.write(sent)
 
-    line = await asyncio.wait_for(reader.readline(), 10)
+    line = await asyncio.wait_for(reader.readline(), 60)
 
     assert 200 <= int(line.split()[1]) < 500, line
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]

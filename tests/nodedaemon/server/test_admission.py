@@ -14,7 +14,7 @@ from support.daemon_server import CONTAINER, LOG, World
 from weir_nodedaemon.server.admission import Admission, Limits
 from weir_nodedaemon.server.errors import TooManyRequestsError
 
-SOON = 20.0  # what is short here ends long before, on a busy machine, too
+SOON = 60.0  # what is short here ends long before, on a busy machine, too
 
 
 class Clock:

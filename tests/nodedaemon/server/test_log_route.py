@@ -131,7 +131,7 @@ async def test_a_client_that_takes_nothing_is_cut(world: World) -> None:
     )
     writer.write(f"GET {LOG} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer reader\r\n\r\n".encode())
     await until(lambda: world.runs.readers == 1)
-    await until(lambda: world.runs.readers == 0, timeout=20)
+    await until(lambda: world.runs.readers == 0)
     writer.transport.abort()
 
 
