@@ -23,7 +23,7 @@ from weir_nodedaemon.engines.port import (
 )
 
 DEADLINE = 0.4  # of a Docker that never answers
-SLOW = 1.5  # of one that answers some requests: those must be in time on a busy machine
+SLOW = 3.0  # of one that answers some requests: those must be in time on a busy machine
 PATIENT = 60.0  # of one that answers all
 SPEC = ContainerSpec(name="weir-u-1", image="busybox", labels={})
 CALLS: dict[str, Callable[[DockerEngine], Awaitable[object]]] = {
@@ -111,7 +111,7 @@ async def test_a_docker_that_hangs_costs_no_more_threads_however_often_it_is_ask
         calls = [call(engine) for call in CALLS.values() for _ in range(20)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(result) for result in results} == {EngineUnavailableError}
-        assert threading.active_count() <= threads + 24
+        assert threading.active_count() <= threads + 40
 
 
 @pytest.mark.parametrize("name", CALLS)

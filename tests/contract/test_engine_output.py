@@ -198,7 +198,11 @@ async def test_a_hundred_followers_hold_nobody_up_and_leave_nothing_behind(rig: 
         follower.cancel()
     await asyncio.wait(followers, timeout=60)
     assert all(follower.cancelled() for follower in followers)
-    assert len(asyncio.all_tasks()) <= tasks_before
+
+    async def nothing_left() -> bool:
+        return len(asyncio.all_tasks()) <= tasks_before
+
+    await until(nothing_left, "no task of a follower is left")
 
 
 async def test_a_follower_that_does_not_read_loses_nothing(rig: Rig) -> None:
