@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devcluster import dockerd, image
 from devcluster.hosts import Share
@@ -25,6 +26,12 @@ from support.weir_system import WeirSystem
 # Whoever starts a run in the background may have it ignore these, and every child inherits that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# How long an example takes is a matter of what else the machine does.
+settings.register_profile(
+    "weir", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("weir")
 
 _WEIR = pytest.StashKey[WeirSystem]()
 _END_RUN = pytest.StashKey[Callable[[], list[str]]]()

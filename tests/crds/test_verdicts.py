@@ -135,7 +135,6 @@ def agree(model: type[Model], part: str, value: Any, verdict: str | None) -> Non
 
 BOUNDED = settings(
     max_examples=80,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 

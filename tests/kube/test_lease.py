@@ -78,7 +78,7 @@ async def test_after_a_clean_release_the_other_takes_over(
 async def test_after_a_kill_the_other_takes_over_when_the_duration_is_over(
     api: Api, namespace: str
 ) -> None:
-    one, two = contender(api, namespace, "one"), contender(api, namespace, "two")
+    one, two = (contender(api, namespace, each, 8) for each in ("one", "two"))
     await one.acquire()
     async with task_of(two.acquire()) as taking:
         async with task_of(one.hold()):

@@ -255,7 +255,7 @@ async def test_retry_after_is_honoured(
     api_proxy.add_rule(rule)
     async with watching(proxied_api, namespace) as seen:
         await until(lambda: seen.reflector.is_watching)
-    first, second = asked
+    first, second, *_ = asked
     assert second - first >= 2
 
 

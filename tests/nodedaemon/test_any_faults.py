@@ -137,7 +137,6 @@ class Story:
 
 @settings(
     max_examples=25,
-    deadline=None,
     phases=[Phase.reuse, Phase.generate],  # to make a failure smaller takes minutes
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,

@@ -36,12 +36,13 @@ async def test_a_task_that_ends_at_once_costs_one_write(rig: Rig) -> None:
 async def test_a_task_that_runs_for_a_while_costs_two_writes_and_none_while_it_runs(
     rig: Rig,
 ) -> None:
-    key = rig.bind("long", command=["sleep", "1.5"])
+    key = rig.bind("long", command=rig.ends_when_told(0))
     rig.start()
 
     await until(lambda: rig.told(key, "Started")[0] == "True")
     assert rig.status(key)["phase"] == "Running"
     await rig.quiet()
+    rig.tell_to_end(key)
     await rig.finished(key)
 
     assert len([w for w in rig.api.writes if w[0] == "Task"]) == 2
@@ -170,7 +171,7 @@ async def test_a_grace_goes_on_after_a_restart(rig: Rig) -> None:
 
 
 async def test_pause_and_resume(rig: Rig) -> None:
-    key = rig.bind("stops", command=["sleep", "1.5"], timeoutSeconds=2)
+    key = rig.bind("stops", command=rig.ends_when_told(0), timeoutSeconds=4)
     rig.start()
     await until(lambda: rig.container(key) is RUNNING)
 
@@ -178,8 +179,10 @@ async def test_pause_and_resume(rig: Rig) -> None:
     await until(lambda: rig.told(key, "Paused") == ("True", "Paused"))
     assert rig.container(key) is PAUSED
     assert rig.told(key, "Started")[0] == "True"
-    await rig.quiet(2.2)
+    await rig.quiet(4.2)
     rig.want(key, desiredState="Running")
+    await until(lambda: rig.container(key) is RUNNING)
+    rig.tell_to_end(key)
 
     status = await rig.finished(key)
     assert rig.told(key, "Succeeded") == ("True", "Completed")

@@ -34,7 +34,7 @@ async def test_a_run_outlives_the_agent_and_keeps_its_exit_code(rig: Rig) -> Non
 async def test_the_api_server_away_while_a_task_ends(rig: Rig) -> None:
     """It is told within a moment of the return, and nothing was removed or started meanwhile."""
     key = rig.bind("through", command=rig.ends_when_told(5))
-    stopped = rig.bind("stopped", command=["sleep", "60"], timeoutSeconds=1)
+    stopped = rig.bind("stopped", command=["sleep", "60"], timeoutSeconds=3)
     rig.start()
     await until(lambda: rig.container(key) is rig.container(stopped) is RUNNING)
     rig.api.available = False

@@ -203,11 +203,11 @@ class Books(RuleBasedStateMachine):
 
 
 TestBooks = Books.TestCase
-TestBooks.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestBooks.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), REQUESTS), max_size=40))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_what_was_bound_and_ended_leaves_no_trace(steps: list[tuple[int, Request]]) -> None:
     """An account after many changes is that of a ledger which saw only what is left."""
     ledger = ledger_of(*HOSTS)

@@ -199,7 +199,7 @@ ITEMS = st.builds(
 
 
 @given(st.lists(st.one_of(ITEMS, st.sampled_from([f"task-{n}" for n in range(8)])), max_size=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_it_is_a_sorted_list(steps: list[Pending | str]) -> None:
     """Whatever was added, moved and taken out: the order is that of a plain sort."""
     queue = PendingQueue()

@@ -91,7 +91,7 @@ def test_a_limit_is_kept_and_the_rest_comes_next() -> None:
     st.integers(0, 5),
     st.integers(0, 60),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_it_is_what_a_walk_over_all_would_find(
     steps: list[tuple[int, int, int, bool]], cap: int, now: int
 ) -> None:

@@ -190,7 +190,6 @@ class Story:
 
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     phases=[Phase.reuse, Phase.generate],  # a seed does not get smaller
     print_blob=True,
 )

@@ -2,7 +2,7 @@
 
 from typing import Any, cast
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from weir_api.access.accounts import account_of, token_of
@@ -57,7 +57,6 @@ events = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(events, max_size=30))
 def test_it_follows_the_caches(happens: list[Any]) -> None:
     followed = caches()

@@ -417,7 +417,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(STEPS)
 def test_after_any_changes_it_is_as_if_made_anew(steps: list[tuple[str, int, int]]) -> None:
     world = World()

@@ -61,7 +61,7 @@ async def stored(store: LogStore, chunks: Iterable[LogChunk], run_id: int = 1) -
     return await writer.finish()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(chunks=CHUNKS, limit=st.sampled_from([1, 7, 30, 400]), over=st.booleans())
 async def test_the_newest_bytes_round_trip_with_their_streams_and_order(
     tmp_path_factory: pytest.TempPathFactory, chunks: list[LogChunk], limit: int, over: bool
@@ -83,7 +83,7 @@ async def test_the_newest_bytes_round_trip_with_their_streams_and_order(
     assert await store.missing(UID, 1) == (max(0, len(came) - limit), False)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(first=CHUNKS, later=CHUNKS, limit=st.sampled_from([1, 7, 30, 400]))
 async def test_a_daemon_that_is_killed_goes_on_where_it_was(
     tmp_path_factory: pytest.TempPathFactory,
@@ -147,7 +147,7 @@ async def test_a_store_that_somebody_removed_is_made_anew(tmp_path: Path) -> Non
     assert await body(store.read(UID, 1)) == b"all of it"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     chunks=CHUNKS,
     stream=st.sampled_from([None, *Stream]),
