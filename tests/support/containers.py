@@ -76,7 +76,7 @@ class Watcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        until = time.time()
+        until = int(time.time()) + 1
         self._closed = True
         self._events.close()
         self._thread.join()
@@ -91,12 +91,12 @@ class Watcher:
             decode=True, since=since, filters={"type": "container", "label": HOST_LABEL}
         )
 
-    def _see_until(self, until: float) -> None:
+    def _see_until(self, until: int) -> None:
         """See what has happened by then: its events may be still on their way."""
         self._events = self._client.events(
             decode=True,
             since=int(self._since),
-            until=until,
+            until=until,  # Docker waits for it
             filters={"type": "container", "label": HOST_LABEL},
         )
         for event in self._events:
