@@ -1,6 +1,7 @@
 """The daemon, the engine, the API server go away: nothing is lost, nothing runs twice."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from support.aio import until, until_async
 from support.daemon_rig import HOST_NAME, Rig
 from weir_crds.kinds import HOST, TASK
 from weir_crds.names import container_name
-from weir_kube.store import Key
+from weir_kube.store import Key, Object
 from weir_nodedaemon.engines.port import InstanceState
 from weir_nodedaemon.instances import sweep
 from weir_nodedaemon.logs import LogStore, LogStoreError
@@ -208,6 +209,34 @@ async def test_what_has_come_back_is_asked_for_anew_when_it_goes(rig: Rig) -> No
     await until(lambda: not len(daemon.kinds[0].store))
     await daemon._sweep.sweep_output()
     assert not await logs.uids()
+
+
+async def test_what_comes_back_while_it_is_asked_for_is_asked_for_anew_when_it_goes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is of before: it lived elsewhere then."""
+    key = rig.bind("comes back")
+    daemon = rig.start()
+    await rig.finished(key)
+    rig.api.change_status(TASK, key, nodeName="n2")
+    await until(lambda: not len(daemon.kinds[0].store))
+    get = rig.api.get
+
+    async def get_slowly(*what: Any, **how: Any) -> Object:
+        found = await get(*what, **how)
+        rig.api.change_status(TASK, key, nodeName=HOST_NAME)
+        await until(lambda: bool(len(daemon.kinds[0].store)))
+        return found
+
+    monkeypatch.setattr(rig.api, "get", get_slowly)
+    await daemon._sweep.sweep_output()
+    monkeypatch.undo()
+
+    rig.api.remove(TASK, key)
+    await until(lambda: not len(daemon.kinds[0].store))
+    await daemon._sweep.sweep_output()
+    assert not await LogStore(rig.state_dir / "logs", 1024).uids()
+    assert not list(rig.state_dir.glob("runs/*.json"))
 
 
 async def test_an_orphan_that_was_sent_term_is_killed_without_the_api_server(rig: Rig) -> None:

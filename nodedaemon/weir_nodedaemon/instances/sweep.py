@@ -66,6 +66,7 @@ class Sweep:
         self._clock = clock
         self._orphans: set[str] = set()  # which the API server has confirmed to be some
         self._elsewhere: dict[str, float] = {}  # uids whose object lives, but not here
+        self._asked: set[str] = set()  # about which the API server is being asked
 
     def enqueue_orphans(self) -> None:
         """Have every instance handled that the caches cannot explain."""
@@ -113,6 +114,7 @@ class Sweep:
     def lives_here(self, uid: str) -> None:
         """Forget that an object lived elsewhere: when it is gone from here, that is asked anew."""
         self._elsewhere.pop(uid, None)
+        self._asked.discard(uid)  # an answer that is on its way is of before
 
     async def sweep_output(self) -> None:
         """Remove the output and the notes of objects that are gone.
@@ -204,12 +206,17 @@ class Sweep:
         of = self._kinds.get(kind)
         if of is None:
             return True  # of a kind that this daemon does not know: not ours to judge
+        self._asked.add(uid)
         try:
             obj = await self._api.get(of.kind, name, namespace)
         except NotFoundError:
             obj = None
+        finally:
+            came_back = uid not in self._asked
+            self._asked.discard(uid)
         if obj is not None and obj["metadata"]["uid"] == uid:
-            self._elsewhere[uid] = self._clock()
+            if not came_back:
+                self._elsewhere[uid] = self._clock()
             return True
         self._elsewhere.pop(uid, None)
         return False
