@@ -68,7 +68,10 @@ async def test_an_answer_that_is_no_object_is_no_answer(body: str) -> None:
 
 async def test_only_who_may_write_does() -> None:
     is_held = True
-    async with answering(lambda: web.json_response({"metadata": {"resourceVersion": "1"}})) as (api, asked):
+    async with answering(lambda: web.json_response({"metadata": {"resourceVersion": "1"}})) as (
+        api,
+        asked,
+    ):
         leading = api.writing_while(lambda: is_held)
         await leading.patch(HOST, "n1", {})
         is_held = False
