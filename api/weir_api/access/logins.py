@@ -139,10 +139,11 @@ class Logins:
         self, name: str, password: str, source: str, throttle_key: tuple[str, ...]
     ) -> Account:
         """Return the User of that name, as it was when this was its password; else raise."""
-        async with self._turns.turn(source):
+        async with self._turns.turn(source) as turn:
             with self._throttle.attempt(*throttle_key) as attempt:
                 account = await self._with_password(name, password)
                 attempt.succeeded = account is not None
+            turn.in_vain = account is None
         if account is None:
             raise UnauthenticatedError("unknown username or wrong password")
         return account

@@ -4,14 +4,24 @@ import asyncio
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from weir_api.errors import SlowDownError
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn; ``in_vain``: what was done in it failed, and its source rests."""
+
+    in_vain: bool = False
 
 
 class Turns:
     """Lets so many at a time; the others wait, but not for ever.
 
-    A source is whoever shares an address: a lab behind one, say, whose people log in at nine.
+    A source is whoever shares an address: a lab behind one, say, whose people log in at nine. A
+    turn in vain counts as taken for a while more, at its source alone: so a flood of guesses costs
+    little CPU time, as with the fail delay of ``pam_faildelay``.
     """
 
     def __init__(
@@ -21,6 +31,7 @@ class Turns:
         per_source: int = 8,
         waiting: int = 256,
         seconds: float = 10.0,
+        rest_seconds: float = 1.0,
     ) -> None:
         """Let nobody yet.
 
@@ -30,12 +41,15 @@ class Turns:
             waiting: how many may wait. When it is more, the last to come of the source of which
                 most wait gives way.
             seconds: how long one waits.
+            rest_seconds: how long a turn in vain counts as taken, at its source.
         """
         self._at_once = at_once
         self._per_source = per_source
         self._most_waiting = waiting
         self._seconds = seconds
+        self._rest_seconds = rest_seconds
         self._running: Counter[str] = Counter()
+        self._resting: Counter[str] = Counter()
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     @property
@@ -44,16 +58,20 @@ class Turns:
         return not self._running and not self._waiting
 
     @asynccontextmanager
-    async def turn(self, source: str) -> AsyncIterator[None]:
-        """Wait for a turn, and have it until the block ends.
+    async def turn(self, source: str) -> AsyncIterator[Turn]:
+        """Wait for a turn, and have it until the block ends, which says whether it was in vain.
 
         Raises:
             SlowDownError: it did not come in time, or too many wait.
         """
         await self._take(source)
+        turn = Turn()
         try:
-            yield
+            yield turn
         finally:
+            if turn.in_vain:
+                self._resting[source] += 1
+                asyncio.get_running_loop().call_later(self._rest_seconds, self._rested, source)
             self._give_back(source)
 
     async def _take(self, source: str) -> None:
@@ -101,9 +119,14 @@ class Turns:
                 del self._waiting[source]
 
     def _give_back(self, source: str) -> None:
-        self._running[source] -= 1
-        if not self._running[source]:
-            del self._running[source]
+        _take_one(self._running, source)
+        self._let_next()
+
+    def _rested(self, source: str) -> None:
+        _take_one(self._resting, source)
+        self._let_next()
+
+    def _let_next(self) -> None:
         while (following := self._next_source()) is not None:
             queue = self._waiting[following]
             turn = queue.popleft()
@@ -119,7 +142,14 @@ class Turns:
         return next(filter(self._may_run, self._waiting), None)
 
     def _may_run(self, source: str) -> bool:
-        return self._running.total() < self._at_once and self._running[source] < self._per_source
+        taken = self._running[source] + self._resting[source]
+        return self._running.total() < self._at_once and taken < self._per_source
+
+
+def _take_one(counts: Counter[str], source: str) -> None:
+    counts[source] -= 1
+    if not counts[source]:
+        del counts[source]
 
 
 def _too_many() -> SlowDownError:

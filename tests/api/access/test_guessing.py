@@ -115,6 +115,20 @@ async def test_one_address_does_not_take_all_the_time_there_is_for_passwords(
     assert set(answers) <= {401, 429}  # never 503, which would meet everybody
 
 
+async def test_an_address_of_wrong_guesses_rests_whatever_names_it_makes_up(
+    replica_of: ReplicaOf,
+) -> None:
+    facade = await replica_of(BEHIND_A_PROXY)
+    await facade.person("ada")
+    facade.service.logins._turns = Turns(per_source=2, seconds=0.1, rest_seconds=3600)
+    assert await log_in(facade, "nobody1", "wrong", HERE) == 401
+    assert await log_in(facade, "ada", PASSWORD, HERE) == 200
+    assert await log_in(facade, "nobody2", "wrong", HERE) == 401
+    assert await log_in(facade, "nobody3", "wrong", HERE) == 429
+    assert await log_in(facade, "ada", PASSWORD, HERE) == 200  # known there
+    assert await log_in(facade, "ada", PASSWORD, ELSEWHERE) == 200
+
+
 async def flooded(facade: Replica, *sources: str) -> AsyncExitStack:
     """Have all the turns of these sources, and of all places to wait, be taken."""
     turns = Turns(at_once=8, per_source=1, waiting=1, seconds=60)

@@ -47,6 +47,31 @@ async def test_sources_take_turns_whoever_came_with_many() -> None:
 
 
 @in_virtual_time
+async def test_a_source_rests_after_a_turn_in_vain_and_others_do_not() -> None:
+    turns, done = (
+        Turns(at_once=2, per_source=2, waiting=100, seconds=60, rest_seconds=5),
+        list[str](),
+    )
+
+    async def guess() -> None:
+        async with turns.turn("guesser") as turn:
+            turn.in_vain = True
+
+    began = virtual_clock()
+    guesses = at_once(*(guess() for _ in range(6)))
+    await take(turns, "other", done, seconds=1)
+    assert virtual_clock() - began == 1
+    assert await guesses == [None] * 6
+    assert virtual_clock() - began == 10  # two in five seconds
+    await asyncio.sleep(5)
+    began = virtual_clock()
+    await guess()
+    assert virtual_clock() == began
+    await asyncio.sleep(5)
+    assert not turns._resting
+
+
+@in_virtual_time
 async def test_one_source_leaves_places_to_others() -> None:
     turns, done = Turns(at_once=3, per_source=2, waiting=100, seconds=60), list[str]()
 
