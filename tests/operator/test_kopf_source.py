@@ -211,7 +211,7 @@ async def test_kopf_sees_the_deletion_of_what_it_has_listed_once() -> None:
 
 @in_virtual_time
 async def test_kopf_sees_how_far_a_watch_came_once_a_second_and_at_its_end() -> None:
-    """It costs as much as the event itself; what kopf does not know of comes again."""
+    """Each would be work for nothing; what kopf does not know of comes again."""
     async with followed() as it:
         answers: list[list[tuple[str, str]]] = []
         for version in range(6, 26):
