@@ -90,7 +90,7 @@ def test_a_header_that_is_no_number_hides_no_output(
     assert capfdbinary.readouterr().out == b"some\n"
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:99999", "https://a..b:1", "https://[::"])
+@pytest.mark.parametrize("url", ["https://127.0.0.1:99999", "https://a..b:1"])
 def test_an_address_that_is_none(url: str) -> None:
     with (
         pytest.raises(DaemonUnavailableError, match="cannot reach the daemon of host n1 at"),

@@ -277,10 +277,12 @@ async def test_events_tell_what_happens_to_this_hosts_containers(rig: Rig) -> No
     expected = [EngineEvent("", ""), *(EngineEvent(name, action) for action in actions)]
 
     async def all_told() -> bool:
-        return len(events) >= len(expected)
+        return events[-1] == expected[-1]
 
     await until(all_told, "all events")
-    assert events == expected
+    # Docker tells a pause and its end once more where containerd's word of them comes after both
+    # calls were answered (moby, daemon/monitor.go); whoever hears of it looks once more.
+    assert list(dict.fromkeys(events)) == expected
     listener.cancel()
     await asyncio.wait([listener], timeout=60)
     assert listener.cancelled()
