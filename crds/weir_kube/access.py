@@ -122,6 +122,7 @@ class Access:
     proxy: str | None = None  # only what the kubeconfig names; the environment is not asked
     namespace: str = "default"
     user_agent: str = "weir"
+    connections: int = 64  # for requests at once; watches have their own
 
     def session(
         self, *, connections: int, middlewares: Sequence[aiohttp.ClientMiddlewareType] = ()

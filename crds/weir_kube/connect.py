@@ -1,6 +1,7 @@
 """Find the API server: kubeconfig, or the service account of the pod we run in."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -35,7 +36,11 @@ _MALFORMED = (KeyError, TypeError, ValueError, AttributeError)
 
 
 async def connect(
-    kubeconfig: str | None = None, context: str | None = None, user_agent: str = "weir"
+    kubeconfig: str | None = None,
+    context: str | None = None,
+    user_agent: str = "weir",
+    *,
+    connections: int | None = None,
 ) -> Api:
     """Return an API client; nothing is sent yet. Use it as an async context manager.
 
@@ -43,10 +48,17 @@ async def connect(
     account, ``~/.kube/config``. Proxies named in the environment are not used; ``proxy-url`` of a
     kubeconfig is.
 
+    Args:
+        kubeconfig: path of one.
+        context: of the kubeconfig; None: its current one.
+        user_agent: what the API server notes of us.
+        connections: for requests at once, watches left out; further ones wait. None: the default.
+
     Raises:
         ConfigError: there is none, or it cannot be used.
     """
-    return Api(await load_access(kubeconfig, context, user_agent))
+    access = await load_access(kubeconfig, context, user_agent)
+    return Api(access if connections is None else replace(access, connections=connections))
 
 
 async def load_access(

@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 DEADLINE_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
-_CONNECTIONS = 64
 _TOO_MANY_REQUESTS = 429
 _UNAVAILABLE = 503
 _UNAUTHORIZED = 401
@@ -95,7 +94,7 @@ class Transport:
             NotLeadingError: it was not to be sent, or not to be sent once more.
         """
         if self._requests is None:
-            self._requests = self.access.session(connections=_CONNECTIONS)
+            self._requests = self.access.session(connections=self.access.connections)
         ends_at = time.monotonic() + deadline_seconds
         while True:
             if not request.may_be_sent():

@@ -37,12 +37,18 @@ from weir_nodedaemon.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+_CONNECTIONS = 16  # each costs both sides a TLS handshake, and a fleet opens them at once
+
 
 async def serve(chosen: Settings) -> None:
     """Connect, register this host, act; until cancelled."""
     async with contextlib.AsyncExitStack() as stack:
-        api = await connect(chosen.kubeconfig, user_agent=f"weir-nodedaemon/{version()}")
+        agent = f"weir-nodedaemon/{version()}"
+        api = await connect(chosen.kubeconfig, user_agent=agent, connections=_CONNECTIONS)
         await stack.enter_async_context(api)
+        # The life sign waits for no other request.
+        lease_api = await connect(chosen.kubeconfig, user_agent=agent, connections=1)
+        await stack.enter_async_context(lease_api)
         engine = chosen.engine.make(chosen)
         stack.push_async_callback(engine.close)
         logs = LogStore(chosen.state_dir / "logs", chosen.log_limit_bytes)
@@ -53,7 +59,7 @@ async def serve(chosen: Settings) -> None:
         contact = Contact(chosen.state_dir / "contact.json", info["bootID"])
         stack.push_async_callback(contact.close)
         heartbeat = Heartbeat(
-            api,
+            lease_api,
             names.SYSTEM_NAMESPACE,
             chosen.host_name,
             chosen.host_name,
