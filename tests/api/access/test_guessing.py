@@ -131,7 +131,7 @@ async def test_an_address_of_wrong_guesses_rests_whatever_names_it_makes_up(
 
 async def flooded(facade: Replica, *sources: str) -> AsyncExitStack:
     """Have all the turns of these sources, and of all places to wait, be taken."""
-    turns = Turns(at_once=8, per_source=1, waiting=1, seconds=60)
+    turns = Turns(at_once=8, per_source=1, waiting=1, seconds=60, rest_seconds=0)
     facade.service.logins._turns = turns
     flood = AsyncExitStack()
     for source in sources:
