@@ -10,7 +10,6 @@ import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -69,7 +68,6 @@ class ApiProxy(HttpProxy):
         super().__init__(server)
         self._ssl = ssl.create_default_context(cafile=str(ca))
         self._last: asyncio.Future[bytes] | None = None  # of the watches that are open
-        self._versions: dict[str, list[str]] = {}
         self._events = 0
         self.drop_every = 0
         self.lost_events: list[str] = []
@@ -89,22 +87,6 @@ class ApiProxy(HttpProxy):
         gone = status_object(410, "Expired", "too old resource version")
         self.end_watches(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
 
-    def stale_lists(self, times: int, resource: str) -> None:
-        """Answer the next lists of a resource as they were when it was last listed, or earlier."""
-        left = times
-
-        async def rule(request: web.Request) -> Answer:
-            nonlocal left
-            call = call_of(request)
-            known = self._versions.get(resource)
-            if call.verb != "list" or call.resource != resource or left <= 0 or not known:
-                return None
-            left -= 1
-            exact = {"resourceVersion": known[0], "resourceVersionMatch": "Exact"}
-            return await self.forward(request, query={**request.query, **exact})
-
-        self.add_rule(rule)
-
     async def forward(
         self,
         request: web.Request,
@@ -116,20 +98,7 @@ class ApiProxy(HttpProxy):
         call = call_of(request)
         if call.verb == "watch":
             through = self._events_of
-        elif call.verb == "list":
-            through = partial(self._list_of, call.resource)
         return await super().forward(request, query=query, through=through)
-
-    async def _list_of(self, resource: str, pieces: Pieces) -> Pieces:
-        """Remember which version a list showed."""
-        body = b""
-        async for piece in pieces:
-            body += piece
-            yield piece
-        with suppress(ValueError, KeyError):
-            known = self._versions.setdefault(resource, [])
-            known.append(json.loads(body)["metadata"]["resourceVersion"])
-            del known[:-2]
 
     async def _events_of(self, pieces: Pieces) -> Pieces:
         """Yield the lines of a watch, without those that get lost, until it is ended."""

@@ -36,7 +36,7 @@ class Chaos:
     def strike(self) -> None:
         """Do one thing that should not happen."""
         of_servers = [self._hold, self._cut, self._refuse, self._lose_answers, self._fail]
-        of_api_servers = [self._delay, self._drop, self._expire, self._stale, self._drop_events]
+        of_api_servers = [self._delay, self._drop, self._expire, self._drop_events]
         of_components = [self._crash, self._kill, self._freeze]
         choice = [
             (fault, name, proxy)
@@ -108,13 +108,6 @@ class Chaos:
     def _expire(self, target: str, proxy: HttpProxy) -> None:
         assert isinstance(proxy, ApiProxy)
         self._say(f"{_name(target, proxy)}: all watches end with 410")
-        self._call(proxy.expire_watches)
-
-    def _stale(self, target: str, proxy: HttpProxy) -> None:
-        assert isinstance(proxy, ApiProxy)
-        times = self.chance.randint(1, 3)
-        self._say(f"{_name(target, proxy)}: all watches end with 410, {times} lists are stale")
-        proxy.stale_lists(times, "tasks")
         self._call(proxy.expire_watches)
 
     def _drop_events(self, target: str, proxy: HttpProxy) -> None:

@@ -88,8 +88,7 @@ class Witness:
 
     async def _list(self) -> str:
         listed = await self._api.list(TASK, self._namespace)
-        there = {task["metadata"]["uid"] for task in listed.items}
-        for uid in self._of.keys() - there:
+        for uid in list(self._of):  # a list has no order: who came may stand before who went
             self._hold(uid, set())
         for task in listed.items:
             self._saw("MODIFIED", task)
