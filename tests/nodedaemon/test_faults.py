@@ -220,23 +220,31 @@ async def test_what_comes_back_while_it_is_asked_for_is_asked_for_anew_when_it_g
     await rig.finished(key)
     rig.api.change_status(TASK, key, nodeName="n2")
     await until(lambda: not len(daemon.kinds[0].store))
-    get = rig.api.get
+    get, back = rig.api.get, asyncio.Event()
 
     async def get_slowly(*what: Any, **how: Any) -> Object:
         found = await get(*what, **how)
         rig.api.change_status(TASK, key, nodeName=HOST_NAME)
         await until(lambda: bool(len(daemon.kinds[0].store)))
+        back.set()
         return found
 
+    async def has_asked() -> bool:
+        await daemon._sweep.sweep_output()  # passes by what has its container still
+        return back.is_set()
+
+    async def is_gone() -> bool:
+        await daemon._sweep.sweep_output()
+        stored = await LogStore(rig.state_dir / "logs", 1024).uids()
+        return not stored and not list(rig.state_dir.glob("runs/*.json"))
+
     monkeypatch.setattr(rig.api, "get", get_slowly)
-    await daemon._sweep.sweep_output()
+    await until_async(has_asked)
     monkeypatch.undo()
 
     rig.api.remove(TASK, key)
     await until(lambda: not len(daemon.kinds[0].store))
-    await daemon._sweep.sweep_output()
-    assert not await LogStore(rig.state_dir / "logs", 1024).uids()
-    assert not list(rig.state_dir.glob("runs/*.json"))
+    await until_async(is_gone)
 
 
 async def test_an_orphan_that_was_sent_term_is_killed_without_the_api_server(rig: Rig) -> None:

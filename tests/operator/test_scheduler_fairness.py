@@ -258,13 +258,17 @@ class TestRefusals:
             await until(lambda: rig.live["good"]["status"].get("nodeName"), "bound")
             await until(lambda: not any(map(rig.host_of, tried)), "given back")
 
+    @pytest.mark.parametrize("hidden", [0, 2])
     async def test_one_that_took_effect_unanswered_keeps_its_cores_though_refused_later(
-        self,
+        self, hidden: int
     ) -> None:
+        """An API server that has just begun forbids all, looks too, until it has read the roles."""
         rig = SchedulingRig()
         rig.add_host("n1", 1)
         lost = ApiUnavailableError("lost", retry_after_seconds=0.01)
-        answers: Iterator[ApiError] = iter([lost, ForbiddenError("no", status=403)])
+        answers: Iterator[ApiError] = iter(
+            [lost] + [ForbiddenError("no", status=403)] * (1 + hidden)
+        )
 
         def refuse(name: str) -> ApiError | None:
             answer = next(answers, None)
@@ -274,10 +278,11 @@ class TestRefusals:
                 rig._put(live, status=bound)
             return answer
 
-        rig.refuse = refuse
+        looks = iter([ForbiddenError("no", status=403)] * hidden)
+        rig.refuse, rig.hide = refuse, lambda _name: next(looks, None)
         rig.add_task("a")
         async with looping(rig):
-            await until(lambda: len(rig.writes) == 2, "refused")
+            await until(lambda: len(rig.writes) == 2 + hidden, "refused")
             await until(lambda: "u-a" not in rig.scheduler._binder, "settled")
             assert rig.host_of("a") == "n1"
             rig.add_task("b")

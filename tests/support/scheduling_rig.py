@@ -23,6 +23,7 @@ class SchedulingRig:
     refuse: called with the name at each write; an exception that it returns is raised.
     writes: names of the Tasks that were written, in order, refused writes included.
     is_silent: called with the name at each write; one that it tells is never answered.
+    hide: called with the name at each look; an exception that it returns is raised.
     seconds: the scheduler's clock.
     gate: writes are not answered while it is closed.
     """
@@ -32,6 +33,7 @@ class SchedulingRig:
         self.live: dict[str, Object] = {}
         self.refuse: Callable[[str], ApiError | None] = lambda _name: None
         self.is_silent: Callable[[str], bool] = lambda _name: False
+        self.hide: Callable[[str], ApiError | None] = lambda _name: None
         self.writes: list[str] = []
         self.seconds = 1000.0
         self.gate = asyncio.Event()
@@ -70,6 +72,8 @@ class SchedulingRig:
         return self._put(live, status={**live["status"], **patch["status"]})
 
     async def get(self, _kind: Kind, name: str, _namespace: str) -> Object:
+        if exc := self.hide(name):
+            raise exc
         if name not in self.live:
             raise NotFoundError("not found", status=404)
         return self.live[name]

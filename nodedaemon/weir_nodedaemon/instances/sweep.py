@@ -215,7 +215,8 @@ class Sweep:
             came_back = uid not in self._asked
             self._asked.discard(uid)
         if obj is not None and obj["metadata"]["uid"] == uid:
-            if not came_back:
+            here = (obj.get("status") or {}).get("nodeName") == self._host
+            if not here and not came_back:
                 self._elsewhere[uid] = self._clock()
             return True
         self._elsewhere.pop(uid, None)

@@ -13,8 +13,8 @@ from enum import StrEnum
 from weir_crds.errors import WeirError
 from weir_kube.api import Api
 from weir_kube.backoff import exponential
-from weir_kube.errors import UNANSWERED, ApiError
-from weir_kube.store import Object, Store
+from weir_kube.errors import UNANSWERED, ApiError, ApiUnavailableError
+from weir_kube.store import Key, Object, Store
 from weir_kube.transport import DEADLINE_SECONDS
 from weir_operator import metrics
 from weir_operator.scheduling.place import Placement
@@ -175,17 +175,34 @@ class Binder:
         return Outcome.CONFLICT if bind.pending.key.object_key in bind.store else Outcome.GONE
 
     async def _repeat(self, bind: Bind) -> Outcome:
-        """Write again; a refusal tells nothing of the try before, so the object itself is asked."""
+        """Write again; a refusal tells nothing of the try before, so the object itself is asked.
+
+        One that may not be looked at tells nothing either: an API server that has just begun
+        forbids what it will allow in a moment, when it has read the roles.
+        """
         try:
             return await self._try(bind)
         except UNANSWERED:
             raise
         except WeirError:
             key = bind.pending.key.object_key
-            live = await refresh(self._api, bind.workload.kind, bind.store, key)
+            live = await self._look(bind, key)
             if live is None:
                 return Outcome.GONE
             is_same = live["metadata"]["uid"] == bind.pending.uid
             if is_same and bind.workload.claim(live, self._now()).holds is None:
                 raise
             return Outcome.CONFLICT
+
+    async def _look(self, bind: Bind, key: Key) -> Object | None:
+        """Return the object as it is now; None: it is gone.
+
+        Raises:
+            ApiError: one of ``UNANSWERED``.
+        """
+        try:
+            return await refresh(self._api, bind.workload.kind, bind.store, key)
+        except UNANSWERED:
+            raise
+        except ApiError as exc:
+            raise ApiUnavailableError(f"whether it is bound is not told: {exc}") from exc
