@@ -205,9 +205,7 @@ class Api:
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> Object:
         """Create an object and return it; raises AlreadyExistsError."""
-        body = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
-        request = Request("create", kind.kind, "POST", kind.path(namespace), body=body)
-        return await self._send_for_object(request, deadline_seconds)
+        return await self._send_for_object(_creation(kind, body, namespace), deadline_seconds)
 
     async def patch(
         self,
@@ -339,8 +337,7 @@ class Api:
         return bool((await self._review(SUBJECTACCESSREVIEW, spec)).get("allowed"))
 
     async def _review(self, kind: Kind, spec: Object) -> Object:
-        body = {"apiVersion": kind.api_version, "kind": kind.kind, "spec": spec}
-        request = Request("create", kind.kind, "POST", kind.path(), body=body)
+        request = _creation(kind, {"spec": spec})
         return status_in(await self._send(request), request.label)
 
     async def _send_for_object(self, request: Request, deadline_seconds: float) -> Object:
@@ -364,3 +361,8 @@ def _selectors(field_selector: str | None, label_selector: str | None) -> dict[s
 
 def _label(kind: Kind, subresource: str | None) -> str:
     return f"{kind.kind}/{subresource}" if subresource else kind.kind
+
+
+def _creation(kind: Kind, body: Mapping[str, Any], namespace: str | None = None) -> Request:
+    body = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+    return Request("create", kind.kind, "POST", kind.path(namespace), body=body)

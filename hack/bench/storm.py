@@ -53,20 +53,21 @@ async def run(system: System, size: Size) -> Report:
     rest = Rest(url, headers={"Authorization": f"Bearer {login.token}"})
     dockerd = system.process(DOCKERD).pid
     took: dict[str, float] = {}
-    cpu = [system.cpu_seconds()]
+    used: dict[str, dict[str, float]] = {}
     async with await connect(str(system.cluster.admin_kubeconfig)) as api:
         namespace = {"metadata": {"name": _NAMESPACE, "labels": _LABELS}}
         await api.create(NAMESPACE, namespace)
         async with followed(api, _NAMESPACE) as tasks:
             good = _good(size.storm, "alone")
+            before = system.cpu_seconds()
             took["alone"] = await _finish(api, tasks, good, good)
-            cpu.append(system.cpu_seconds())
+            used["alone"] = _used_since(before, system)
             await until_no_container(client, host)
             good = _good(size.storm, "storm")
-            cpu.append(system.cpu_seconds())
+            before = system.cpu_seconds()
             async with _hostile(url), _standing_still(dockerd, size.storm_stop_seconds):
                 took["storm"] = await _finish(api, tasks, good, _mixed(good))
-                cpu.append(system.cpu_seconds())
+                used["storm"] = _used_since(before, system)
                 answered = _answers(rest)
             ends = _ends(tasks)
             await _delete(api, tasks)
@@ -92,7 +93,11 @@ async def run(system: System, size: Size) -> Report:
             Figure("in the storm", took["storm"], "s"),
         ],
         tables=[
-            Table("CPU seconds", ("PROGRAM", "ALONE", "IN THE STORM"), _used(*cpu)),
+            Table(
+                "CPU seconds",
+                ("PROGRAM", "ALONE", "IN THE STORM"),
+                [(one, used["alone"][one], used["storm"][one]) for one in sorted(used["alone"])],
+            ),
             Table("ends of the broken ones", ("TASK", "REASON"), ends),
         ],
     )
@@ -164,14 +169,10 @@ def _wrong(tasks: Followed) -> int:
     return wrong
 
 
-def _used(
-    begin: Mapping[str, float],
-    alone: Mapping[str, float],
-    before_storm: Mapping[str, float],
-    end: Mapping[str, float],
-) -> list[tuple[Any, ...]]:
-    """Return what each program used, alone and in the storm."""
-    return [(one, alone[one] - begin[one], end[one] - before_storm[one]) for one in sorted(begin)]
+def _used_since(before: Mapping[str, float], system: System) -> dict[str, float]:
+    """Return how many CPU seconds each program has used since."""
+    now = system.cpu_seconds()
+    return {one: now[one] - before[one] for one in before}
 
 
 def _ends(tasks: Followed) -> list[tuple[Any, ...]]:

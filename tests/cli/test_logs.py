@@ -66,9 +66,7 @@ async def test_follow_waits_for_the_start_says_so_and_ends_with_the_run(
 async def test_a_daemon_that_hears_of_the_start_a_little_later_is_asked_again(
     host: ServedHost, kubeconfig: Path
 ) -> None:
-    container = await host.run_task("train")
-    await host.runs.print(container, b"here\n")
-    await host.runs.end(container)
+    await host.print_and_end("train", b"here\n")
     known = host.tasks.list()[0]
     host.tasks.apply("DELETED", known)
     before = host.times_answered(404)
@@ -226,14 +224,10 @@ async def test_output_of_a_deleted_task_of_the_same_name_is_not_shown(
     host: ServedHost, kubeconfig: Path
 ) -> None:
     """The daemon hears of the deletion later than we do."""
-    old = await host.run_task("train")
-    await host.runs.print(old, b"of the old one\n")
-    await host.runs.end(old)
+    await host.print_and_end("train", b"of the old one\n")
     known = host.tasks.list()[0]
     await host.admin.delete(TASK, "train", host.namespace)
-    container = await host.run_task("train")
-    await host.runs.print(container, b"of the new one\n")
-    await host.runs.end(container)
+    await host.print_and_end("train", b"of the new one\n")
     new = host.tasks.list()[0]
     host.tasks.replace([known], new["metadata"]["resourceVersion"])
 

@@ -23,9 +23,7 @@ COMMANDS = [["logs", "train"], ["why", "train"], ["hosts"], ["hosts", "-o", "jso
 async def test_output_that_cannot_be_written_is_one_line_and_exit_1(
     host: ServedHost, kubeconfig: Path, stdout: str, why: str
 ) -> None:
-    container = await host.run_task("train")
-    await host.runs.print(container, b"here\n")
-    await host.runs.end(container)
+    await host.print_and_end("train", b"here\n")
     for command in COMMANDS:
         process = await asyncio.create_subprocess_exec(
             *("sh", "-c", f'exec "$0" -m weir_cli "$@" {stdout}', sys.executable, *command),
@@ -44,9 +42,7 @@ async def test_a_stdout_that_does_not_block_gets_every_byte(
 ) -> None:
     """As a terminal's is, once some other program has set it so."""
     lines = b"".join(b"line %d\n" % number for number in range(40_000))
-    container = await host.run_task("train")
-    await host.runs.print(container, lines)
-    await host.runs.end(container)
+    await host.print_and_end("train", lines)
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     process = await start_weir(kubeconfig, "logs", "-n", host.namespace, "train", stdout=writes)

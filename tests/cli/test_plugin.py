@@ -63,9 +63,7 @@ def isolated(
 async def test_all_commands_work_with_the_standard_library_alone(
     host: ServedHost, kubeconfig: Path, file: Path
 ) -> None:
-    container = await host.run_task("train")
-    await host.runs.print(container, b"here\n")
-    await host.runs.end(container)
+    await host.print_and_end("train", b"here\n")
     where = ("--kubeconfig", str(kubeconfig), "-n", host.namespace)
     asked = {
         "logs": ("logs", "train"),

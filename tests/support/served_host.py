@@ -84,6 +84,12 @@ class ServedHost:
         await self.set_running(name)
         return container
 
+    async def print_and_end(self, name: str, output: bytes) -> None:
+        """Create a Task that runs here, prints, and ends as far as its container goes."""
+        container = await self.run_task(name)
+        await self.runs.print(container, output)
+        await self.runs.end(container)
+
     async def set_running(self, name: str) -> None:
         await self.set_task(
             name,

@@ -37,6 +37,12 @@ class Identity:
     """The host that a node credential speaks for."""
 
     @property
+    def name(self) -> str:
+        """What tells callers apart: the name of the User, not the username, which may hold blanks;
+        of pseudo users and nodes that."""
+        return self.user_name or self.username
+
+    @property
     def is_user(self) -> bool:
         """Tell whether a User object stands behind it."""
         return self.user_name is not None

@@ -119,11 +119,11 @@ class Turns:
                 del self._waiting[source]
 
     def _give_back(self, source: str) -> None:
-        _take_one(self._running, source)
+        self._running -= Counter([source])
         self._let_next()
 
     def _rested(self, source: str) -> None:
-        _take_one(self._resting, source)
+        self._resting -= Counter([source])
         self._let_next()
 
     def _let_next(self) -> None:
@@ -144,12 +144,6 @@ class Turns:
     def _may_run(self, source: str) -> bool:
         taken = self._running[source] + self._resting[source]
         return self._running.total() < self._at_once and taken < self._per_source
-
-
-def _take_one(counts: Counter[str], source: str) -> None:
-    counts[source] -= 1
-    if not counts[source]:
-        del counts[source]
 
 
 def _too_many() -> SlowDownError:

@@ -78,4 +78,4 @@ class HostAccess:
 
     def name_of(self, caller: Identity) -> str:
         """Return the name of the User; not the username, which may hold blanks."""
-        return caller.user_name or caller.username
+        return caller.name

@@ -206,7 +206,7 @@ class WorkloadIndex:
         return store.get(key)
 
     async def _news_of(self, number: int, identity: Identity) -> Entry | None:
-        now, caller = self._clock(), identity.user_name or identity.username
+        now, caller = self._clock(), identity.name
         if self._unknown.get(number, 0.0) > now or self._awaited_by[caller] >= _MOST_AWAITED:
             return None
         self._awaited_by[caller] += 1

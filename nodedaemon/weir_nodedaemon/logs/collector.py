@@ -206,7 +206,7 @@ class Collector:
         """
         await _cancel([self._finishing.pop(key) for key in list(self._finishing) if key[0] == uid])
         for key in [key for key in self._followers if key[0] == uid]:
-            await self._followers.pop(key).stop()
+            await self._drop(*key)
         await self.store.remove(uid)
 
     async def close(self) -> None:

@@ -139,7 +139,7 @@ class TaskOutput:
     def _counted(self, identity: Identity, host: Object) -> Iterator[None]:
         """Count one that a caller reads from a host; raises SlowDownError."""
         name = host["metadata"]["name"]
-        key = (identity.user_name or identity.username, name)
+        key = (identity.name, name)
         if self._reading[key] >= _MOST_OF_CALLER:
             raise SlowDownError(f"you read {_MOST_OF_CALLER} outputs from host {name} already")
         self._reading[key] += 1

@@ -19,9 +19,14 @@ import aiohttp
 from weir_nodedaemon.engines.docker.refusals import RefusedError, refusal
 from weir_nodedaemon.engines.port import EngineUnavailableError, ObservedInstance
 
-UNIX = "unix://"
+_UNIX = "unix://"
 _READ_BYTES = 1 << 16  # what is read ahead of the reader, per stream
 _FAILURES = (aiohttp.ClientError, TimeoutError, OSError)
+
+
+def socket_of(base_url: str) -> str | None:
+    """Return the path of Docker's socket on this machine; None: it is asked by TCP."""
+    return base_url.removeprefix(_UNIX) if base_url.startswith(_UNIX) else None
 
 
 class DockerClient:
@@ -38,7 +43,7 @@ class DockerClient:
         self.base_url = base_url
         self.read_seconds = read_seconds
         self.change_seconds = change_seconds
-        self._socket = base_url.removeprefix(UNIX) if base_url.startswith(UNIX) else None
+        self._socket = socket_of(base_url)
         self._root = "http://docker" if self._socket else base_url.replace("tcp://", "http://", 1)
         self._version = ""
         self._calls: aiohttp.ClientSession | None = None

@@ -1,7 +1,7 @@
 """Docker as a container engine."""
 
 from weir_crds.conditions import ConditionType
-from weir_nodedaemon.engines.docker.client import UNIX, DockerClient
+from weir_nodedaemon.engines.docker.client import DockerClient, socket_of
 from weir_nodedaemon.engines.docker.images import DockerImages
 from weir_nodedaemon.engines.docker.lifecycle import DockerLifecycle
 from weir_nodedaemon.engines.docker.sdk import Credentials
@@ -44,8 +44,8 @@ class DockerEngine(DockerLifecycle, DockerImages):
 
 def _peer(chosen: EngineSettings) -> int | None:
     """Return the process of a Docker on this machine; None: it is elsewhere, or does not answer."""
-    local = chosen.docker_host.startswith(UNIX)
-    return peer_of(chosen.docker_host.removeprefix(UNIX)) if local else None
+    socket = socket_of(chosen.docker_host)
+    return None if socket is None else peer_of(socket)
 
 
 DOCKER = EngineType(
